@@ -1,0 +1,44 @@
+// Diagnostics: collected, each with its place; printed together.
+#ifndef TEGULA_IR_DIAG_H
+#define TEGULA_IR_DIAG_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "ir/arena.h"
+
+// Where an operation came from; survives passes. `node` is the ONNX node's name, NULL for kernels.
+struct loc {
+    const char *file;
+    const char *node;
+    int line; // 0: unknown
+};
+
+enum diag_severity { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE };
+
+struct diag {
+    enum diag_severity severity;
+    struct loc loc;
+    const char *text;
+    struct diag *next;
+};
+
+struct diags {
+    struct arena arena;
+    struct diag *first, *last;
+    int n_errors;
+};
+
+void diag_init(struct diags *d);
+void diag_finish(struct diags *d);
+
+// Appends a diagnostic. After 100 errors further ones are counted but not kept.
+void diag_error(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void diag_note(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+// One line each: `file:line: error: text`, `file: node 'n': error: text`.
+void diag_print(const struct diags *d, FILE *out);
+// The same as one string that lives as long as d.
+const char *diag_string(struct diags *d);
+
+#endif

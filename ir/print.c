@@ -1,0 +1,384 @@
+// IR -> text. parse.c reads what this writes; both follow the format strings of ops.def.
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/ir.h"
+
+struct text {
+    char *data;
+    size_t length, room;
+};
+
+struct printer {
+    struct arena *arena;
+    const struct module *module;
+    const char **names; // by value id, of the kernel being printed
+    int n_names, next_number;
+    const char **taken; // hash table of names in use
+    size_t taken_size;
+    struct text out;
+    int depth;
+};
+
+static void put_n(struct printer *p, const char *s, size_t n)
+{
+    struct text *t = &p->out;
+    if (t->length + n + 1 > t->room) {
+        size_t room = (t->room + n + 256) * 2;
+        char *grown = arena_alloc(p->arena, room);
+        if (t->length)
+            memcpy(grown, t->data, t->length);
+        t->data = grown;
+        t->room = room;
+    }
+    memcpy(t->data + t->length, s, n);
+    t->length += n;
+    t->data[t->length] = 0;
+}
+
+static void put(struct printer *p, const char *s)
+{
+    put_n(p, s, strlen(s));
+}
+
+__attribute__((format(printf, 2, 3))) static void putf(struct printer *p, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    put_n(p, line, n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+}
+
+// ---- Types, numbers, attributes --------------------------------------------------------------------------------
+
+static const char *dim_string(struct arena *a, const struct module *m, dim d)
+{
+    if (d == DIM_UNKNOWN)
+        return "?";
+    if (dim_is_symbol(d))
+        return m->symbols[dim_symbol_id(d)];
+    return arena_printf(a, "%lld", (long long)d);
+}
+
+const char *type_string(struct arena *a, const struct module *m, const struct type *t)
+{
+    if (!t)
+        return "nothing";
+    if (t->kind == TYPE_SCALAR)
+        return dtype_info[t->dtype].name;
+    char *s = arena_strdup(a, t->kind == TYPE_TILE ? "tile<" : "view<");
+    for (int i = 0; i < t->rank; i++)
+        s = arena_printf(a, "%s%sx", s, dim_string(a, m, t->dims[i]));
+    s = arena_printf(a, "%s%s", s, dtype_info[t->dtype].name);
+    if (t->lanes == 1)
+        s = arena_printf(a, "%s, s", s);
+    else if (t->lanes > 1)
+        s = arena_printf(a, "%s, v%dx%d", s, t->vector_axis, t->lanes);
+    if (t->strided) {
+        s = arena_printf(a, "%s, strides [", s);
+        for (int i = 0; i < t->rank; i++)
+            s = arena_printf(a, "%s%s%s", s, i ? ", " : "", dim_string(a, m, t->strides[i]));
+        s = arena_printf(a, "%s]", s);
+    }
+    return arena_printf(a, "%s>", s);
+}
+
+const char *number_string(struct arena *a, struct number n)
+{
+    if (!n.is_float)
+        return arena_printf(a, "%lld", (long long)n.i);
+    if (isnan(n.f))
+        return "nan";
+    if (isinf(n.f))
+        return n.f < 0 ? "-inf" : "inf";
+    char *s = arena_printf(a, "%.9g", n.f);
+    if (strtod(s, NULL) != n.f)
+        s = arena_printf(a, "%.17g", n.f);
+    return strpbrk(s, ".e") ? s : arena_printf(a, "%s.0", s);
+}
+
+static void put_ints(struct printer *p, struct ints v)
+{
+    put(p, "[");
+    for (int i = 0; i < v.n; i++)
+        putf(p, "%s%lld", i ? ", " : "", (long long)v.v[i]);
+    put(p, "]");
+}
+
+static void put_map(struct printer *p, const struct affine_map *map)
+{
+    put(p, "(");
+    for (int d = 0; d < map->n_in; d++)
+        putf(p, "%sd%d", d ? ", " : "", d);
+    put(p, ") -> (");
+    for (int r = 0; r < map->n_out; r++) {
+        put(p, r ? ", " : "");
+        bool any = false;
+        for (int d = 0; d < map->n_in; d++) {
+            int64_t k = map->coefficient[r][d];
+            if (!k)
+                continue;
+            put(p, any ? " + " : "");
+            putf(p, k == 1 ? "d%d" : "d%d * %lld", d, (long long)k);
+            any = true;
+        }
+        put(p, any ? "" : "0");
+    }
+    put(p, ")");
+}
+
+static void put_attr(struct printer *p, const struct attr *a)
+{
+    switch (attr_info[a->key].kind) {
+    case ATTR_KIND_INT:
+        putf(p, "%lld", (long long)a->i);
+        break;
+    case ATTR_KIND_NUMBER:
+        put(p, number_string(p->arena, a->number));
+        break;
+    case ATTR_KIND_INTS:
+        put_ints(p, a->ints);
+        break;
+    case ATTR_KIND_STRING:
+        putf(p, "\"%s\"", a->string);
+        break;
+    case ATTR_KIND_OPCODE:
+        put(p, op_info[a->opcode].name);
+        break;
+    case ATTR_KIND_DTYPE:
+        put(p, dtype_info[a->dtype].name);
+        break;
+    case ATTR_KIND_AFFINE:
+        put_map(p, a->map);
+        break;
+    case ATTR_KIND_FLAG:
+        break;
+    }
+}
+
+// ---- Names -----------------------------------------------------------------------------------------------------
+
+static bool take(struct printer *p, const char *name)
+{
+    uint64_t h = 14695981039346656037u;
+    for (const char *c = name; *c; c++)
+        h = (h ^ (unsigned char)*c) * 1099511628211u;
+    for (size_t i = h & (p->taken_size - 1);; i = (i + 1) & (p->taken_size - 1)) {
+        if (!p->taken[i]) {
+            p->taken[i] = name;
+            return true;
+        }
+        if (!strcmp(p->taken[i], name))
+            return false;
+    }
+}
+
+// Names are kept where they are unique; a clone's name gets a number behind it.
+static const char *name_of(struct printer *p, const struct value *v)
+{
+    if (!v)
+        return "%<none>";
+    if (v->symbol >= 0)
+        return p->module->symbols[v->symbol];
+    if (v->id >= p->n_names)
+        return "%<foreign>";
+    if (p->names[v->id])
+        return p->names[v->id];
+    const char *name;
+    if (v->name) {
+        name = arena_printf(p->arena, "%%%s", v->name);
+        for (int i = 1; !take(p, name); i++)
+            name = arena_printf(p->arena, "%%%s_%d", v->name, i);
+    } else {
+        do
+            name = arena_printf(p->arena, "%%%d", p->next_number++);
+        while (!take(p, name));
+    }
+    return p->names[v->id] = name;
+}
+
+// ---- Operations ------------------------------------------------------------------------------------------------
+
+static void put_block(struct printer *p, const struct block *b);
+
+static void put_operand(struct printer *p, const struct op *op, int i)
+{
+    put(p, i < op->n_operands ? name_of(p, op->operands[i]) : "%<missing>");
+}
+
+static void put_carried(struct printer *p, const struct op *op, const struct block *b, int first_arg, int first_operand)
+{
+    put(p, "(");
+    for (int i = first_arg; i < b->n_args; i++) {
+        putf(p, "%s%s = ", i > first_arg ? ", " : "", name_of(p, b->args[i]));
+        put_operand(p, op, first_operand + i - first_arg);
+    }
+    put(p, ")");
+}
+
+static void put_structured(struct printer *p, const struct op *op)
+{
+    const struct block *b = op->blocks[0];
+    if (op->code == OP_FOR) {
+        putf(p, "for %s = ", b->n_args ? name_of(p, b->args[0]) : "%<none>");
+        put_operand(p, op, 0);
+        put(p, " to ");
+        put_operand(p, op, 1);
+        put(p, " step ");
+        put_operand(p, op, 2);
+        if (b->n_args > 1) {
+            put(p, " with ");
+            put_carried(p, op, b, 1, 3);
+        }
+        put(p, " ");
+        put_block(p, b);
+    } else if (op->code == OP_WHILE) {
+        put(p, "while ");
+        put_carried(p, op, b, 0, 0);
+        put(p, " ");
+        put_block(p, b);
+        put(p, " do (");
+        for (int i = 0; i < op->blocks[1]->n_args; i++)
+            putf(p, "%s%s", i ? ", " : "", name_of(p, op->blocks[1]->args[i]));
+        put(p, ") ");
+        put_block(p, op->blocks[1]);
+    } else {
+        put(p, "if ");
+        put_operand(p, op, 0);
+        put(p, " ");
+        put_block(p, b);
+        if (op->blocks[1]->first) {
+            put(p, " else ");
+            put_block(p, op->blocks[1]);
+        }
+    }
+}
+
+static void put_formatted(struct printer *p, const struct op *op, const char *format)
+{
+    int operand = 0;
+    bool glue = false; // no blank before the next word
+    for (const char *f = format; *f;) {
+        size_t n = strcspn(f, " ");
+        const struct attr *attr = NULL;
+        for (int i = 0; (*f == '@' || *f == '?') && i < op->n_attrs; i++) {
+            const char *name = attr_info[op->attrs[i].key].name;
+            if (strlen(name) == n - 1 && !memcmp(name, f + 1, n - 1))
+                attr = &op->attrs[i];
+        }
+        const char *blank = glue ? "" : " ";
+        glue = false;
+        if (*f == '@') {
+            put(p, blank);
+            if (attr)
+                put_attr(p, attr);
+        } else if (*f == '?') {
+            if (attr) {
+                putf(p, "%s%.*s", blank, (int)n - 1, f + 1);
+                if (attr_info[attr->key].kind != ATTR_KIND_FLAG) {
+                    put(p, " ");
+                    put_attr(p, attr);
+                }
+            }
+        } else if (*f == '%' && n > 1 && f[1] == '?') {
+            if (operand < op->n_operands) {
+                putf(p, "%s%.*s ", blank, (int)n - 2, f + 2);
+                put_operand(p, op, operand++);
+            }
+        } else if (*f == '%' && n > 1 && f[1] == '*') {
+            for (bool first = true; operand < op->n_operands; first = false) {
+                put(p, first ? blank : ", ");
+                put_operand(p, op, operand++);
+            }
+        } else if (*f == '%') {
+            put(p, blank);
+            put_operand(p, op, operand++);
+        } else { // punctuation
+            put_n(p, f, n);
+            glue = *f == '[';
+        }
+        f += n + (f[n] == ' ');
+    }
+}
+
+static void put_indent(struct printer *p)
+{
+    for (int i = 0; i < p->depth; i++)
+        put(p, "  ");
+}
+
+static void put_op(struct printer *p, const struct op *op)
+{
+    put_indent(p);
+    for (int i = 0; i < op->n_results; i++)
+        putf(p, "%s%s", i ? ", " : "", name_of(p, op->results[i]));
+    if (op->n_results)
+        put(p, " = ");
+    if (op->n_blocks) {
+        put_structured(p, op);
+    } else {
+        put(p, op_info[op->code].name);
+        if (opcode_is_scalar(op->code)) {
+            for (int i = 0; i < op->n_operands; i++) {
+                put(p, i ? ", " : " ");
+                put_operand(p, op, i);
+            }
+        } else {
+            put_formatted(p, op, op_info[op->code].format);
+        }
+        // A lone result without a type is an index.
+        const struct type *t = op->n_results == 1 ? op->results[0]->type : NULL;
+        if (t && !(t->kind == TYPE_SCALAR && t->dtype == DTYPE_INDEX))
+            putf(p, " : %s", type_string(p->arena, p->module, t));
+    }
+    put(p, "\n");
+}
+
+static void put_block(struct printer *p, const struct block *b)
+{
+    put(p, "{\n");
+    p->depth++;
+    for (const struct op *op = b->first; op; op = op->next)
+        put_op(p, op);
+    p->depth--;
+    put_indent(p);
+    put(p, "}");
+}
+
+static void put_kernel(struct printer *p, const struct kernel *k)
+{
+    p->names = ARENA_ARRAY(p->arena, const char *, k->n_values);
+    p->n_names = k->n_values;
+    p->next_number = 0;
+    p->taken_size = 16;
+    while (p->taken_size < 2 * (size_t)k->n_values)
+        p->taken_size *= 2;
+    p->taken = ARENA_ARRAY(p->arena, const char *, p->taken_size);
+    putf(p, "kernel @%s(", k->name);
+    for (int i = 0; i < k->n_params; i++)
+        putf(p, "%s%s: %s", i ? ", " : "", name_of(p, k->params[i]),
+             type_string(p->arena, p->module, k->params[i]->type));
+    put(p, ") {\n  grid ");
+    p->depth = 1;
+    put_block(p, k->grid);
+    put(p, "\n");
+    for (const struct op *op = k->body->first; op; op = op->next)
+        put_op(p, op);
+    put(p, "}\n");
+}
+
+void print_module(struct arena *a, const struct module *m, char **text)
+{
+    struct printer p = {.arena = a, .module = m};
+    put(&p, "");
+    for (const struct kernel *k = m->first_kernel; k; k = k->next) {
+        if (k != m->first_kernel)
+            put(&p, "\n");
+        put_kernel(&p, k);
+    }
+    *text = p.out.data;
+}
