@@ -455,24 +455,21 @@ struct layout layout_fit(const struct layout *l, const uint32_t *shape, const un
 
 // ---- Conversions -----------------------------------------------------------------------------------------------
 
-static_assert((int)LAYOUT_MOVE_REGISTERS == LAYOUT_LANE && (int)LAYOUT_MOVE_LANES == LAYOUT_WARP &&
-                  (int)LAYOUT_MOVE_WARPS == LAYOUT_BLOCK && (int)LAYOUT_MOVE_BLOCKS == LAYOUT_OFFSET,
+static_assert((int)LAYOUT_MOVE_NONE == LAYOUT_REG && (int)LAYOUT_MOVE_REGISTERS == LAYOUT_LANE &&
+                  (int)LAYOUT_MOVE_LANES == LAYOUT_WARP && (int)LAYOUT_MOVE_WARPS == LAYOUT_BLOCK &&
+                  (int)LAYOUT_MOVE_BLOCKS == LAYOUT_OFFSET,
               "a move of kind m leaves the dimensions from m on alone");
 
 // Finds for one bit of dst, which holds `element`, the nearest place in src. `own` is the same bit in src's space, 0 if
 // src has no such bit. As everything is linear, a place for each bit is a place for every index, and the dearest bit
 // decides.
-static enum layout_move nearest_source(const struct layout *src, const struct span *src_image, enum layout_dim d,
-                                       uint32_t own, uint32_t element, uint32_t *source) {
-    if (own && layout_apply_packed(src, own) == element) {
-        *source = own;
-        return LAYOUT_MOVE_NONE;
-    }
-    for (int move = LAYOUT_MOVE_REGISTERS; move <= LAYOUT_MOVE_BLOCKS; move++) {
-        uint32_t stay = (int)d >= move ? own : 0, go;
-        unsigned movable = shift_of(&src->in, (unsigned)move); // bits of the dimensions before `move`
-        if (span_reduce(src_image, movable, element ^ layout_apply_packed(src, stay), NULL, &go)) {
-            *source = stay ^ go;
+static enum layout_move nearest_source(const struct layout *src, const struct span *src_image, uint32_t own,
+                                       uint32_t element, uint32_t *source) {
+    for (unsigned move = LAYOUT_MOVE_NONE; move <= LAYOUT_MOVE_BLOCKS; move++) {
+        unsigned movable = shift_of(&src->in, move); // the bits of the dimensions before `move`
+        uint32_t step;
+        if (span_reduce(src_image, movable, element ^ layout_apply_packed(src, own), NULL, &step)) {
+            *source = own ^ step;
             return (enum layout_move)move;
         }
     }
@@ -492,11 +489,8 @@ enum layout_move layout_conversion(const struct layout *src, const struct layout
         for (unsigned i = 0; i < layout_in_bits(dst); i++) {
             uint32_t in[LAYOUT_DIMS];
             layout_unpack(&dst->in, UINT32_C(1) << i, in);
-            enum layout_dim d = LAYOUT_REG;
-            while (!in[d])
-                d++;
             enum layout_move move =
-                nearest_source(src, &src_image, d, layout_pack(&src->in, in), dst->basis[i], &x.basis[i]);
+                nearest_source(src, &src_image, layout_pack(&src->in, in), dst->basis[i], &x.basis[i]);
             if (move > result)
                 result = move;
         }
