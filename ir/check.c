@@ -42,6 +42,7 @@ static bool is_index(const struct type *t)
 
 static const char *check_tile(const struct checker *c, int i)
 {
+    NEED(c->op->n_operands > i, "needs operand %d", i + 1);
     NEED(operand(c, i)->kind == TYPE_TILE, "operand %d must be a tile, not %s", i + 1, text(c, operand(c, i)));
     return NULL;
 }
@@ -315,6 +316,7 @@ static const char *check_scatter(const struct checker *c)
     const char *fault = check_access(c, 1, true, &shape);
     if (fault)
         return fault;
+    NEED(operand(c, 0)->kind != TYPE_VIEW, "operand 1 is a view; load a tile of it first");
     NEED(operand(c, 0)->dtype == operand(c, 1)->dtype, "the values are %s and the view holds %s",
          dtype_info[operand(c, 0)->dtype].name, dtype_info[operand(c, 1)->dtype].name);
     if (operand(c, 0)->kind == TYPE_TILE) {
@@ -365,7 +367,7 @@ static const char *check_dot(const struct checker *c)
         }
     }
     bool floats = dtype_is_float(operand(c, 2)->dtype);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         NEED(dtype_is_float(operand(c, i)->dtype) == floats && operand(c, i)->dtype != DTYPE_I1,
              "products of %s and %s cannot be summed in %s", dtype_info[operand(c, 0)->dtype].name,
              dtype_info[operand(c, 1)->dtype].name, dtype_info[operand(c, 2)->dtype].name);
@@ -513,6 +515,7 @@ static const char *check_carried(const struct checker *c, const struct block *b,
 {
     int n = c->op->n_operands - first_operand;
     NEED(b->n_args - first_arg == n, "carries %d values and has %d initial ones", b->n_args - first_arg, n);
+    NEED(c->op->n_results == n, "carries %d values and has %d results", n, c->op->n_results);
     for (int i = 0; i < n; i++) {
         const struct type *t = operand(c, first_operand + i);
         NEED(t->kind != TYPE_VIEW, "a loop cannot carry a view");

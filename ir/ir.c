@@ -387,7 +387,7 @@ struct op *build_for(struct builder *b, struct value *lo, struct value *hi, stru
                      struct value *const *initial)
 {
     struct value *operands[MAX_OPERANDS] = {lo, hi, step};
-    struct type *types[MAX_OPERANDS];
+    struct type *types[MAX_OPERANDS] = {0};
     for (int i = 0; i < n_carried; i++) {
         operands[3 + i] = initial[i];
         types[i] = initial[i]->type;

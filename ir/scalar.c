@@ -41,7 +41,8 @@ static int64_t int_floordiv(enum dtype t, int64_t a, int64_t b)
 
 static int64_t int_ceildiv(enum dtype t, int64_t a, int64_t b)
 {
-    return int_div(t, a, b) + (int_rem(t, a, b) != 0 && !quotient_is_negative(t, a, b));
+    bool up = int_rem(t, a, b) != 0 && !quotient_is_negative(t, a, b);
+    return (int64_t)((uint64_t)int_div(t, a, b) + up);
 }
 
 // The remainder of floordiv: has the sign of b.

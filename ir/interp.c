@@ -1,0 +1,269 @@
+// The interpreter's control: the grid, blocks and structured operations. interp_tile.c and interp_memory.c hold the
+// rest.
+#include "ir/interp.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/interp_state.h"
+
+#define USUAL_BUDGET 10000000000
+#define MOST_ELEMENTS ((int64_t)1 << 28) // of all values of a kernel together
+
+bool interp_fail(struct interp *in, const struct op *op, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vprintf(&in->diags->arena, format, args);
+    va_end(args);
+    if (op)
+        diag_error(in->diags, op->loc, "%s: %s", op_info[op->code].name, text);
+    else
+        diag_error(in->diags, in->k->loc, "kernel @%s: %s", in->k->name, text);
+    return false;
+}
+
+bool interp_charge(struct interp *in, const struct op *op, int64_t n)
+{
+    if (n > in->budget)
+        return interp_fail(in, op, "the kernel runs too long for the interpreter; use a smaller problem");
+    in->budget -= n;
+    return true;
+}
+
+union scalar *interp_result(struct interp *in, const struct op *op, const struct value *v)
+{
+    struct content *c = &in->contents[v->id];
+    if (c->elements)
+        return c->elements;
+    int64_t n = 1;
+    for (int d = 0; d < v->type->rank; d++)
+        if (__builtin_mul_overflow(n, v->type->dims[d], &n))
+            n = INT64_MAX;
+    if (n > in->room) {
+        interp_fail(in, op, "the tiles of the kernel need more memory than the interpreter takes");
+        return NULL;
+    }
+    c->elements = calloc((size_t)n, sizeof *c->elements);
+    if (!c->elements)
+        interp_fail(in, op, "out of memory");
+    else
+        in->room -= n;
+    return c->elements;
+}
+
+// ---- Operations that compute scalars and have no file of their own ---------------------------------------------
+
+static bool set_index(struct interp *in, const struct op *op, int64_t x)
+{
+    union scalar *result = interp_result(in, op, op->results[0]);
+    if (result)
+        result->i = x;
+    return result != NULL;
+}
+
+static bool run_assume(struct interp *in, const struct op *op)
+{
+    int64_t x = interp_index(in, op->operands[0]), divisor = op_int(op, ATTR_DIVISIBLE, 1);
+    if (x % divisor)
+        return interp_fail(in, op, "%lld is not divisible by %lld", (long long)x, (long long)divisor);
+    int64_t least = op_int(op, ATTR_LEAST, INT64_MIN), most = op_int(op, ATTR_MOST, INT64_MAX);
+    if (x < least)
+        return interp_fail(in, op, "%lld is less than %lld", (long long)x, (long long)least);
+    if (x > most)
+        return interp_fail(in, op, "%lld is more than %lld", (long long)x, (long long)most);
+    return set_index(in, op, x);
+}
+
+// ---- Blocks ----------------------------------------------------------------------------------------------------
+
+static bool run_block(struct interp *in, const struct block *b);
+
+// Copies n values. No source is among the targets.
+static bool copy(struct interp *in, const struct op *op, int n, struct value *const *from, struct value *const *to)
+{
+    for (int i = 0; i < n; i++) {
+        int64_t elements = type_elements(to[i]->type);
+        union scalar *target = interp_result(in, op, to[i]);
+        if (!target || !interp_charge(in, op, elements))
+            return false;
+        memcpy(target, interp_elements(in, from[i]), sizeof *target * (size_t)elements);
+    }
+    return true;
+}
+
+static bool run_and_yield(struct interp *in, const struct op *op, const struct block *b)
+{
+    return run_block(in, b) && copy(in, op, op->n_results, block_terminator(b)->operands, op->results);
+}
+
+// The results of a loop hold the carried values between iterations: nothing else reads them before the loop ends.
+static bool run_for(struct interp *in, const struct op *op)
+{
+    const struct block *b = op->blocks[0];
+    int64_t i = interp_index(in, op->operands[0]), end = interp_index(in, op->operands[1]);
+    int64_t step = interp_index(in, op->operands[2]);
+    if (step <= 0)
+        return interp_fail(in, op, "the step is %lld; it must be positive", (long long)step);
+    if (!copy(in, op, op->n_results, op->operands + 3, op->results))
+        return false;
+    while (i < end) {
+        union scalar *iv = interp_result(in, op, b->args[0]);
+        if (!iv || !interp_charge(in, op, 1) || !copy(in, op, op->n_results, op->results, b->args + 1))
+            return false;
+        iv->i = i;
+        if (!run_and_yield(in, op, b))
+            return false;
+        if (__builtin_add_overflow(i, step, &i))
+            break;
+    }
+    return true;
+}
+
+static bool run_while(struct interp *in, const struct op *op)
+{
+    const struct block *test = op->blocks[0], *body = op->blocks[1];
+    if (!copy(in, op, op->n_results, op->operands, op->results))
+        return false;
+    for (;;) {
+        if (!interp_charge(in, op, 1) || !copy(in, op, op->n_results, op->results, test->args) || !run_block(in, test))
+            return false;
+        if (!interp_elements(in, block_terminator(test)->operands[0])->i)
+            return true;
+        if (!copy(in, op, op->n_results, op->results, body->args) || !run_and_yield(in, op, body))
+            return false;
+    }
+}
+
+static bool run_if(struct interp *in, const struct op *op)
+{
+    const struct block *b = op->blocks[interp_elements(in, op->operands[0])->i ? 0 : 1];
+    return !b->first || run_and_yield(in, op, b);
+}
+
+static bool run_op(struct interp *in, const struct op *op)
+{
+    if (opcode_is_scalar(op->code))
+        return interp_map(in, op);
+    switch (op->code) {
+    case OP_CONSTANT:
+        return interp_constant(in, op);
+    case OP_IOTA:
+        return interp_iota(in, op);
+    case OP_PROGRAM_ID:
+        return set_index(in, op, in->program[op_int(op, ATTR_DIM, 0)]);
+    case OP_NUM_PROGRAMS:
+        return set_index(in, op, in->grid[op_int(op, ATTR_DIM, 0)]);
+    case OP_DIM:
+        return set_index(in, op, in->contents[op->operands[0]->id].reference->root.sizes[op_int(op, ATTR_DIM, 0)]);
+    case OP_CAST:
+    case OP_BITCAST:
+        return interp_convert(in, op);
+    case OP_WINDOW:
+        return interp_window(in, op);
+    case OP_SCRATCH:
+        return interp_scratch(in, op);
+    case OP_LOAD:
+    case OP_STORE:
+    case OP_GATHER:
+    case OP_SCATTER:
+    case OP_ATOMIC:
+        return interp_access(in, op);
+    case OP_DOT:
+        return interp_dot(in, op);
+    case OP_REDUCE:
+        return interp_reduce(in, op);
+    case OP_SCAN:
+        return interp_scan(in, op);
+    case OP_BROADCAST:
+    case OP_RESHAPE:
+    case OP_TRANSPOSE:
+        return interp_rearrange(in, op);
+    case OP_EXTRACT:
+        return interp_extract(in, op);
+    case OP_ASSUME:
+        return run_assume(in, op);
+    case OP_FOR:
+        return run_for(in, op);
+    case OP_WHILE:
+        return run_while(in, op);
+    case OP_IF:
+        return run_if(in, op);
+    default:
+        return interp_fail(in, op, "the interpreter does not know this operation");
+    }
+}
+
+static bool run_block(struct interp *in, const struct block *b)
+{
+    const struct op *end = block_terminator(b);
+    for (const struct op *op = b->first; op != end; op = op->next)
+        if (!interp_charge(in, op, 1) || !run_op(in, op))
+            return false;
+    return true;
+}
+
+// ---- Kernels ---------------------------------------------------------------------------------------------------
+
+static bool set_params(struct interp *in, const struct interp_arg *params, const int64_t *symbols)
+{
+    struct kernel *k = in->k;
+    for (int i = 0; i < k->n_symbols; i++) {
+        if (!k->symbols[i])
+            continue;
+        union scalar *x = interp_result(in, NULL, k->symbols[i]);
+        if (!x)
+            return false;
+        x->i = symbols[i];
+    }
+    for (int i = 0; i < k->n_params; i++) {
+        struct value *p = k->params[i];
+        if (p->type->kind == TYPE_VIEW) {
+            if (!interp_param(in, p, &params[i].view, symbols))
+                return false;
+            continue;
+        }
+        union scalar *x = interp_result(in, NULL, p);
+        if (!x)
+            return false;
+        *x = params[i].scalar;
+    }
+    return true;
+}
+
+static bool run_grid(struct interp *in)
+{
+    if (!run_block(in, in->k->grid))
+        return false;
+    const struct op *end = block_terminator(in->k->grid);
+    in->n_grid = end->n_operands;
+    bool empty = false;
+    for (int d = 0; d < 3; d++) {
+        in->grid[d] = d < in->n_grid ? interp_index(in, end->operands[d]) : 1;
+        if (in->grid[d] < 0)
+            return interp_fail(in, end, "size %d of the grid is %lld", d, (long long)in->grid[d]);
+        empty |= in->grid[d] == 0;
+    }
+    if (empty)
+        return true;
+    int64_t *p = in->program;
+    for (p[2] = 0; p[2] < in->grid[2]; p[2]++)
+        for (p[1] = 0; p[1] < in->grid[1]; p[1]++)
+            for (p[0] = 0; p[0] < in->grid[0]; p[0]++)
+                if (!interp_charge(in, end, 1) || !run_block(in, in->k->body))
+                    return false;
+    return true;
+}
+
+int interp_run(struct kernel *k, const struct interp_arg *params, const int64_t *symbols, int64_t budget,
+               struct diags *diags)
+{
+    struct interp in = {.k = k, .diags = diags, .budget = budget > 0 ? budget : USUAL_BUDGET, .room = MOST_ELEMENTS};
+    in.contents = calloc((size_t)k->n_values + 1, sizeof *in.contents);
+    bool ok = in.contents ? set_params(&in, params, symbols) && run_grid(&in) : interp_fail(&in, NULL, "out of memory");
+    for (int i = 0; in.contents && i < k->n_values; i++)
+        interp_release(&in, &in.contents[i]);
+    free(in.contents);
+    return !ok;
+}

@@ -1,0 +1,89 @@
+// What the files of the interpreter share.
+#ifndef TEGULA_IR_INTERP_STATE_H
+#define TEGULA_IR_INTERP_STATE_H
+
+#include "ir/einsum.h"
+#include "ir/interp.h"
+#include "ir/scalar.h"
+
+// A view at run time: the memory of its root and the map from its indices to those of the root.
+struct reference {
+    struct interp_view root;
+    int64_t offset[MAX_RANK];
+    struct affine_map map;
+    void *owned; // the memory of a scratch
+};
+
+// What a value holds: the elements of a tile in row-major order, one element for a scalar, or a view.
+struct content {
+    union scalar *elements;
+    struct reference *reference;
+};
+
+struct interp {
+    struct kernel *k;
+    struct diags *diags;
+    struct content *contents; // by value id
+    int n_grid;
+    int64_t grid[3], program[3];
+    int64_t budget; // elements left to compute
+    int64_t room;   // elements left to allocate
+};
+
+// Reports an error and returns false.
+bool interp_fail(struct interp *in, const struct op *op, const char *format, ...) __attribute__((format(printf, 3, 4)));
+// Takes n elements of work from the budget.
+bool interp_charge(struct interp *in, const struct op *op, int64_t n);
+// The elements of a tile or scalar, made when first asked for; NULL after reporting an error.
+union scalar *interp_result(struct interp *in, const struct op *op, const struct value *v);
+
+static inline const union scalar *interp_elements(const struct interp *in, const struct value *v)
+{
+    return in->contents[v->id].elements;
+}
+
+static inline int64_t interp_index(const struct interp *in, const struct value *v)
+{
+    return interp_elements(in, v)->i;
+}
+
+// ---- Walking tiles ---------------------------------------------------------------------------------------------
+
+#define WALK_OPERANDS (MAX_RANK + 1)
+
+// All indices of a shape in row-major order. at[] follows along: the position in each operand.
+struct walk {
+    int rank;
+    int64_t dims[EINSUM_LABELS], index[EINSUM_LABELS];
+    int64_t at[WALK_OPERANDS];
+    int64_t step[WALK_OPERANDS][EINSUM_LABELS]; // of at along each dimension
+};
+
+struct walk walk_create(int rank, const dim *dims);
+// Operand `which` is broadcast to the shape: aligned at the last dimension, size 1 stretched.
+void walk_broadcast(struct walk *w, int which, const struct type *t);
+bool walk_next(struct walk *w); // false after the last index
+// Row-major strides of a tile; 0 for dimensions of size 1.
+void tile_strides(const struct type *t, int64_t *strides);
+
+// ---- Operations ------------------------------------------------------------------------------------------------
+
+// interp_tile.c: values from values.
+bool interp_map(struct interp *in, const struct op *op);
+bool interp_convert(struct interp *in, const struct op *op); // cast, bitcast
+bool interp_constant(struct interp *in, const struct op *op);
+bool interp_iota(struct interp *in, const struct op *op);
+bool interp_dot(struct interp *in, const struct op *op);
+bool interp_reduce(struct interp *in, const struct op *op);
+bool interp_scan(struct interp *in, const struct op *op);
+bool interp_rearrange(struct interp *in, const struct op *op); // broadcast, reshape, transpose
+bool interp_extract(struct interp *in, const struct op *op);
+
+// interp_memory.c: views and memory.
+bool interp_param(struct interp *in, struct value *param, const struct interp_view *view, const int64_t *symbols);
+bool interp_window(struct interp *in, const struct op *op);
+bool interp_scratch(struct interp *in, const struct op *op);
+bool interp_access(struct interp *in, const struct op *op); // load, store, gather, scatter, atomic
+void interp_release(struct interp *in, struct content *c);
+
+#endif
