@@ -1,0 +1,212 @@
+#include "codegen/jit.h"
+
+#include "codegen/error.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/LLJIT.h>
+#include <llvm-c/LLJITUtils.h>
+#include <llvm-c/Object.h>
+#include <llvm-c/Orc.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// A function that perf has not been told of yet.
+struct function {
+    char *name;
+    uint64_t size;
+    struct function *next;
+};
+
+struct jit {
+    LLVMOrcLLJITRef llvm;
+    pthread_mutex_t lock; // of `report`: LLVM does not say which thread it reports on
+    char *report;         // what the session reported since the last call; NULL: nothing
+    bool perf;
+    struct function *unmapped;
+};
+
+static bool wanted(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+// The session would print: the lookup's own error says little more than that it failed.
+static void on_session_error(void *jit, LLVMErrorRef e)
+{
+    struct jit *j = jit;
+    char *text = LLVMGetErrorMessage(e), *joined = NULL;
+    pthread_mutex_lock(&j->lock);
+    if (asprintf(&joined, "%s%s%s", j->report ? j->report : "", j->report ? "; " : "", text) >= 0) {
+        free(j->report);
+        j->report = joined;
+    }
+    pthread_mutex_unlock(&j->lock);
+    LLVMDisposeErrorMessage(text);
+}
+
+// Turns LLVM's error, and what was reported beside it, into ours.
+static int take_error(struct jit *j, LLVMErrorRef e, char **error)
+{
+    pthread_mutex_lock(&j->lock);
+    char *report = j->report;
+    j->report = NULL;
+    pthread_mutex_unlock(&j->lock);
+    int status = 0;
+    if (e) {
+        char *text = LLVMGetErrorMessage(e);
+        status = error_set(error, "%s%s%s", text, report ? ": " : "", report ? report : "");
+        LLVMDisposeErrorMessage(text);
+    }
+    free(report);
+    return status;
+}
+
+int jit_create(struct jit **out, char **error)
+{
+    driver_initialize(); // LLJIT asks for this machine's target
+    struct jit *j = calloc(1, sizeof *j);
+    if (!j)
+        return error_set(error, "out of memory");
+    pthread_mutex_init(&j->lock, NULL);
+    j->perf = wanted("TEGULA_PERF");
+    LLVMErrorRef e = LLVMOrcCreateLLJIT(&j->llvm, NULL);
+    if (!e) {
+        LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(j->llvm), on_session_error, j);
+        if (wanted("TEGULA_GDB"))
+            e = LLVMOrcLLJITEnableDebugSupport(j->llvm);
+    }
+    if (take_error(j, e, error)) {
+        jit_destroy(j);
+        return -1;
+    }
+    *out = j;
+    return 0;
+}
+
+void jit_destroy(struct jit *j)
+{
+    if (!j)
+        return;
+    if (j->llvm)
+        LLVMConsumeError(LLVMOrcDisposeLLJIT(j->llvm));
+    while (j->unmapped) {
+        struct function *f = j->unmapped;
+        j->unmapped = f->next;
+        free(f->name);
+        free(f);
+    }
+    pthread_mutex_destroy(&j->lock);
+    free(j->report);
+    free(j);
+}
+
+// --- perf -----------------------------------------------------------------------------------------------------------
+
+// Remembers the object's global functions: their addresses are known once they are linked. Best effort.
+static void note_functions(struct jit *j, const struct driver_buffer *object)
+{
+    LLVMMemoryBufferRef bytes = LLVMCreateMemoryBufferWithMemoryRange(object->data, object->size, "object", 0);
+    char *message = NULL;
+    LLVMBinaryRef binary = LLVMCreateBinary(bytes, NULL, &message);
+    LLVMDisposeMessage(message);
+    if (binary) {
+        LLVMSymbolIteratorRef symbol = LLVMObjectFileCopySymbolIterator(binary);
+        LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(binary);
+        for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, symbol); LLVMMoveToNextSymbol(symbol)) {
+            const char *name = LLVMGetSymbolName(symbol);
+            uint64_t size = LLVMGetSymbolSize(symbol);
+            if (!size || !name || !*name)
+                continue;
+            LLVMMoveToContainingSection(section, symbol);
+            const char *where =
+                LLVMObjectFileIsSectionIteratorAtEnd(binary, section) ? "" : LLVMGetSectionName(section);
+            struct function *f = strncmp(where, ".text", 5) == 0 ? malloc(sizeof *f) : NULL;
+            if (!f)
+                continue;
+            *f = (struct function){strdup(name), size, j->unmapped};
+            j->unmapped = f;
+        }
+        LLVMDisposeSectionIterator(section);
+        LLVMDisposeSymbolIterator(symbol);
+        LLVMDisposeBinary(binary);
+    }
+    LLVMDisposeMemoryBuffer(bytes);
+}
+
+static void write_perf_map(struct jit *j)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/perf-%ld.map", (long)getpid());
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    while (j->unmapped) {
+        struct function *f = j->unmapped;
+        j->unmapped = f->next;
+        LLVMOrcExecutorAddress address;
+        if (f->name && fd >= 0) {
+            LLVMErrorRef e = LLVMOrcLLJITLookup(j->llvm, &address, f->name);
+            if (!e)
+                dprintf(fd, "%llx %llx %s\n", (unsigned long long)address, (unsigned long long)f->size, f->name);
+            take_error(j, e, NULL); // a function of internal linkage, or one that does not link: not ours to report
+        }
+        free(f->name);
+        free(f);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+// --- Objects and symbols --------------------------------------------------------------------------------------------
+
+int jit_add_object(struct jit *j, const struct driver_buffer *object, char **error)
+{
+    LLVMMemoryBufferRef copy = LLVMCreateMemoryBufferWithMemoryRangeCopy(object->data, object->size, "object");
+    LLVMErrorRef e = LLVMOrcLLJITAddObjectFile(j->llvm, LLVMOrcLLJITGetMainJITDylib(j->llvm), copy);
+    if (take_error(j, e, error))
+        return -1;
+    if (j->perf)
+        note_functions(j, object);
+    return 0;
+}
+
+int jit_add_module(struct jit *j, struct driver *d, LLVMModuleRef module, char **error)
+{
+    if (!target_runs_here(driver_target(d)))
+        return error_set(error, "this machine cannot run code for target '%s'", driver_target(d)->name);
+    struct driver_buffer object;
+    if (driver_emit(d, module, DRIVER_OBJECT, &object, error))
+        return -1;
+    int status = jit_add_object(j, &object, error);
+    driver_buffer_finish(&object);
+    return status;
+}
+
+int jit_define(struct jit *j, const char *name, void *address, char **error)
+{
+    LLVMOrcCSymbolMapPair pair = {
+        LLVMOrcLLJITMangleAndIntern(j->llvm, name),
+        {(LLVMOrcExecutorAddress)(uintptr_t)address, {LLVMJITSymbolGenericFlagsExported, 0}},
+    };
+    LLVMOrcMaterializationUnitRef unit = LLVMOrcAbsoluteSymbols(&pair, 1);
+    LLVMErrorRef e = LLVMOrcJITDylibDefine(LLVMOrcLLJITGetMainJITDylib(j->llvm), unit);
+    if (e)
+        LLVMOrcDisposeMaterializationUnit(unit);
+    return take_error(j, e, error);
+}
+
+int jit_lookup(struct jit *j, const char *name, void **out, char **error)
+{
+    LLVMOrcExecutorAddress address = 0;
+    if (take_error(j, LLVMOrcLLJITLookup(j->llvm, &address, name), error))
+        return -1;
+    *out = (void *)(uintptr_t)address;
+    if (j->unmapped)
+        write_perf_map(j);
+    return 0;
+}

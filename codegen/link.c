@@ -1,0 +1,284 @@
+#include "codegen/link.h"
+
+#include "codegen/error.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+// --- Files ----------------------------------------------------------------------------------------------------------
+
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int write_fd(int fd, const char *path, const void *data, size_t size, char **error)
+{
+    int failed = write_all(fd, data, size), reason = errno;
+    if (close(fd) && !failed) { // some file systems tell only now that the disk is full
+        failed = -1;
+        reason = errno;
+    }
+    return failed ? error_set(error, "%s: cannot write: %s", path, strerror(reason)) : 0;
+}
+
+// The file that writing to path would change: a symbolic link's target, or path. To be freed; NULL: out of memory.
+static char *resolve(const char *path)
+{
+    char *real = realpath(path, NULL);
+    return real ? real : strdup(path);
+}
+
+// A name beside path that no other thread or process of this machine makes.
+static char *temporary_name(const char *path)
+{
+    static atomic_uint counter;
+    char *name;
+    return asprintf(&name, "%s.tmp%ld-%u", path, (long)getpid(), atomic_fetch_add(&counter, 1)) < 0 ? NULL : name;
+}
+
+int link_write_file(const char *path, const void *data, size_t size, char **error)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        return fd < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
+                      : write_fd(fd, path, data, size, error);
+    }
+
+    char *final = resolve(path), *temporary = final ? temporary_name(final) : NULL;
+    int status = -1, fd = -1;
+    if (!temporary) {
+        error_set(error, "out of memory");
+        goto out;
+    }
+    unlink(temporary); // a leftover of a dead process of the same number
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        error_set(error, "%s: cannot create: %s", path, strerror(errno));
+        goto out;
+    }
+    status = write_fd(fd, path, data, size, error);
+    if (!status && rename(temporary, final))
+        status = error_set(error, "%s: cannot create: %s", path, strerror(errno));
+    if (status)
+        unlink(temporary);
+out:
+    free(temporary);
+    free(final);
+    return status;
+}
+
+// --- Running the linker ---------------------------------------------------------------------------------------------
+
+#define OUTPUT_BYTES 16384
+
+// Reads all of fd; keeps the beginning, as a string.
+static void read_output(int fd, char text[OUTPUT_BYTES])
+{
+    size_t size = 0;
+    char more[4096];
+    for (;;) {
+        ssize_t n = read(fd, more, sizeof more);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        size_t keep = (size_t)n < OUTPUT_BYTES - 1 - size ? (size_t)n : OUTPUT_BYTES - 1 - size;
+        memcpy(text + size, more, keep);
+        size += keep;
+    }
+    while (size && text[size - 1] == '\n')
+        size--;
+    text[size] = '\0';
+}
+
+// Runs a program to its end. Returns 0 if it exited with status 0; -1 with *error set if not; a positive errno if there
+// is no such program.
+static int run(char *const argv[], char **error)
+{
+    int pipes[2];
+    if (pipe2(pipes, O_CLOEXEC))
+        return error_set(error, "cannot make a pipe: %s", strerror(errno));
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
+    posix_spawn_file_actions_adddup2(&actions, pipes[1], 2);
+    pid_t pid;
+    int failed = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(pipes[1]);
+    if (failed) {
+        close(pipes[0]);
+        return failed;
+    }
+
+    char text[OUTPUT_BYTES];
+    read_output(pipes[0], text);
+    close(pipes[0]);
+    int status;
+    pid_t waited;
+    while ((waited = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
+        ;
+    if (waited < 0)
+        return error_set(error, "cannot wait for '%s': %s", argv[0], strerror(errno));
+    if (WIFSIGNALED(status))
+        return error_set(error, "'%s' died of signal %d (%s)%s%s", argv[0], WTERMSIG(status),
+                         strsignal(WTERMSIG(status)), *text ? ":\n" : "", text);
+    if (WEXITSTATUS(status))
+        return error_set(error, "'%s' failed with status %d%s%s", argv[0], WEXITSTATUS(status), *text ? ":\n" : "",
+                         text);
+    return 0;
+}
+
+// A linking in progress. `folder` stands beside the output, so that the result can be renamed to it.
+struct work {
+    const struct link_job *job;
+    char *output;   // resolved
+    char *folder;   // private; NULL: not made
+    char *result;   // in folder
+    char **objects; // in folder; n_objects of the job
+};
+
+// Tries one linker: the words of `program`, then ours. Returns like run.
+static int run_linker(const struct work *w, const char *program, char **error)
+{
+    const struct link_job *job = w->job;
+    char *words = strdup(program);
+    // A word of the program takes two bytes of it at least; 4 words of ours, and the NULL.
+    char **argv = words ? calloc(strlen(words) / 2 + 1 + job->n_objects + job->n_arguments + 5, sizeof *argv) : NULL;
+    int status;
+    if (!argv) {
+        status = error_set(error, "out of memory");
+        goto out;
+    }
+    size_t n = 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(words, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest))
+        argv[n++] = word;
+    if (n == 0) {
+        status = ENOENT;
+        goto out;
+    }
+    if (job->kind == LINK_SHARED)
+        argv[n++] = "-shared";
+    argv[n++] = "-o";
+    argv[n++] = w->result;
+    for (size_t i = 0; i < job->n_objects; i++)
+        argv[n++] = w->objects[i];
+    for (size_t i = 0; i < job->n_arguments; i++)
+        argv[n++] = (char *)job->arguments[i]; // posix_spawn does not write to it
+    status = run(argv, error);
+out:
+    free(argv);
+    free(words);
+    return status;
+}
+
+// An executable needs the C library's start-up files, and "-Wl," a compiler to take it apart.
+static bool ld_can_do(const struct link_job *job)
+{
+    for (size_t i = 0; i < job->n_arguments; i++)
+        if (strncmp(job->arguments[i], "-Wl,", 4) == 0)
+            return false;
+    return job->kind == LINK_SHARED;
+}
+
+static int run_linkers(const struct work *w, char **error)
+{
+    const char *cc = getenv("CC");
+    bool chosen = cc && cc[strspn(cc, " \t")];
+    int status = run_linker(w, chosen ? cc : "cc", error);
+    if (status > 0 && !chosen && ld_can_do(w->job))
+        status = run_linker(w, "ld", error);
+    if (status > 0)
+        return error_set(error, "cannot run the linker '%s': %s; set CC to a C compiler", chosen ? cc : "cc",
+                         strerror(status));
+    return status;
+}
+
+static int prepare(struct work *w, char **error)
+{
+    const struct link_job *job = w->job;
+    struct stat st;
+    if (stat(job->output, &st) == 0 && !S_ISREG(st.st_mode))
+        return error_set(error, "%s: not a regular file", job->output);
+    w->output = resolve(job->output);
+    w->objects = calloc(job->n_objects + 1, sizeof *w->objects);
+    // "./": a name must not look like an option.
+    if (!w->output || !w->objects ||
+        asprintf(&w->folder, "%s%s.tmpXXXXXX", *w->output == '/' ? "" : "./", w->output) < 0) {
+        w->folder = NULL;
+        return error_set(error, "out of memory");
+    }
+    if (!mkdtemp(w->folder)) {
+        int reason = errno;
+        free(w->folder);
+        w->folder = NULL;
+        return error_set(error, "%s: cannot create: %s", job->output, strerror(reason));
+    }
+    if (asprintf(&w->result, "%s/out", w->folder) < 0) {
+        w->result = NULL;
+        return error_set(error, "out of memory");
+    }
+    for (size_t i = 0; i < job->n_objects; i++) {
+        if (asprintf(&w->objects[i], "%s/%zu.o", w->folder, i) < 0) {
+            w->objects[i] = NULL;
+            return error_set(error, "out of memory");
+        }
+        if (link_write_file(w->objects[i], job->objects[i].data, job->objects[i].size, error))
+            return -1;
+    }
+    return 0;
+}
+
+// Removes the folder with all that is in it, a killed linker's leftovers included.
+static void clean_up(struct work *w)
+{
+    DIR *folder = w->folder ? opendir(w->folder) : NULL;
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        unlinkat(dirfd(folder), entry->d_name, 0);
+    if (folder)
+        closedir(folder);
+    if (w->folder)
+        rmdir(w->folder);
+    for (size_t i = 0; w->objects && i < w->job->n_objects; i++)
+        free(w->objects[i]);
+    free(w->objects);
+    free(w->result);
+    free(w->folder);
+    free(w->output);
+}
+
+int link_run(const struct link_job *job, char **error)
+{
+    struct work w = {.job = job};
+    int status = prepare(&w, error);
+    if (!status)
+        status = run_linkers(&w, error);
+    if (!status && rename(w.result, w.output))
+        status = error_set(error, "%s: cannot create: %s", job->output, strerror(errno));
+    clean_up(&w);
+    return status;
+}
