@@ -1,0 +1,291 @@
+"""Builds the C helpers, compiles kernels with tegula, checks and times one benchmark row, prints the table."""
+
+import ctypes
+import json
+import os
+import platform
+import select
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import peers
+
+MAX_ARGUMENTS = 16  # of a launcher; timer.c
+CHECK_SECONDS = 60  # a first call that takes longer is an error
+SETTLE_SECONDS = 0.01  # between blocks: until the worker threads of the last one have stopped spinning
+NOISY_SPREAD = 0.15  # of a median: such rows are marked
+
+
+class RowError(Exception):
+    """A row cannot be measured; the message goes into its result."""
+
+
+class Session:
+    """One run of the harness: the limits of the machine, the peers' call cost, and the rows measured beside them."""
+
+    def __init__(self, root, threads, quick, peers_only):
+        self.root, self.threads, self.quick, self.peers_only = root, threads, quick, peers_only
+        self.rounds, self.block_ns = (5, 5e6) if quick else (21, 30e6)
+        self.cache = root / "build/bench"
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.tool = Path(os.environ.get("TEGULA_TOOL", root / "build/tools/tegula"))
+        self.limits_program = self.build("limits", "-pthread")
+        self.limits_rate = ctypes.CDLL(str(self.build("limits.so", "-pthread", "-shared", "-fPIC"))).limits_rate
+        self.limits_rate.restype = ctypes.c_double
+        self.timer = ctypes.CDLL(str(self.build("timer.so", "-shared", "-fPIC"))).timer_run
+        self.timer.restype = ctypes.c_double
+        self.ticks_before = cpu_ticks()
+        self.limits = self.measure_limits()
+        self.idle_peer = peers.identity(threads)
+
+    def build(self, name, *flags):
+        """Builds bench/NAME.c in the cache folder."""
+        source, target = self.root / "bench" / (name.split(".")[0] + ".c"), self.cache / name
+        if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+            compiler = os.environ.get("CC", "cc").split()
+            command = [*compiler, "-std=gnu17", "-O2", "-ffp-contract=fast", *flags, str(source), "-o", str(target)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"bench/run: {' '.join(command)}\n{done.stderr}")
+        return target
+
+    def measure_limits(self):
+        done = subprocess.run([str(self.limits_program), str(self.threads)], capture_output=True, text=True, check=True)
+        limits = json.loads(done.stdout)
+        return {**limits, "copy": max(limits["copy_plain"], limits["copy_nontemporal"])}
+
+    def environment(self):
+        """What a reader needs to judge the rows."""
+        stolen, others, total = (after - before for after, before in zip(cpu_ticks(), self.ticks_before))
+        noise = {
+            "stolen_percent": round(100 * stolen / total, 1),
+            "others_percent": round(max(0, 100 * others / total), 1),
+        }
+        return {
+            "machine": {
+                "cpu": cpu_name(),
+                "cores": os.cpu_count(),
+                "affinity": sorted(os.sched_getaffinity(0)),
+                **noise,
+            },
+            "versions": {"python": platform.python_version(), "peer": peers.VERSION},
+            "quick": self.quick,
+            "threads": self.threads,
+            "limits": self.limits,
+        }
+
+    def limit_of(self, benchmark):
+        """The roofline of a row: the slower of its arithmetic at peak and its bytes at the copy speed of their level.
+
+        Gives (name of the limit, flops or bytes of one call).
+        """
+        limits, footprint = self.limits, benchmark.bytes / self.threads
+        in_l2, in_l3 = footprint <= limits["l2_bytes"], footprint <= min(limits["l3_bytes"], 64e6)
+        level = "l2_copy" if in_l2 else "l3_copy" if in_l3 else "copy"
+        work = {"fma": benchmark.flops, level: benchmark.bytes}
+        return max(work.items(), key=lambda item: item[1] / limits[item[0]])
+
+    def limit_timer(self, limit, work):
+        """Like a side's time_calls, for the limit itself: the clock of a shared machine moves from row to row."""
+        fastest = limit if limit != "copy" else max("copy_plain", "copy_nontemporal", key=self.limits.get)
+        return lambda calls: work / self.limits_rate(fastest.encode(), self.threads, 1)
+
+    def run(self, benchmark):
+        """The result of one row, without name and suite; {"error": message} if there is none."""
+        try:
+            return {"threads": self.threads, **self.measure(benchmark)}
+        except RowError as error:
+            return {"threads": self.threads, "error": str(error)}
+
+    def measure(self, benchmark):
+        operands = benchmark.operands()
+        *inputs, output = operands
+        expected = benchmark.reference(*(operands[name].astype(np.float64) for name in inputs))
+        result = {"peer": None, "ratio": None, "flops": benchmark.flops, "bytes": benchmark.bytes}
+
+        timed = {}  # name -> calls -> nanoseconds per call
+        if not self.peers_only:
+            kernel, result["compile_ms"] = self.compile(benchmark)
+            launcher = Launcher(self.timer, kernel, benchmark.tile, [*operands.values(), *benchmark.dims.values()])
+            result["error_of_maximum"] = check_in_child(launcher, operands[output], expected, benchmark.tolerance)
+            timed["tegula"] = launcher.time_calls
+        for name, model in benchmark.peers.items():
+            try:
+                peer = peers.Peer(model(operands), self.threads)
+                compare(name, peer.output(), expected, max(benchmark.tolerance, 1e-5))
+            except Exception as error:  # the peer's exceptions share no narrower class
+                raise RowError(f"{name}: {error}") from error
+            timed[name] = peer.time_calls
+
+        limit, work = self.limit_of(benchmark)
+        timed["limit"], timed["call"] = self.limit_timer(limit, work), self.idle_peer.time_calls
+        times, spreads = self.alternate(timed)
+        all_peers = {name: times[name] - times["call"] for name in benchmark.peers}
+        best = min(all_peers, key=all_peers.get)
+        tegula, peer, least = times.get("tegula"), all_peers[best], times["limit"]
+        return result | {
+            "peer": best,
+            "ratio": tegula and peer / tegula,
+            "tegula_ms": tegula,
+            "peer_ms": peer,
+            "limit": limit,
+            "limit_rate": work / least * 1e-6,
+            "limit_ms": least,
+            "fraction_of_limit": tegula and least / tegula,
+            "peer_fraction_of_limit": least / peer,
+            "unit": "GFLOP/s" if benchmark.flops else "GB/s",
+            "tegula_rate": tegula and (benchmark.flops or benchmark.bytes) / tegula * 1e-6,
+            "peer_rate": (benchmark.flops or benchmark.bytes) / peer * 1e-6,
+            "peers_ms": all_peers,
+            "peer_call_cost_ms": times["call"],
+            "spread": spreads,
+        }
+
+    def alternate(self, timed):
+        """Medians over alternating blocks, in ms, and their spreads (interquartile range by median)."""
+        calls, samples = {}, {name: [] for name in timed}
+        for name, time_calls in timed.items():
+            time_calls(1)
+            calls[name] = max(1, round(self.block_ns / min(time_calls(3), time_calls(3))))
+        for turn in range(self.rounds):
+            for name in list(timed)[:: 1 if turn % 2 else -1]:  # neither side always follows the other
+                samples[name].append(timed[name](calls[name]) * 1e-6)
+                if self.threads > 1:
+                    time.sleep(SETTLE_SECONDS)
+        medians = {name: statistics.median(values) for name, values in samples.items()}
+        quarters = {name: statistics.quantiles(values, n=4) for name, values in samples.items()}
+        return medians, {name: (q[2] - q[0]) / medians[name] for name, q in quarters.items()}
+
+    def compile(self, benchmark):
+        """The kernel's shared object and the milliseconds that tegula took."""
+        source, target = self.root / f"examples/kernels/{benchmark.tile}.tile", self.cache / f"{benchmark.name}.so"
+        defines = [word for name, value in benchmark.defines.items() for word in ("-D", f"{name}={value}")]
+        command = [str(self.tool), "kernel", str(source), "-o", str(target), *defines, "--target=native"]
+        target.unlink(missing_ok=True)
+        start = time.perf_counter()
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise RowError(f"tegula: {error}") from error
+        if done.returncode or not target.exists():
+            message = done.stderr.strip() or done.stdout.strip() or "no message"
+            raise RowError(f"tegula: exit status {done.returncode}: {message}")
+        return target, 1e3 * (time.perf_counter() - start)
+
+
+class Launcher:
+    """A compiled kernel and its arguments, kept alive together."""
+
+    def __init__(self, timer, library, name, arguments):
+        if len(arguments) > MAX_ARGUMENTS:
+            raise RowError(f"{name}: {len(arguments)} arguments; timer.c passes {MAX_ARGUMENTS}")
+        try:
+            self.function = getattr(ctypes.CDLL(str(library)), name)
+        except (OSError, AttributeError) as error:
+            raise RowError(f"tegula: {error}") from error
+        self.timer, self.operands = timer, arguments
+        words = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
+        self.words = (ctypes.c_int64 * MAX_ARGUMENTS)(*words)
+
+    def time_calls(self, calls):
+        status = ctypes.c_int(0)
+        nanoseconds = self.timer(self.function, self.words, ctypes.c_int64(calls), ctypes.byref(status))
+        if nanoseconds < 0:
+            raise RowError(f"tegula: the kernel returned status {status.value}")
+        return nanoseconds
+
+
+def compare(name, output, expected, tolerance):
+    """The largest error relative to the largest expected magnitude; RowError above the tolerance."""
+    error = float(np.max(np.abs(output - expected)) / np.max(np.abs(expected)))
+    if not error <= tolerance:  # a NaN is above every tolerance
+        raise RowError(f"{name}: wrong result: error {error:.2g} of the maximum, tolerance {tolerance:.2g}")
+    return error
+
+
+def check_in_child(launcher, output, expected, tolerance):
+    """Calls the kernel once in a child process: a kernel that crashes or hangs costs its row, not the run."""
+    reader, writer = os.pipe()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            launcher.time_calls(1)
+            message = json.dumps({"value": compare("tegula", output, expected, tolerance)})
+        except Exception as error:
+            message = json.dumps({"error": str(error)})
+        os.write(writer, message.encode())
+        os._exit(0)
+    os.close(writer)
+    with open(reader) as answers:
+        ready = select.select([answers], [], [], CHECK_SECONDS)[0]
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        answer = answers.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if not answer:
+        died = f"died of {signal.Signals(-status).name}" if status < 0 else "ended its process"
+        raise RowError(f"tegula: the kernel {died if ready else f'took more than {CHECK_SECONDS} s'}")
+    answer = json.loads(answer)
+    if "error" in answer:
+        raise RowError(answer["error"])
+    return answer["value"]
+
+
+def cpu_name():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def cpu_ticks():
+    """Ticks since boot over all cores: stolen by other guests of the host, used by other processes here, and all."""
+    counts = [int(count) for count in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    _, _, _, idle, wait, *_, stolen = counts
+    ours = sum(os.times()[:4]) * os.sysconf("SC_CLK_TCK")
+    return stolen, sum(counts) - idle - wait - stolen - ours, sum(counts)
+
+
+def print_table(rows, environment):
+    limits, machine = environment["limits"], environment["machine"]
+    print(f"{machine['cpu']}, {limits['isa']}, {environment['threads']} thread(s), {environment['versions']['peer']}")
+    print(
+        "limits: f32 FMA {fma:.0f} GFLOP/s; GB/s read L2 {l2_read:.0f} L3 {l3_read:.1f} memory {memory_read:.1f}; "
+        "copy L2 {l2_copy:.0f} L3 {l3_copy:.1f} memory {copy:.1f} "
+        "(plain {copy_plain:.1f}, memcpy {memcpy:.1f})".format(**limits)
+    )
+    if machine["others_percent"] > 5 or machine["stolen_percent"] > 1:
+        print("NOISY: of all cores, others took {others_percent} %, the host {stolen_percent} %".format(**machine))
+    if environment["quick"]:
+        print("QUICK: a smoke test; do not quote these figures")
+    shape = "{:<30} {:>11} {:>11} {:>7} {:>9} {:>9} {:>14}  {}"
+    print("\n" + shape.format("name", "tegula ms", "peer ms", "ratio", "of limit", "peer's", "rate", "limit; peer"))
+
+    def show(value, form):
+        return "-" if value is None else format(value, form)
+
+    for row in rows:
+        if "error" in row:
+            print(f"{row['name']:<30} error: {row['error']}")
+            continue
+        rate = row["tegula_rate"] if row["tegula_rate"] is not None else row["peer_rate"]
+        noisy = "; noisy" if max(row["spread"].values()) > NOISY_SPREAD else ""
+        print(
+            shape.format(
+                row["name"],
+                show(row["tegula_ms"], ".4f"),
+                show(row["peer_ms"], ".4f"),
+                show(row["ratio"], ".2f"),
+                show(row["fraction_of_limit"], ".0%"),
+                show(row["peer_fraction_of_limit"], ".0%"),
+                f"{rate:.1f} {row['unit']}",
+                f"{row['limit']} {row['limit_rate']:.1f}; {row['peer']}{noisy}",
+            )
+        )

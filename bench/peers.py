@@ -1,0 +1,79 @@
+"""The peer: ONNX Runtime, on small models built here, with every input and output bound to memory of ours."""
+
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+VERSION = f"onnxruntime {onnxruntime.__version__}"
+ANY_VERSION_DOMAIN = "com.microsoft"
+
+
+class Model:
+    """A graph over `operands`, the last of which is the output.
+
+    nodes: (operator, "inputs", output, attributes). constants: operands that the peer gets as initializers and may
+    repack.
+    blocked_layout: whether the peer may use its NCHWc layout. compare: brings the output to the reference's layout.
+    """
+
+    def __init__(self, operands, nodes, constants=(), opset=17, blocked_layout=True, compare=lambda output: output):
+        *inputs, self.output = operands
+        self.inputs = [name for name in inputs if name not in constants]
+        self.operands, self.compare = operands, compare
+        self.optimisation = "ORT_ENABLE_ALL" if blocked_layout else "ORT_ENABLE_EXTENDED"
+        graph = helper.make_graph(
+            [make_node(*node) for node in nodes],
+            "benchmark",
+            [value_info(name, operands[name]) for name in self.inputs],
+            [value_info(self.output, operands[self.output])],
+            [onnx.numpy_helper.from_array(np.asarray(operands[name]), name) for name in constants],
+        )
+        opsets = [helper.make_opsetid("", opset), helper.make_opsetid(ANY_VERSION_DOMAIN, 1)]
+        self.bytes = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
+def make_node(operator, inputs, output, attributes=None):
+    domain, _, operator = operator.rpartition(".")
+    return helper.make_node(operator, inputs.split(), [output], domain=domain, **(attributes or {}))
+
+
+def value_info(name, array):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
+
+
+class Peer:
+    """A session ready to run. time_calls(n) is in nanoseconds per call and includes the cost of the Python call."""
+
+    def __init__(self, model, threads):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, model.optimisation)
+        self.session = onnxruntime.InferenceSession(model.bytes, options, providers=["CPUExecutionProvider"])
+        self.model, self.result = model, np.empty_like(model.operands[model.output])
+        self.binding = self.session.io_binding()
+        for name in model.inputs:
+            self.binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(model.operands[name]))
+        self.binding.bind_ortvalue_output(model.output, onnxruntime.OrtValue.ortvalue_from_numpy(self.result))
+
+    def time_calls(self, calls):
+        run, binding = self.session.run_with_iobinding, self.binding
+        start = time.perf_counter_ns()
+        for _ in range(calls):
+            run(binding)
+        return (time.perf_counter_ns() - start) / calls
+
+    def output(self):
+        """The result of one call, in the reference's layout."""
+        self.result.fill(np.nan)
+        self.time_calls(1)
+        return self.model.compare(self.result)
+
+
+def identity(threads):
+    """A model that does nothing: what a call of the peer costs from Python."""
+    one = np.ones(1, np.float32)
+    return Peer(Model({"x": one, "y": one.copy()}, [("Identity", "x", "y")]), threads)
