@@ -1,0 +1,180 @@
+// Shaping for CPUs: what the files shape*.c share. The pass is described at the top of shape.c.
+#ifndef TEGULA_PASSES_SHAPE_H
+#define TEGULA_PASSES_SHAPE_H
+
+#include "codegen/target.h"
+#include "ir/ir.h"
+#include "passes/axes.h"
+#include "passes/pass.h"
+
+// The part of an axis that is being computed. offset (in the new kernel; NULL: 0) counts from the axis's start.
+struct window {
+    struct value *offset;
+    int64_t size;
+    bool inside; // all of it lies below the axis's clip
+};
+
+// Positions of an axis from `bound - base` on are never observed: stores drop them, reductions do not count them.
+// Values of the old kernel; NULL: 0 or `constant`.
+struct clip {
+    bool known;
+    struct value *base, *bound;
+    int64_t constant;
+};
+
+// Where a tile lies in scratch memory. Only its dimensions other than 1 have a dimension there.
+struct place {
+    struct value *view; // new
+    int rank;
+    int dim_of[MAX_RANK];             // of the value, by dimension of the scratch
+    int64_t size[MAX_RANK];           // by dimension of the scratch; unknown where a loop's whole range lies
+    struct value *origin[MAX_RANK];   // new; the window's offset when it was made, by dimension of the value
+    int loop_dim;                     // of the value, whose index also counts the loop index below; -1: none
+    struct value *loop_index;         // old
+    const struct affine_map *map;     // not NULL: the scratch holds a box of a view's root, seen through this map
+};
+
+enum bind_kind {
+    BIND_NONE,
+    BIND_DIRECT, // a value of the new kernel, of the current windows' shape
+    BIND_LAZY,   // made where it is needed
+    BIND_MEMORY  // in scratch
+};
+
+struct binding {
+    enum bind_kind kind;
+    struct value *value;
+    const struct place *place;
+};
+
+struct undo {
+    int id;
+    struct binding before;
+    struct undo *next;
+};
+
+// What a kernel does: operations that others wait for. All other operations on tiles are computed where they are used.
+enum anchor_kind { ANCHOR_OP, ANCHOR_LOOP, ANCHOR_EXPORT };
+
+struct anchor {
+    enum anchor_kind kind;
+    struct op *op;       // ANCHOR_OP: store, scatter, atomic, dot, reduce, scan; ANCHOR_LOOP: a `for` around dots
+    struct value *value; // ANCHOR_EXPORT: the value to put into place
+    const struct place *place; // ANCHOR_EXPORT: where; NULL: made by the group, and bound to the value
+    bool *cone;          // by value id: values that it is computed from, up to results of other anchors
+    bool *axes;          // by axis: those of the cone
+};
+
+// How an axis is cut in a nest of loops.
+struct split {
+    int axis;
+    int64_t step;
+};
+
+struct dot_axes {
+    int n_rows, rows[MAX_RANK];         // of the left factor and the sum
+    int n_columns, columns[MAX_RANK];   // of the right factor and the sum
+    int n_batch, batch[MAX_RANK];       // of both factors and the sum
+    int n_inner, inner[2 * MAX_RANK];   // summed over
+};
+
+// Anchors that run in one nest of loops.
+struct group {
+    int n_anchors, room;
+    struct anchor *anchors;
+    int n_splits;
+    struct split splits[3 * MAX_RANK];
+    int vector_axis, lanes; // AXIS_NONE, 1: scalars
+    struct op *dot;         // the dot (or the one in the ANCHOR_LOOP) that shaped the group, or NULL
+    struct dot_axes dot_axes;
+    bool swapped;           // the right factor is the one that is broadcast: the vector axis belongs to the left
+    bool *written;          // by value id of roots
+};
+
+struct shaper {
+    struct module *m;
+    struct kernel *old, *new;
+    struct builder b;
+    struct pass_context *c;
+    struct arena *scratch;
+    const struct target_desc *target;
+    struct axes axes;
+    struct window *window; // by axis
+    struct clip *clip;     // by axis
+    struct value **trip;   // by axis: the clip's value in the new kernel, where a nest has made it
+    struct binding *bind;  // by old value id
+    struct undo *trail;
+    bool *written; // by old value id: roots that are stored to
+    int lanes, vector_axis; // of the nest being emitted
+    const struct group *group;
+    bool failed;
+};
+
+// shape.c
+struct value *shape_scalar(struct shaper *s, struct value *old); // its counterpart
+void shape_bind(struct shaper *s, const struct value *old, struct binding b);
+struct undo *shape_mark(struct shaper *s);
+void shape_rollback(struct shaper *s, struct undo *mark);
+void shape_clone_scalars(struct shaper *s, struct block *body); // operations on scalars and views
+void shape_fail(struct shaper *s, struct loc loc, const char *text);
+bool shape_is_lazy(const struct shaper *s, const struct op *op);
+struct value *shape_add(struct shaper *s, struct value *a, struct value *b); // NULL is 0
+struct value *shape_sub(struct shaper *s, struct value *a, struct value *b);
+
+// shape_bounds.c: what is known of indices.
+void bounds_find_clips(struct shaper *s);
+// Whether the access (load, store) at the current windows is in bounds in the root's dimension r.
+bool bounds_proven(struct shaper *s, const struct op *op, const struct value *tile, int r);
+void bounds_access(const struct op *op, const struct value **root, struct affine_map *map,
+                   struct value *terms[MAX_RANK][MAX_RANK], int n_terms[MAX_RANK]);
+
+// shape_group.c: which anchors share a nest, and how it is cut.
+void group_block(struct shaper *s, struct block *block, struct op *first, struct op *last, int n_exports,
+                 const struct anchor *exports, int *n_groups, struct group **groups);
+bool group_loop_fuses(struct shaper *s, const struct op *loop);
+void group_cone(struct shaper *s, struct anchor *a);
+bool group_unit_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis);
+bool group_touches(const struct shaper *s, const struct op *access, const struct value *tile, int axis);
+struct op *group_loop_dot(const struct op *loop);
+bool group_expensive(const struct op *op);
+
+// shape_nest.c: loops.
+struct nest {
+    int n_splits;
+    const struct split *splits;
+    // Runs at every point of the nest; acc are the carried values, replaced by their successors.
+    void (*leaf)(struct shaper *s, struct nest *n, struct value **acc);
+    void (*before_level)(struct shaper *s, struct nest *n, int level);
+    int n_acc;
+    // Reductions along the vector axis: called around each piece of it. Either may be NULL.
+    void (*enter_vector)(struct shaper *s, struct nest *n, struct value **acc);
+    void (*leave_vector)(struct shaper *s, struct nest *n, struct value *const *outer, struct value **acc);
+    void *data;
+};
+void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc);
+struct value *nest_trip(struct shaper *s, int axis); // NULL: all of the axis, of static size
+
+// shape_leaf.c: operations at the current windows.
+struct type *leaf_type(struct shaper *s, const struct value *old);
+struct value *leaf_value(struct shaper *s, struct value *old);
+void leaf_group(struct shaper *s, struct group *g);
+
+// shape_place.c: scratch memory.
+const struct place *place_create(struct shaper *s, struct value *old, int n_order, const int *order,
+                                 const struct op *loop);
+struct value *place_load(struct shaper *s, const struct place *p, struct value *old);
+void place_store(struct shaper *s, const struct place *p, struct value *old, struct value *x);
+
+// shape_pack.c: copies of a dot's operands, laid out for it.
+// The constant stride of a load along an axis, in elements; false if it is not known.
+bool pack_stride(const struct shaper *s, const struct op *load, int axis, int64_t *stride);
+void pack_operands(struct shaper *s, struct group *g, int level);
+
+// shape_tile.c: the best register tile.
+struct register_tile {
+    int64_t rows, vectors;
+};
+struct register_tile tile_choose(const struct target_desc *t, int lanes, int64_t rows, int64_t columns,
+                                 int64_t most_rows);
+
+#endif

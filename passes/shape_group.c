@@ -1,0 +1,642 @@
+// Which anchors share a nest of loops, and how the nest is cut.
+//
+// Anchors join the current group in program order while that is legal: an anchor that needs a reduction's result along
+// an axis that the group's loops walk must wait for the loops to end. A dot (or a loop around dots) starts a group, since
+// it decides the register tile.
+#include <string.h>
+
+#include "ir/einsum.h"
+#include "passes/shape.h"
+
+#define MOST_WHOLE_VECTORS 16 // a row that is reduced and read again stays in registers up to this size
+#define CHUNK_VECTORS 4       // else it is walked by this many vectors
+#define MOST_ROWS 14        // of a register tile
+#define MOST_STRIDED_ROWS 6 // when each row needs an address register
+#define MOST_UNROLLED 4       // short reduced axes are unrolled
+
+// ---- Cones -----------------------------------------------------------------------------------------------------
+
+bool group_expensive(const struct op *op)
+{
+    switch (op->code) {
+    case OP_POW:
+    case OP_ATAN2:
+    case OP_EXP:
+    case OP_EXP2:
+    case OP_EXPM1:
+    case OP_LOG:
+    case OP_LOG2:
+    case OP_LOG1P:
+    case OP_SIN:
+    case OP_COS:
+    case OP_TAN:
+    case OP_ASIN:
+    case OP_ACOS:
+    case OP_ATAN:
+    case OP_SINH:
+    case OP_COSH:
+    case OP_TANH:
+    case OP_ASINH:
+    case OP_ACOSH:
+    case OP_ATANH:
+    case OP_ERF:
+    case OP_SIGMOID:
+    case OP_SOFTPLUS:
+    case OP_GELU:
+    case OP_SILU:
+    case OP_GATHER:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void cone_value(struct shaper *s, struct anchor *a, struct value *v)
+{
+    if (a->cone[v->id])
+        return;
+    a->cone[v->id] = true;
+    if (v->type->kind == TYPE_TILE)
+        for (int d = 0; d < v->type->rank; d++) {
+            int axis = axes_of(&s->axes, v, d);
+            if (axis != AXIS_NONE)
+                a->axes[axis] = true;
+        }
+    bool lazy = v->def && v->type->kind == TYPE_TILE && shape_is_lazy(s, v->def) &&
+                (s->bind[v->id].kind == BIND_LAZY || s->bind[v->id].kind == BIND_NONE);
+    for (int i = 0; lazy && i < v->def->n_operands; i++)
+        cone_value(s, a, v->def->operands[i]);
+}
+
+void group_cone(struct shaper *s, struct anchor *a)
+{
+    a->cone = ARENA_ARRAY(s->scratch, bool, s->old->n_values);
+    a->axes = ARENA_ARRAY(s->scratch, bool, s->axes.n + 1);
+    if (a->kind == ANCHOR_EXPORT) {
+        cone_value(s, a, a->value);
+        return;
+    }
+    for (int i = 0; i < a->op->n_operands; i++)
+        cone_value(s, a, a->op->operands[i]);
+    for (int i = 0; a->kind == ANCHOR_LOOP && i < a->op->n_results; i++)
+        cone_value(s, a, a->op->results[i]);
+}
+
+static bool uses_result(const struct anchor *a, const struct op *op)
+{
+    for (int i = 0; op && i < op->n_results; i++)
+        if (a->cone[op->results[i]->id])
+            return true;
+    return false;
+}
+
+// ---- Loops around dots -----------------------------------------------------------------------------------------
+
+// A `for` that does nothing but accumulate: its carried tiles are sums of dots of operands that do not depend on them.
+// It goes into the nest of its sums' axes, so that they stay in registers.
+bool group_loop_fuses(struct shaper *s, const struct op *loop)
+{
+    if (loop->code != OP_FOR)
+        return false;
+    const struct op *end = block_terminator(loop->blocks[0]);
+    int dots = 0;
+    for (const struct op *op = loop->blocks[0]->first; op; op = op->next) {
+        if (op == end)
+            continue;
+        if (op->n_blocks || op_info[op->code].effect == EFFECT_WRITE || op->code == OP_SCRATCH)
+            return false;
+        bool tile = op->n_results && op->results[0]->type->kind == TYPE_TILE;
+        for (int i = 0; i < op->n_operands; i++)
+            tile |= op->operands[i]->type->kind == TYPE_TILE;
+        if (op->code == OP_DOT)
+            dots++;
+        else if (tile && !shape_is_lazy(s, op))
+            return false;
+    }
+    if (dots != 1)
+        return false;
+    for (int i = 0; i < loop->n_results; i++) {
+        const struct value *y = end->operands[i], *arg = loop->blocks[0]->args[1 + i];
+        if (y->type->kind != TYPE_TILE)
+            continue;
+        if (!y->def || y->def->code != OP_DOT || y->def->block != loop->blocks[0] || y->def->operands[2] != arg)
+            return false;
+        struct anchor a = {.kind = ANCHOR_EXPORT};
+        for (int j = 0; j < 2; j++) {
+            a.value = y->def->operands[j];
+            group_cone(s, &a);
+            for (int k = 1; k < loop->blocks[0]->n_args; k++)
+                if (a.cone[loop->blocks[0]->args[k]->id])
+                    return false;
+        }
+    }
+    return true;
+}
+
+struct op *group_loop_dot(const struct op *loop)
+{
+    for (struct op *op = loop->blocks[0]->first; op; op = op->next)
+        if (op->code == OP_DOT)
+            return op;
+    return NULL;
+}
+
+// ---- Choosing the vector axis ----------------------------------------------------------------------------------
+
+static int dimension_of_axis(const struct shaper *s, const struct value *v, int axis)
+{
+    for (int d = 0; v->type->kind == TYPE_TILE && d < v->type->rank; d++)
+        if (axes_of(&s->axes, v, d) == axis)
+            return d;
+    return -1;
+}
+
+// The root's stride along a dimension; false if it is not constant.
+static bool root_stride(const struct type *t, int r, int64_t *stride)
+{
+    if (t->strided) {
+        *stride = t->strides[r];
+        return t->strides[r] >= 0;
+    }
+    *stride = 1;
+    for (int i = r + 1; i < t->rank; i++) {
+        if (t->dims[i] < 0)
+            return false;
+        *stride *= t->dims[i];
+    }
+    return true;
+}
+
+bool group_touches(const struct shaper *s, const struct op *access, const struct value *tile, int axis)
+{
+    int d = dimension_of_axis(s, tile, axis);
+    if (d < 0)
+        return false;
+    const struct value *root;
+    struct affine_map map;
+    struct value *terms[MAX_RANK][MAX_RANK];
+    int n_terms[MAX_RANK];
+    bounds_access(access, &root, &map, terms, n_terms);
+    for (int r = 0; r < map.n_out; r++)
+        if (map.coefficient[r][d])
+            return true;
+    return false;
+}
+
+bool group_unit_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis)
+{
+    int d = dimension_of_axis(s, tile, axis);
+    if (d < 0)
+        return false;
+    const struct value *root;
+    struct affine_map map;
+    struct value *terms[MAX_RANK][MAX_RANK];
+    int n_terms[MAX_RANK];
+    bounds_access(access, &root, &map, terms, n_terms);
+    int64_t total = 0;
+    for (int r = 0; r < map.n_out; r++) {
+        int64_t stride, c = map.coefficient[r][d];
+        if (!c)
+            continue;
+        if (!root_stride(root->type, r, &stride))
+            return false;
+        total += c * stride;
+    }
+    return total == 1;
+}
+
+static void score(const struct shaper *s, const struct op *access, const struct value *tile, const bool *axes,
+                  int weight, int *scores)
+{
+    for (int x = 0; x < s->axes.n; x++)
+        if (axes[x]) {
+            if (group_unit_stride(s, access, tile, x))
+                scores[x] += weight;
+            else if (group_touches(s, access, tile, x))
+                scores[x] -= weight;
+        }
+}
+
+// In memory of the pass's own, tiles are row-major.
+static void score_place(const struct shaper *s, const struct value *v, int weight, int *scores)
+{
+    bool last = true;
+    for (int d = v->type->rank - 1; d >= 0; d--) {
+        int axis = axes_of(&s->axes, v, d);
+        if (axis == AXIS_NONE)
+            continue;
+        scores[axis] += last ? weight : -weight;
+        last = false;
+    }
+}
+
+static void score_cone(const struct shaper *s, const struct block *b, const struct anchor *a, int *scores)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        if (op->n_results == 1 && a->cone[op->results[0]->id] && op->results[0]->type->kind == TYPE_TILE) {
+            if (op->code == OP_LOAD && s->bind[op->results[0]->id].kind != BIND_MEMORY)
+                score(s, op, op->results[0], a->axes, 1, scores);
+        }
+        for (int i = 0; i < op->n_results; i++)
+            if (a->cone[op->results[i]->id] && s->bind[op->results[i]->id].kind == BIND_MEMORY)
+                score_place(s, op->results[i], 1, scores);
+        for (int i = 0; i < op->n_blocks; i++)
+            score_cone(s, op->blocks[i], a, scores);
+    }
+}
+
+static int pick_vector_axis(struct shaper *s, const struct anchor *a)
+{
+    int *scores = ARENA_ARRAY(s->scratch, int, s->axes.n + 1);
+    score_cone(s, s->old->body, a, scores);
+    if (a->kind == ANCHOR_OP && a->op->code == OP_STORE && a->op->operands[0]->type->kind == TYPE_TILE)
+        score(s, a->op, a->op->operands[0], a->axes, 2, scores);
+    if (a->kind == ANCHOR_EXPORT && a->value->type->kind == TYPE_TILE)
+        score_place(s, a->value, 1, scores);
+    int best = AXIS_NONE;
+    for (int x = 0; x < s->axes.n; x++)
+        if (a->axes[x] && (best == AXIS_NONE || scores[x] > scores[best] ||
+                           (scores[x] == scores[best] && s->axes.size[x] >= s->axes.size[best])))
+            best = x;
+    return best;
+}
+
+// ---- Lanes -----------------------------------------------------------------------------------------------------
+
+static int element_bytes(enum dtype d)
+{
+    if (d == DTYPE_I1 || d == DTYPE_INDEX)
+        return 0;
+    if (dtype_is_float(d) && dtype_bytes(d) < 4)
+        return 4; // computed in f32
+    return (int)dtype_bytes(d);
+}
+
+static void widest(const struct shaper *s, const struct block *b, const struct anchor *a, int *bytes)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        for (int i = 0; i < op->n_results; i++) {
+            const struct type *t = op->results[i]->type;
+            if (a->cone[op->results[i]->id] && t->kind == TYPE_TILE && element_bytes(t->dtype) > *bytes)
+                *bytes = element_bytes(t->dtype);
+        }
+        for (int i = 0; i < op->n_blocks; i++)
+            widest(s, op->blocks[i], a, bytes);
+    }
+}
+
+static int pick_lanes(const struct shaper *s, int bytes, int axis)
+{
+    if (axis == AXIS_NONE)
+        return 1;
+    int lanes = s->target->vector_bytes / (bytes ? bytes : 8);
+    while (lanes > 2 && lanes / 2 >= s->axes.size[axis])
+        lanes /= 2;
+    return lanes;
+}
+
+// ---- Shaping a group by its first anchor -----------------------------------------------------------------------
+
+static void dot_axes_find(const struct shaper *s, const struct op *dot, struct dot_axes *x)
+{
+    struct einsum e;
+    einsum_parse(op_attr(dot, ATTR_LABELS)->string, &e);
+    *x = (struct dot_axes){0};
+    // Output axes in the sum's order, summed ones in the left factor's order.
+    for (int d = 0; d < e.rank[2]; d++) {
+        int axis = axes_of(&s->axes, dot->operands[2], d), label = e.axis[2][d];
+        if (axis == AXIS_NONE)
+            continue;
+        if (e.in[0][label] && e.in[1][label])
+            x->batch[x->n_batch++] = axis;
+        else if (e.in[0][label])
+            x->rows[x->n_rows++] = axis;
+        else
+            x->columns[x->n_columns++] = axis;
+    }
+    for (int i = 0; i < 2; i++)
+        for (int d = 0; d < e.rank[i]; d++) {
+            int axis = axes_of(&s->axes, dot->operands[i], d);
+            bool known = axis == AXIS_NONE || !einsum_contracts(&e, e.axis[i][d]);
+            for (int k = 0; k < x->n_inner; k++)
+                known |= x->inner[k] == axis;
+            if (!known)
+                x->inner[x->n_inner++] = axis;
+        }
+}
+
+static void add_split(struct group *g, int axis, int64_t step)
+{
+    g->splits[g->n_splits++] = (struct split){axis, step};
+}
+
+static void shape_by_dot(struct shaper *s, struct group *g, struct op *dot)
+{
+    struct dot_axes *x = &g->dot_axes;
+    dot_axes_find(s, dot, x);
+    g->dot = dot;
+    // Vectors lie along the sum's last dimension.
+    const struct value *sum = dot->results[0];
+    int last = AXIS_NONE;
+    for (int d = 0; d < sum->type->rank; d++)
+        if (axes_of(&s->axes, sum, d) != AXIS_NONE)
+            last = axes_of(&s->axes, sum, d);
+    for (int i = 0; i < x->n_rows; i++)
+        g->swapped |= x->rows[i] == last;
+    if (!x->n_columns && x->n_rows)
+        g->swapped = true;
+    if (!x->n_rows && x->n_columns)
+        g->swapped = false;
+    if (g->swapped) {
+        struct dot_axes y = *x;
+        memcpy(x->rows, y.columns, sizeof y.columns);
+        memcpy(x->columns, y.rows, sizeof y.rows);
+        x->n_rows = y.n_columns;
+        x->n_columns = y.n_rows;
+    }
+    int bytes = element_bytes(sum->type->dtype);
+    g->vector_axis = x->n_columns ? x->columns[x->n_columns - 1] : AXIS_NONE;
+    g->lanes = pick_lanes(s, bytes ? bytes : 8, g->vector_axis);
+    int row = x->n_rows ? x->rows[x->n_rows - 1] : AXIS_NONE;
+    // Rows at a stride that is only known at run time take an address register each.
+    int64_t stride;
+    const struct op *load = dot->operands[g->swapped ? 1 : 0]->def;
+    bool fixed = !load || load->code != OP_LOAD || row == AXIS_NONE || pack_stride(s, load, row, &stride);
+    struct register_tile t = tile_choose(s->target, g->lanes, row == AXIS_NONE ? 1 : s->axes.size[row],
+                                         g->vector_axis == AXIS_NONE ? 1 : s->axes.size[g->vector_axis],
+                                         fixed ? MOST_ROWS : MOST_STRIDED_ROWS);
+    for (int i = 0; i < x->n_batch; i++)
+        add_split(g, x->batch[i], 1);
+    for (int i = 0; i + 1 < x->n_columns; i++)
+        add_split(g, x->columns[i], 1);
+    if (g->vector_axis != AXIS_NONE)
+        add_split(g, g->vector_axis, t.vectors * g->lanes);
+    for (int i = 0; i + 1 < x->n_rows; i++)
+        add_split(g, x->rows[i], 1);
+    if (row != AXIS_NONE)
+        add_split(g, row, t.rows);
+}
+
+static bool reduces(const struct shaper *s, const struct op *op, int axis)
+{
+    if (op->code == OP_SCAN)
+        return axes_of(&s->axes, op->operands[0], (int)op_int(op, ATTR_AXIS, 0)) == axis;
+    if (op->code != OP_REDUCE)
+        return false;
+    struct ints axes = op_ints(op, ATTR_AXES);
+    for (int i = 0; i < axes.n; i++)
+        if (axes_of(&s->axes, op->operands[0], (int)axes.v[i]) == axis)
+            return true;
+    return false;
+}
+
+static bool ever_reduced(const struct shaper *s, const struct block *b, int axis)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        if (reduces(s, op, axis))
+            return true;
+        for (int i = 0; i < op->n_blocks; i++)
+            if (ever_reduced(s, op->blocks[i], axis))
+                return true;
+    }
+    return false;
+}
+
+// The transposing loads and stores of a group want a square of vectors: the axis along which such an access is
+// contiguous, if it is not the vector axis.
+static bool transposed_axis(const struct shaper *s, const struct block *b, const struct anchor *a, int vector_axis,
+                            int axis)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        const struct value *tile = op->code == OP_LOAD ? op->results[0] : op->code == OP_STORE ? op->operands[0] : NULL;
+        bool in = tile && tile->type->kind == TYPE_TILE && (a->op == op || a->cone[tile->id]);
+        if (in && s->bind[tile->id].kind != BIND_MEMORY && group_unit_stride(s, op, tile, axis) &&
+            group_touches(s, op, tile, vector_axis))
+            return true;
+        for (int i = 0; i < op->n_blocks; i++)
+            if (transposed_axis(s, op->blocks[i], a, vector_axis, axis))
+                return true;
+    }
+    return false;
+}
+
+static void shape_by_rows(struct shaper *s, struct group *g, struct anchor *a)
+{
+    g->vector_axis = pick_vector_axis(s, a);
+    int bytes = 0;
+    widest(s, s->old->body, a, &bytes);
+    g->lanes = pick_lanes(s, bytes, g->vector_axis);
+    for (int x = 0; x < s->axes.n; x++) {
+        if (!a->axes[x] || x == g->vector_axis)
+            continue;
+        bool reduced = a->kind == ANCHOR_OP && reduces(s, a->op, x);
+        int64_t step = 1;
+        if (g->vector_axis != AXIS_NONE && transposed_axis(s, s->old->body, a, g->vector_axis, x))
+            step = g->lanes;
+        else if (reduced && s->axes.size[x] <= MOST_UNROLLED)
+            step = s->axes.size[x];
+        add_split(g, x, step);
+    }
+    if (g->vector_axis == AXIS_NONE)
+        return;
+    int64_t size = s->axes.size[g->vector_axis];
+    bool whole = size <= MOST_WHOLE_VECTORS * g->lanes && !s->clip[g->vector_axis].known &&
+                 ever_reduced(s, s->old->body, g->vector_axis);
+    bool square = false;
+    for (int i = 0; i < g->n_splits; i++)
+        square |= g->splits[i].step == g->lanes && g->lanes > 1;
+    add_split(g, g->vector_axis, whole ? size : (square ? 1 : CHUNK_VECTORS) * g->lanes);
+}
+
+// ---- Joining ---------------------------------------------------------------------------------------------------
+
+static bool split_step(const struct group *g, int axis, int64_t *step)
+{
+    for (int i = 0; i < g->n_splits; i++)
+        if (g->splits[i].axis == axis) {
+            *step = g->splits[i].step;
+            return true;
+        }
+    return false;
+}
+
+static const struct value *written_root(const struct anchor *a)
+{
+    if (a->kind != ANCHOR_OP || op_info[a->op->code].effect != EFFECT_WRITE)
+        return NULL;
+    return view_root(a->op->operands[1]);
+}
+
+static bool fits(const struct shaper *s, const struct group *g, const struct anchor *a)
+{
+    if (a->kind == ANCHOR_LOOP || (a->kind == ANCHOR_OP && a->op->code == OP_DOT))
+        return false;
+    const struct value *root = written_root(a);
+    if (root && g->written[root->id])
+        return false;
+    for (int x = 0; x < s->axes.n; x++) {
+        int64_t step;
+        bool in = split_step(g, x, &step);
+        bool cut = in && step < s->axes.size[x];
+        if (a->axes[x] && !in)
+            return false;
+        if (cut && !a->axes[x])
+            return false;
+        // Loops of a dot's nest are parallel.
+        if (g->dot && cut && a->kind == ANCHOR_OP && reduces(s, a->op, x))
+            return false;
+        if (!cut || !a->axes[x])
+            continue;
+        for (int i = 0; i < g->n_anchors; i++) {
+            const struct anchor *b = &g->anchors[i];
+            if (b->kind == ANCHOR_OP && b->op->code == OP_REDUCE && reduces(s, b->op, x) && uses_result(a, b->op))
+                return false;
+        }
+    }
+    return true;
+}
+
+static void join(struct shaper *s, struct group *g, const struct anchor *a)
+{
+    if (g->n_anchors == g->room) {
+        g->room = g->room * 2 + 4;
+        struct anchor *grown = ARENA_ARRAY(s->scratch, struct anchor, g->room);
+        if (g->n_anchors)
+            memcpy(grown, g->anchors, sizeof *grown * (size_t)g->n_anchors);
+        g->anchors = grown;
+    }
+    g->anchors[g->n_anchors++] = *a;
+    const struct value *root = written_root(a);
+    if (root)
+        g->written[root->id] = true;
+}
+
+// ---- A stretch of operations -----------------------------------------------------------------------------------
+
+static void mark_later(struct shaper *s, struct op *op, struct anchor *later)
+{
+    for (int i = 0; i < op->n_operands; i++)
+        cone_value(s, later, op->operands[i]);
+    for (int i = 0; i < op->n_blocks; i++)
+        for (struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            if (!shape_is_lazy(s, inner))
+                mark_later(s, inner, later);
+}
+
+static int count_users(const struct anchor *list, int n, const struct value *v)
+{
+    int users = 0;
+    for (int i = 0; i < n; i++)
+        users += list[i].cone[v->id];
+    return users;
+}
+
+// The anchors of [first, last) in program order. A costly tile that several of them, or later operations, need is
+// computed once: it becomes an export.
+static int list_anchors(struct shaper *s, struct op *first, struct op *last, int n_exports,
+                        const struct anchor *exports, struct anchor *later, struct anchor **out)
+{
+    int n = 0;
+    for (struct op *op = first; op != last; op = op->next)
+        n++;
+    struct anchor *plain = ARENA_ARRAY(s->scratch, struct anchor, n + n_exports + 1);
+    struct anchor *list = ARENA_ARRAY(s->scratch, struct anchor, 2 * n + n_exports + 1);
+    int n_plain = 0, n_list = 0;
+    for (struct op *op = first; op != last; op = op->next) {
+        bool tile = op->n_results && op->results[0]->type->kind == TYPE_TILE;
+        for (int i = 0; i < op->n_operands; i++)
+            tile |= op->operands[i]->type->kind == TYPE_TILE;
+        if (!tile && op_info[op->code].effect != EFFECT_WRITE)
+            continue;
+        if (shape_is_lazy(s, op))
+            continue;
+        plain[n_plain] = (struct anchor){.kind = op->code == OP_FOR ? ANCHOR_LOOP : ANCHOR_OP, .op = op};
+        group_cone(s, &plain[n_plain++]);
+    }
+    for (int i = 0; i < n_exports; i++) {
+        plain[n_plain] = exports[i];
+        group_cone(s, &plain[n_plain++]);
+    }
+    int next = 0;
+    for (struct op *op = first; op != last; op = op->next) {
+        if (next < n_plain && plain[next].op == op) {
+            list[n_list++] = plain[next++];
+        } else if (op->n_results == 1 && op->results[0]->type->kind == TYPE_TILE && shape_is_lazy(s, op) &&
+                   group_expensive(op)) {
+            struct value *v = op->results[0];
+            if (count_users(plain, n_plain, v) + later->cone[v->id] >= 2) {
+                list[n_list] = (struct anchor){.kind = ANCHOR_EXPORT, .value = v};
+                group_cone(s, &list[n_list++]);
+            }
+        }
+    }
+    while (next < n_plain)
+        list[n_list++] = plain[next++];
+    *out = list;
+    return n_list;
+}
+
+static bool used_after(const struct group *groups, int n, int g, const struct anchor *later, const struct value *v)
+{
+    if (later->cone[v->id])
+        return true;
+    for (int i = g + 1; i < n; i++)
+        if (count_users(groups[i].anchors, groups[i].n_anchors, v))
+            return true;
+    return false;
+}
+
+void group_block(struct shaper *s, struct block *block, struct op *first, struct op *last, int n_exports,
+                 const struct anchor *exports, int *n_groups, struct group **groups)
+{
+    (void)block;
+    struct anchor later = {.kind = ANCHOR_EXPORT};
+    later.cone = ARENA_ARRAY(s->scratch, bool, s->old->n_values);
+    later.axes = ARENA_ARRAY(s->scratch, bool, s->axes.n + 1);
+    for (struct op *op = last; op; op = op->next)
+        if (!shape_is_lazy(s, op) && op->code != OP_YIELD)
+            mark_later(s, op, &later);
+    struct anchor *list;
+    int n = list_anchors(s, first, last, n_exports, exports, &later, &list);
+    struct group *all = ARENA_ARRAY(s->scratch, struct group, n + 1), *g = NULL;
+    *groups = all;
+    *n_groups = 0;
+    for (int i = 0; i < n; i++) {
+        struct anchor *a = &list[i];
+        if (!g || !fits(s, g, a)) {
+            g = &all[(*n_groups)++];
+            g->lanes = 1;
+            g->vector_axis = AXIS_NONE;
+            g->written = ARENA_ARRAY(s->scratch, bool, s->old->n_values);
+            if (a->kind == ANCHOR_LOOP)
+                shape_by_dot(s, g, group_loop_dot(a->op));
+            else if (a->kind == ANCHOR_OP && a->op->code == OP_DOT)
+                shape_by_dot(s, g, a->op);
+            else
+                shape_by_rows(s, g, a);
+        }
+        join(s, g, a);
+    }
+    // Results that later groups need go to memory; exports that only their own group uses go.
+    for (int i = 0; i < *n_groups; i++) {
+        g = &all[i];
+        struct group kept = *g;
+        kept.n_anchors = kept.room = 0;
+        kept.anchors = NULL;
+        for (int j = 0; j < g->n_anchors; j++) {
+            struct anchor *a = &g->anchors[j];
+            if (a->kind == ANCHOR_EXPORT && !a->place && !used_after(all, *n_groups, i, &later, a->value))
+                continue;
+            join(s, &kept, a);
+            for (int r = 0; a->op && r < a->op->n_results; r++) {
+                struct value *v = a->op->results[r];
+                if (v->type->kind != TYPE_TILE || !used_after(all, *n_groups, i, &later, v))
+                    continue;
+                struct anchor export = {.kind = ANCHOR_EXPORT, .value = v};
+                group_cone(s, &export);
+                join(s, &kept, &export);
+            }
+        }
+        *g = kept;
+    }
+}

@@ -1,0 +1,143 @@
+// Nests of loops over windows of axes.
+//
+// An axis of 128 positions cut by 6 becomes a loop of 21 steps and a rest of 2. Where the axis is clipped at run time,
+// the loop's end is computed, and the rest is made of pieces of 4, 2 and 1 position; along the vector axis, of single
+// vectors with a mask.
+#include "passes/shape.h"
+
+static bool is_vector(const struct shaper *s, int axis)
+{
+    return axis == s->vector_axis && s->lanes > 1;
+}
+
+struct value *nest_trip(struct shaper *s, int axis)
+{
+    const struct clip *c = &s->clip[axis];
+    if (!c->known)
+        return NULL;
+    struct builder *b = &s->b;
+    struct value *bound = c->bound ? shape_scalar(s, c->bound) : build_index(b, c->constant);
+    if (c->base)
+        bound = build_binary(b, OP_SUB, bound, shape_scalar(s, c->base));
+    bound = build_binary(b, OP_MIN, bound, build_index(b, s->axes.size[axis]));
+    return build_binary(b, OP_MAX, bound, build_index(b, 0));
+}
+
+// One place on the level: the window is set, then comes the next level.
+static void piece(struct shaper *s, struct nest *n, int level, struct value *offset, int64_t size, bool inside,
+                  struct value **acc)
+{
+    int axis = n->splits[level].axis;
+    struct window outer = s->window[axis];
+    struct undo *mark = shape_mark(s);
+    s->window[axis] = (struct window){shape_add(s, outer.offset, offset), size, inside};
+    nest_emit(s, n, level + 1, acc);
+    s->window[axis] = outer;
+    shape_rollback(s, mark);
+}
+
+static void loop(struct shaper *s, struct nest *n, int level, struct value *from, struct value *to, int64_t step,
+                 int64_t size, bool inside, struct value **acc)
+{
+    struct op *op = build_for(&s->b, from, to, build_index(&s->b, step), n->n_acc, acc);
+    struct block *body = op->blocks[0];
+    for (int i = 0; i < n->n_acc; i++)
+        acc[i] = body->args[1 + i];
+    piece(s, n, level, body->args[0], size, inside, acc);
+    build_yield(&s->b, n->n_acc, acc);
+    build_end(&s->b, op);
+    for (int i = 0; i < n->n_acc; i++)
+        acc[i] = op->results[i];
+}
+
+// Along the vector axis sums are kept per lane within a stretch of equal pieces.
+static void stretch(struct shaper *s, struct nest *n, int level, struct value *from, struct value *to, int64_t step,
+                    int64_t size, bool inside, bool once, struct value **acc)
+{
+    struct value *outer[MAX_OPERANDS];
+    bool vector = is_vector(s, n->splits[level].axis) && n->enter_vector;
+    int axis = n->splits[level].axis;
+    if (vector) {
+        for (int i = 0; i < n->n_acc; i++)
+            outer[i] = acc[i];
+        int64_t before = s->window[axis].size;
+        s->window[axis].size = size;
+        n->enter_vector(s, n, acc);
+        s->window[axis].size = before;
+    }
+    if (once)
+        piece(s, n, level, from, size, inside, acc);
+    else
+        loop(s, n, level, from, to, step, size, inside, acc);
+    if (vector)
+        n->leave_vector(s, n, outer, acc);
+}
+
+static void rest_by_halves(struct shaper *s, struct nest *n, int level, struct value *main_end, struct value *trip,
+                           int64_t step, struct value **acc)
+{
+    struct builder *b = &s->b;
+    struct value *rest = build_binary(b, OP_SUB, trip, main_end);
+    int64_t p = 1;
+    while (p * 2 < step)
+        p *= 2;
+    for (; p >= 1; p /= 2) {
+        struct value *bit = build_binary(b, OP_AND, rest, build_index(b, p));
+        struct value *has = build_binary(b, OP_NE, bit, build_index(b, 0));
+        struct type *types[MAX_OPERANDS];
+        for (int i = 0; i < n->n_acc; i++)
+            types[i] = acc[i]->type;
+        struct op *op = build_if(b, has, n->n_acc, types);
+        struct value *inner[MAX_OPERANDS];
+        for (int i = 0; i < n->n_acc; i++)
+            inner[i] = acc[i];
+        struct value *low = build_binary(b, OP_MOD, rest, build_index(b, 2 * p));
+        struct value *done = build_binary(b, OP_SUB, rest, low);
+        piece(s, n, level, build_binary(b, OP_ADD, main_end, done), p, true, inner);
+        build_yield(b, n->n_acc, inner);
+        if (n->n_acc) {
+            build_enter(b, op->blocks[1]);
+            build_yield(b, n->n_acc, acc);
+        }
+        build_end(b, op);
+        for (int i = 0; i < n->n_acc; i++)
+            acc[i] = op->results[i];
+    }
+}
+
+void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc)
+{
+    if (n->before_level)
+        n->before_level(s, n, level);
+    if (level == n->n_splits) {
+        n->leaf(s, n, acc);
+        return;
+    }
+    struct builder *b = &s->b;
+    int axis = n->splits[level].axis;
+    int64_t size = s->window[axis].size, step = n->splits[level].step;
+    if (step > size)
+        step = size;
+    // A window that an outer nest has made is not clipped again.
+    bool whole_axis = size == s->axes.size[axis] && !s->window[axis].offset;
+    struct value *trip = whole_axis ? nest_trip(s, axis) : NULL;
+    if (!trip) {
+        bool inside = s->window[axis].inside;
+        int64_t main_end = size / step * step;
+        if (main_end == step)
+            stretch(s, n, level, NULL, NULL, step, step, inside, true, acc);
+        else
+            stretch(s, n, level, build_index(b, 0), build_index(b, main_end), step, step, inside, false, acc);
+        if (main_end < size)
+            stretch(s, n, level, build_index(b, main_end), NULL, step, size - main_end, inside, true, acc);
+        return;
+    }
+    struct value *over = build_binary(b, OP_MOD, trip, build_index(b, step));
+    struct value *main_end = build_binary(b, OP_SUB, trip, over);
+    s->trip[axis] = trip;
+    stretch(s, n, level, build_index(b, 0), main_end, step, step, true, false, acc);
+    if (is_vector(s, axis))
+        stretch(s, n, level, main_end, trip, s->lanes, s->lanes, false, false, acc);
+    else if (step > 1)
+        rest_by_halves(s, n, level, main_end, trip, step, acc);
+}

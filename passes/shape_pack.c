@@ -1,0 +1,403 @@
+// Copies of a dot's operands into scratch, laid out for it.
+//
+// A factor is read again for every tile of the axes it lacks. Before the loop over the first such axis it may be copied:
+// the vector factor (the right one of "mk,kn->mn") when its vectors are not contiguous or its rows lie far apart; the
+// scalar factor when it is computed rather than loaded, or when its bounds would have to be checked at every element
+// (padding of convolutions). The copy of a factor read inside a loop around the dot spans the loop's whole range.
+#include <string.h>
+
+#include "passes/shape.h"
+
+#define LEAST_REUSE 3
+
+// The load a factor consists of, possibly cast; NULL if it is something else.
+static struct op *plain_load(struct value *v, bool *computed)
+{
+    *computed = false;
+    while (v->def && v->def->code == OP_CAST) {
+        *computed = true;
+        v = v->def->operands[0];
+    }
+    return v->def && v->def->code == OP_LOAD ? v->def : NULL;
+}
+
+static bool has_axis(const struct shaper *s, const struct value *v, int axis)
+{
+    for (int d = 0; d < v->type->rank; d++)
+        if (axes_of(&s->axes, v, d) == axis)
+            return true;
+    return false;
+}
+
+static bool depends_on(const struct value *v, const struct value *on, int depth)
+{
+    if (v == on || depth == 0)
+        return true;
+    if (!v->def || v->def->n_blocks)
+        return false;
+    for (int i = 0; i < v->def->n_operands; i++)
+        if (depends_on(v->def->operands[i], on, depth - 1))
+            return true;
+    return false;
+}
+
+// The dimension of the load that the loop's index moves, by 1; -1: none. False if the loop moves it otherwise.
+static bool loop_dimension(const struct op *load, const struct op *loop, int *d)
+{
+    *d = -1;
+    if (!loop)
+        return true;
+    const struct value *index = loop->blocks[0]->args[0];
+    for (int i = 1; i < load->n_operands; i++) {
+        if (load->operands[i] == index) {
+            if (*d >= 0)
+                return false;
+            *d = i - 1;
+        } else if (depends_on(load->operands[i], index, 16)) {
+            return false;
+        }
+    }
+    return !depends_on(load->operands[0], index, 16);
+}
+
+static bool is_zero(const struct value *v)
+{
+    return v->def && v->def->code == OP_CONSTANT && op_attr(v->def, ATTR_VALUE)->number.i == 0;
+}
+
+// Whether no element of the load would need a bounds check, in windows that lie inside the axes' clips.
+static bool needs_no_checks(struct shaper *s, const struct op *load)
+{
+    const struct value *tile = load->results[0];
+    bool before[MAX_RANK], proven = true;
+    for (int d = 0; d < tile->type->rank; d++) {
+        int axis = axes_of(&s->axes, tile, d);
+        if (axis == AXIS_NONE)
+            continue;
+        before[d] = s->window[axis].inside;
+        s->window[axis].inside = true;
+    }
+    for (int r = 0; r < view_root(load->operands[0])->type->rank; r++)
+        proven &= bounds_proven(s, load, tile, r);
+    for (int d = 0; d < tile->type->rank; d++) {
+        int axis = axes_of(&s->axes, tile, d);
+        if (axis != AXIS_NONE)
+            s->window[axis].inside = before[d];
+    }
+    return proven;
+}
+
+bool pack_stride(const struct shaper *s, const struct op *load, int axis, int64_t *stride)
+{
+    const struct value *root;
+    struct affine_map map;
+    struct value *terms[MAX_RANK][MAX_RANK];
+    int n_terms[MAX_RANK];
+    bounds_access(load, &root, &map, terms, n_terms);
+    *stride = 0;
+    for (int d = 0; d < map.n_in; d++) {
+        if (axes_of(&s->axes, load->results[0], d) != axis)
+            continue;
+        for (int r = 0; r < map.n_out; r++) {
+            if (!map.coefficient[r][d])
+                continue;
+            int64_t step = 1;
+            if (root->type->strided) {
+                step = root->type->strides[r];
+                if (step < 0)
+                    return false;
+            } else {
+                for (int i = r + 1; i < root->type->rank; i++) {
+                    if (root->type->dims[i] < 0)
+                        return false;
+                    step *= root->type->dims[i];
+                }
+            }
+            *stride += map.coefficient[r][d] * step;
+        }
+    }
+    return true;
+}
+
+static bool is_vector_factor(const struct shaper *s, const struct group *g, const struct value *v)
+{
+    return g->vector_axis != AXIS_NONE && has_axis(s, v, g->vector_axis);
+}
+
+static bool pays(struct shaper *s, const struct group *g, const struct value *v, const struct op *load, bool computed,
+                 int64_t reuse)
+{
+    if (is_vector_factor(s, g, v)) {
+        if (reuse < LEAST_REUSE)
+            return false;
+        if (computed || !group_unit_stride(s, load, load->results[0], g->vector_axis) || !needs_no_checks(s, load))
+            return true;
+        int64_t panel = s->window[g->vector_axis].size, stride;
+        for (int i = 0; i < g->dot_axes.n_inner; i++) {
+            if (!has_axis(s, v, g->dot_axes.inner[i]))
+                continue;
+            if (!pack_stride(s, load, g->dot_axes.inner[i], &stride) || stride > 4 * panel)
+                return true;
+        }
+        return false;
+    }
+    return computed || !needs_no_checks(s, load);
+}
+
+// ---- Copies of tiles -------------------------------------------------------------------------------------------
+
+struct copy {
+    struct value *value;
+    const struct place *place;
+};
+
+static void copy_leaf(struct shaper *s, struct nest *n, struct value **acc)
+{
+    (void)acc;
+    struct copy *c = n->data;
+    place_store(s, c->place, c->value, leaf_value(s, c->value));
+}
+
+static void copy_nest(struct shaper *s, struct copy *c, const struct op *load)
+{
+    struct split splits[MAX_RANK];
+    struct nest n = {.splits = splits, .leaf = copy_leaf, .data = c};
+    for (int vector = 0; vector < 2; vector++)
+        for (int i = 0; i < c->place->rank; i++) {
+            int axis = axes_of(&s->axes, c->value, c->place->dim_of[i]);
+            if (axis == AXIS_NONE || (axis == s->vector_axis) != (vector == 1))
+                continue;
+            bool transposed = axis != s->vector_axis && s->vector_axis != AXIS_NONE &&
+                              group_unit_stride(s, load, load->results[0], axis) &&
+                              group_touches(s, load, load->results[0], s->vector_axis);
+            splits[n.n_splits++] = (struct split){axis, transposed ? s->lanes : vector ? 4 * s->lanes : 1};
+        }
+    nest_emit(s, &n, 0, NULL);
+}
+
+// The dimensions of a factor in the order of its copy: summed axes and then the vectors last.
+static int copy_order(struct shaper *s, const struct group *g, const struct value *v, int *order)
+{
+    int n = 0;
+    for (int round = 0; round < 3; round++)
+        for (int d = 0; d < v->type->rank; d++) {
+            int axis = axes_of(&s->axes, v, d);
+            bool inner = false;
+            for (int i = 0; i < g->dot_axes.n_inner; i++)
+                inner |= g->dot_axes.inner[i] == axis;
+            int kind = axis != AXIS_NONE && axis == s->vector_axis ? 2 : inner ? 1 : 0;
+            if (kind == round)
+                order[n++] = d;
+        }
+    return n;
+}
+
+static void pack_tile(struct shaper *s, struct group *g, struct value *v, const struct op *load,
+                      const struct op *loop, int loop_dim)
+{
+    struct builder *b = &s->b;
+    int outer_axis = s->vector_axis, outer_lanes = s->lanes;
+    struct undo *mark = shape_mark(s);
+    if (!is_vector_factor(s, g, v)) { // copied along its own contiguous axis
+        s->vector_axis = AXIS_NONE;
+        for (int d = 0; d < v->type->rank; d++) {
+            int axis = axes_of(&s->axes, load->results[0], d);
+            if (axis != AXIS_NONE && group_unit_stride(s, load, load->results[0], axis))
+                s->vector_axis = axis;
+        }
+        s->lanes = s->vector_axis == AXIS_NONE ? 1 : outer_lanes;
+    }
+    int order[MAX_RANK];
+    int n = copy_order(s, g, v, order);
+    struct place *p = (struct place *)place_create(s, v, n, order, loop);
+    if (loop_dim >= 0) {
+        // The loop's whole range instead of one step.
+        struct value *hi = shape_scalar(s, loop->operands[1]);
+        struct value *step = build_index(b, v->type->dims[loop_dim]);
+        struct value *size = build_binary(b, OP_MUL, build_binary(b, OP_CEILDIV, hi, step), step);
+        dim dims[MAX_RANK];
+        for (int i = 0; i < p->rank; i++)
+            dims[i] = p->dim_of[i] == loop_dim ? DIM_UNKNOWN : p->size[i];
+        struct type *t = type_view(s->m, v->type->dtype, p->rank, dims, NULL);
+        op_remove(p->view->def);
+        p->view = build_value(b, OP_SCRATCH, 1, &size, 0, NULL, t);
+        p->loop_dim = loop_dim;
+        p->loop_index = loop->blocks[0]->args[0];
+    }
+    struct copy c = {v, p};
+    if (loop) {
+        struct op *f = build_for(b, shape_scalar(s, loop->operands[0]),
+                                 loop_dim >= 0 ? shape_scalar(s, loop->operands[1]) : build_index(b, 1),
+                                 loop_dim >= 0 ? shape_scalar(s, loop->operands[2]) : build_index(b, 1), 0, NULL);
+        shape_bind(s, loop->blocks[0]->args[0], (struct binding){BIND_DIRECT, f->blocks[0]->args[0], NULL});
+        shape_clone_scalars(s, loop->blocks[0]);
+        copy_nest(s, &c, load);
+        build_yield(b, 0, NULL);
+        build_end(b, f);
+    } else {
+        copy_nest(s, &c, load);
+    }
+    shape_rollback(s, mark);
+    s->vector_axis = outer_axis;
+    s->lanes = outer_lanes;
+    shape_bind(s, v, (struct binding){BIND_MEMORY, NULL, p});
+}
+
+// ---- Copies of boxes of a view ---------------------------------------------------------------------------------
+
+// A tile of an overlapping view (a convolution's) repeats elements; copied is the box of the root that it covers.
+struct box {
+    struct value *root;           // new
+    struct value *scratch;        // new
+    struct value *base[MAX_RANK]; // of the box in the root
+    int64_t size[MAX_RANK];
+    struct value *at[MAX_RANK];   // the current position in the box
+    int rank, lanes;
+    struct attr pad;
+    bool has_pad;
+};
+
+static void box_move(struct shaper *s, struct box *x, int64_t width)
+{
+    struct builder *b = &s->b;
+    dim dims[MAX_RANK];
+    struct value *from[MAX_RANK + 1] = {x->root}, *to[MAX_RANK + 2] = {NULL, x->scratch};
+    for (int r = 0; r < x->rank; r++) {
+        dims[r] = r == x->rank - 1 ? width : 1;
+        from[1 + r] = shape_add(s, x->base[r], x->at[r]);
+        to[2 + r] = x->at[r];
+    }
+    struct type *t = type_tile(s->m, x->root->type->dtype, x->rank, dims);
+    t = type_shaped(s->m, t, x->lanes, x->rank - 1);
+    to[0] = build_value(b, OP_LOAD, 1 + x->rank, from, x->has_pad, &x->pad, t);
+    int64_t all[MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
+    struct attr inbounds = {ATTR_INBOUNDS, {.ints = {x->rank, all}}};
+    build_op(b, OP_STORE, 2 + x->rank, to, 1, &inbounds, 0, NULL);
+}
+
+static void box_level(struct shaper *s, struct box *x, int r)
+{
+    struct builder *b = &s->b;
+    int64_t step = r == x->rank - 1 ? 4 * x->lanes : 1;
+    int64_t main_end = x->size[r] / step * step;
+    for (int part = 0; part < 2; part++) {
+        int64_t from = part ? main_end : 0, to = part ? x->size[r] : main_end;
+        if (from == to)
+            continue;
+        struct op *f = build_for(b, build_index(b, from), build_index(b, to), build_index(b, part ? to - from : step),
+                                 0, NULL);
+        x->at[r] = f->blocks[0]->args[0];
+        if (r == x->rank - 1)
+            box_move(s, x, part ? to - from : step);
+        else
+            box_level(s, x, r + 1);
+        build_yield(b, 0, NULL);
+        build_end(b, f);
+    }
+}
+
+// The root index of the tile's first element, in the new kernel.
+static void tile_origin(struct shaper *s, const struct op *load, struct value **index)
+{
+    struct builder *b = &s->b;
+    const struct value *view = load->operands[0];
+    for (int d = 0; d < view->type->rank; d++) {
+        int axis = axes_of(&s->axes, load->results[0], d);
+        index[d] = shape_add(s, shape_scalar(s, load->operands[1 + d]), axis == AXIS_NONE ? NULL : s->window[axis].offset);
+    }
+    for (; view->def && view->def->code == OP_WINDOW; view = view->def->operands[0]) {
+        const struct affine_map *map = op_attr(view->def, ATTR_MAP)->map;
+        struct value *outer[MAX_RANK];
+        for (int r = 0; r < map->n_out; r++) {
+            outer[r] = shape_scalar(s, view->def->operands[1 + r]);
+            for (int d = 0; d < map->n_in; d++)
+                if (map->coefficient[r][d])
+                    outer[r] = build_binary(b, OP_ADD, outer[r],
+                                            build_binary(b, OP_MUL, index[d], build_index(b, map->coefficient[r][d])));
+        }
+        memcpy(index, outer, sizeof outer);
+    }
+}
+
+static void pack_box(struct shaper *s, struct value *v, const struct op *load)
+{
+    struct affine_map map;
+    const struct value *root;
+    struct value *terms[MAX_RANK][MAX_RANK];
+    int n_terms[MAX_RANK];
+    bounds_access(load, &root, &map, terms, n_terms);
+    struct box x = {.root = shape_scalar(s, (struct value *)root), .rank = map.n_out};
+    int bytes = (int)dtype_bytes(root->type->dtype);
+    struct place *p = ARENA_NEW(s->scratch, struct place);
+    p->loop_dim = -1;
+    p->map = arena_copy(s->scratch, &map, sizeof map);
+    for (int r = 0; r < map.n_out; r++) {
+        x.size[r] = 1;
+        for (int d = 0; d < map.n_in; d++) {
+            int axis = axes_of(&s->axes, load->results[0], d);
+            int64_t size = axis == AXIS_NONE ? 1 : s->window[axis].size;
+            x.size[r] += map.coefficient[r][d] * (size - 1);
+            p->origin[d] = axis == AXIS_NONE ? NULL : s->window[axis].offset;
+        }
+    }
+    x.lanes = s->target->vector_bytes / bytes;
+    while (x.lanes > 2 && x.lanes / 2 >= x.size[x.rank - 1])
+        x.lanes /= 2;
+    if (x.size[x.rank - 1] == 1)
+        x.lanes = 1;
+    const struct attr *pad = op_attr(load, ATTR_PAD);
+    x.has_pad = pad != NULL;
+    if (pad)
+        x.pad = *pad;
+    tile_origin(s, load, x.base);
+    x.scratch = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL,
+                            type_view(s->m, root->type->dtype, x.rank, x.size, NULL));
+    p->view = x.scratch;
+    box_level(s, &x, 0);
+    shape_bind(s, v, (struct binding){BIND_MEMORY, NULL, p});
+}
+
+// ---- Decisions -------------------------------------------------------------------------------------------------
+
+static bool negative_coefficient(const struct op *load)
+{
+    for (const struct value *v = load->operands[0]; v->def && v->def->code == OP_WINDOW; v = v->def->operands[0]) {
+        const struct affine_map *map = op_attr(v->def, ATTR_MAP)->map;
+        for (int r = 0; r < map->n_out; r++)
+            for (int d = 0; d < map->n_in; d++)
+                if (map->coefficient[r][d] < 0)
+                    return true;
+    }
+    return false;
+}
+
+void pack_operands(struct shaper *s, struct group *g, int level)
+{
+    const struct op *loop = g->dot->block->parent && group_loop_fuses(s, g->dot->block->parent) ? g->dot->block->parent
+                                                                                                 : NULL;
+    for (int i = 0; i < 2; i++) {
+        struct value *v = g->dot->operands[i];
+        if (s->bind[v->id].kind == BIND_MEMORY || s->bind[v->id].kind == BIND_DIRECT)
+            continue;
+        int first = 0, loop_dim = -1;
+        while (first < g->n_splits && has_axis(s, v, g->splits[first].axis))
+            first++;
+        if (first != level || first == g->n_splits)
+            continue;
+        int64_t reuse = 1;
+        for (int j = first; j < g->n_splits; j++)
+            if (!has_axis(s, v, g->splits[j].axis))
+                reuse *= (s->axes.size[g->splits[j].axis] + g->splits[j].step - 1) / g->splits[j].step;
+        bool computed;
+        struct op *load = plain_load(v, &computed);
+        if (!load || !shape_is_lazy(s, load) || !pays(s, g, v, load, computed, reuse))
+            continue;
+        if (loop && (!loop_dimension(load, loop, &loop_dim) || !is_zero(loop->operands[0])))
+            continue;
+        bool window = load->operands[0]->def && load->operands[0]->def->code == OP_WINDOW;
+        if (window && !computed && !loop && !is_vector_factor(s, g, v) && !negative_coefficient(load))
+            pack_box(s, v, load);
+        else
+            pack_tile(s, g, v, load, loop, loop_dim);
+    }
+}

@@ -1,0 +1,154 @@
+// Tiles in scratch memory: made, stored to and loaded from at the current windows.
+#include <string.h>
+
+#include "passes/shape.h"
+
+static int64_t round_up(int64_t x, int64_t to)
+{
+    return (x + to - 1) / to * to;
+}
+
+// Scratch for the windows' part of a tile. order lists the value's dimensions as they lie in memory (NULL: as they are);
+// dimensions of size 1 are dropped. loop: the `for` whose whole range the tile of a loaded operand is kept for; its
+// index moves the dimension place->loop_dim, which the caller sets.
+const struct place *place_create(struct shaper *s, struct value *old, int n_order, const int *order,
+                                 const struct op *loop)
+{
+    struct place *p = ARENA_NEW(s->scratch, struct place);
+    p->loop_dim = -1;
+    dim dims[MAX_RANK];
+    for (int i = 0; i < (order ? n_order : old->type->rank); i++) {
+        int d = order ? order[i] : i, axis = axes_of(&s->axes, old, d);
+        if (axis == AXIS_NONE)
+            continue;
+        p->dim_of[p->rank] = d;
+        p->origin[d] = s->window[axis].offset;
+        int64_t size = s->window[axis].size;
+        // The last vector may reach over the end.
+        dims[p->rank] = p->size[p->rank] = axis == s->vector_axis ? round_up(size, s->lanes) : size;
+        p->rank++;
+    }
+    if (!p->rank) { // one element
+        p->dim_of[0] = 0;
+        dims[p->rank++] = p->size[0] = 1;
+    }
+    (void)loop;
+    p->view = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL,
+                          type_view(s->m, old->type->dtype, p->rank, dims, NULL));
+    return p;
+}
+
+static void place_indices(struct shaper *s, const struct place *p, struct value *old, struct value **indices)
+{
+    for (int i = 0; i < p->rank; i++) {
+        int d = p->dim_of[i], axis = axes_of(&s->axes, old, d);
+        struct value *x = axis == AXIS_NONE ? NULL : shape_sub(s, s->window[axis].offset, p->origin[d]);
+        if (d == p->loop_dim)
+            x = shape_add(s, x, shape_scalar(s, p->loop_index));
+        indices[i] = x ? x : build_index(&s->b, 0);
+    }
+}
+
+// The tile's type with the scratch's dimensions.
+static struct type *place_type(struct shaper *s, const struct place *p, struct value *old)
+{
+    const struct type *full = leaf_type(s, old);
+    dim dims[MAX_RANK];
+    int vector_axis = 0, lanes = 1;
+    for (int i = 0; i < p->rank; i++) {
+        dims[i] = full->dims[p->dim_of[i]];
+        if (full->lanes > 1 && full->vector_axis == p->dim_of[i]) {
+            vector_axis = i;
+            lanes = full->lanes;
+        }
+    }
+    return type_shaped(s->m, type_tile(s->m, full->dtype, p->rank, dims), lanes, vector_axis);
+}
+
+static bool is_permuted(const struct place *p)
+{
+    for (int i = 1; i < p->rank; i++)
+        if (p->dim_of[i] < p->dim_of[i - 1])
+            return true;
+    return false;
+}
+
+static struct attr all_inbounds(struct shaper *s, int rank)
+{
+    int64_t *v = ARENA_ARRAY(s->scratch, int64_t, rank);
+    for (int i = 0; i < rank; i++)
+        v[i] = i;
+    return (struct attr){ATTR_INBOUNDS, {.ints = {rank, v}}};
+}
+
+struct value *place_load(struct shaper *s, const struct place *p, struct value *old)
+{
+    struct builder *b = &s->b;
+    if (p->map) { // a box of a view: the tile's dimensions reach it through the map
+        struct value *operands[MAX_RANK + 1] = {p->view};
+        for (int r = 0; r < p->map->n_out; r++)
+            operands[1 + r] = build_index(b, 0);
+        struct attr map = {ATTR_MAP, {.map = p->map}};
+        struct value *window = build_value(b, OP_WINDOW, 1 + p->map->n_out, operands, 1, &map, NULL);
+        operands[0] = window;
+        for (int d = 0; d < old->type->rank; d++) {
+            int axis = axes_of(&s->axes, old, d);
+            struct value *x = axis == AXIS_NONE ? NULL : shape_sub(s, s->window[axis].offset, p->origin[d]);
+            operands[1 + d] = x ? x : build_index(b, 0);
+        }
+        struct attr inbounds = all_inbounds(s, p->map->n_out);
+        return build_value(b, OP_LOAD, 1 + old->type->rank, operands, 1, &inbounds, leaf_type(s, old));
+    }
+    struct value *operands[MAX_RANK + 1] = {p->view};
+    place_indices(s, p, old, operands + 1);
+    struct attr inbounds = all_inbounds(s, p->rank);
+    struct value *x = build_value(b, OP_LOAD, 1 + p->rank, operands, 1, &inbounds, place_type(s, p, old));
+    if (is_permuted(p)) {
+        int64_t axes[MAX_RANK];
+        bool taken[MAX_RANK] = {false};
+        for (int i = 0; i < p->rank; i++) { // i-th dimension of the value among those in memory
+            int least = -1;
+            for (int j = 0; j < p->rank; j++)
+                if (!taken[j] && (least < 0 || p->dim_of[j] < p->dim_of[least]))
+                    least = j;
+            taken[least] = true;
+            axes[i] = least;
+        }
+        struct attr order = {ATTR_AXES, {.ints = {p->rank, axes}}};
+        x = build_value(b, OP_TRANSPOSE, 1, &x, 1, &order, NULL);
+    }
+    struct type *want = leaf_type(s, old);
+    return x->type == want ? x : build_value(b, OP_RESHAPE, 1, &x, 0, NULL, want);
+}
+
+void place_store(struct shaper *s, const struct place *p, struct value *old, struct value *x)
+{
+    struct builder *b = &s->b;
+    struct type *t = place_type(s, p, old);
+    if (is_permuted(p)) {
+        // First to the value's dimensions that are in memory, then into their order there.
+        struct type shape = *x->type;
+        int64_t axes[MAX_RANK];
+        int rank = 0;
+        for (int d = 0; d < old->type->rank; d++)
+            for (int i = 0; i < p->rank; i++)
+                if (p->dim_of[i] == d) {
+                    shape.dims[rank] = x->type->dims[d];
+                    if (x->type->lanes > 1 && x->type->vector_axis == d)
+                        shape.vector_axis = rank;
+                    axes[i] = rank++;
+                }
+        struct type *plain = type_shaped(s->m, type_tile(s->m, shape.dtype, rank, shape.dims), x->type->lanes,
+                                         shape.vector_axis);
+        if (plain != x->type)
+            x = build_value(b, OP_RESHAPE, 1, &x, 0, NULL, plain);
+        struct attr order = {ATTR_AXES, {.ints = {rank, axes}}};
+        x = build_value(b, OP_TRANSPOSE, 1, &x, 1, &order, NULL);
+    } else if (x->type != t) {
+        x = build_value(b, OP_RESHAPE, 1, &x, 0, NULL, t);
+    }
+    struct value *operands[MAX_RANK + 2] = {x, p->view};
+    place_indices(s, p, old, operands + 2);
+    struct attr inbounds = all_inbounds(s, p->rank);
+    build_op(b, OP_STORE, 2 + p->rank, operands, 1, &inbounds, 0, NULL);
+}
