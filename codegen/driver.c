@@ -252,7 +252,7 @@ const char *driver_default_pipeline(int opt_level)
     static const char *const pipelines[] = {
         "",
         "sroa,early-cse",
-        "sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,licm",
+        "sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm)",
         "default<O2>",
     };
     return pipelines[opt_level < 0 ? 0 : opt_level > 3 ? 3 : opt_level];

@@ -130,6 +130,27 @@ static const struct parameter *parameter(const struct parser *p, const char *nam
     return NULL;
 }
 
+static void add_parameter(struct parser *p, struct parameter q)
+{
+    struct parameter *grown = ARENA_ARRAY(&p->module->arena, struct parameter, p->n_parameters + 1);
+    if (p->n_parameters)
+        memcpy(grown, p->parameters, sizeof q * (size_t)p->n_parameters);
+    grown[p->n_parameters++] = q;
+    p->parameters = grown;
+}
+
+// The value given with -D, or NULL.
+static const char *take_define(struct parser *p, const char *name, size_t length)
+{
+    const char *given = NULL;
+    for (int i = 0; i < p->n_defines; i++)
+        if (strlen(p->defines[i].name) == length && !memcmp(p->defines[i].name, name, length)) {
+            given = p->defines[i].value;
+            p->define_used[i] = true;
+        }
+    return given;
+}
+
 static int known_symbol(const struct parser *p, const char *name, size_t length)
 {
     for (int i = 0; i < p->module->n_symbols; i++)
@@ -412,6 +433,19 @@ static dim named_dim(struct parser *p, const char *name, size_t n, bool symbols)
     if (q || !symbols) {
         FAIL(p, "'%.*s' is not a compile-time size", (int)n, name);
         return 1;
+    }
+    // A size may be fixed with -D; it is then a compile-time parameter from here on.
+    const char *given = take_define(p, name, n);
+    if (given) {
+        char *end;
+        long long size = strtoll(given, &end, 10);
+        if (*end || end == given || size < 0) {
+            FAIL(p, "-D %.*s=%s is not a size", (int)n, name, given);
+            return 1;
+        }
+        add_parameter(p, (struct parameter){.name = name, .length = n,
+                                            .number = {.i = size, .f = (double)size}});
+        return size;
     }
     return dim_symbol(module_symbol(p->module, name, n));
 }
@@ -1019,12 +1053,7 @@ static void parse_parameter(struct parser *p)
         else
             FAIL(p, "expected 'dtype' or 'op', found %s", seen(p));
     }
-    const char *given = NULL;
-    for (int i = 0; i < p->n_defines; i++)
-        if (strlen(p->defines[i].name) == name.length && !memcmp(p->defines[i].name, name.text, name.length)) {
-            given = p->defines[i].value;
-            p->define_used[i] = true;
-        }
+    const char *given = take_define(p, name.text, name.length);
     bool has_default = accept(p, "=");
     if (!given && !has_default)
         FAIL(p, "'%.*s' has no default; give it with -D %.*s=...", (int)name.length, name.text, (int)name.length,
@@ -1053,11 +1082,7 @@ static void parse_parameter(struct parser *p)
             p->lex = outer;
         }
     }
-    struct parameter *grown = ARENA_ARRAY(&p->module->arena, struct parameter, p->n_parameters + 1);
-    if (p->n_parameters)
-        memcpy(grown, p->parameters, sizeof q * (size_t)p->n_parameters);
-    grown[p->n_parameters++] = q;
-    p->parameters = grown;
+    add_parameter(p, q);
 }
 
 static void parse_params(struct parser *p)
@@ -1188,7 +1213,7 @@ struct module *parse_module(const char *text, size_t length, const char *file, i
         diag_error(diags, (struct loc){.file = p.file}, "there is no kernel in this file");
     for (int i = 0; i < n_defines && errors == diags->n_errors; i++)
         if (!p.define_used[i])
-            diag_error(diags, (struct loc){.file = p.file}, "-D %s: no kernel has a parameter of this name",
+            diag_error(diags, (struct loc){.file = p.file}, "-D %s: no kernel has a parameter or size of this name",
                        defines[i].name);
     if (errors == diags->n_errors)
         return m;

@@ -8,8 +8,16 @@
 #ifndef TEGULA_RUNTIME_H
 #define TEGULA_RUNTIME_H
 
-#include <tegula/export.h>
 #include <tegula/kernel.h>
+
+// What the shared libraries export.
+#ifndef TG_API
+#if defined(__GNUC__)
+#define TG_API __attribute__((visibility("default")))
+#else
+#define TG_API
+#endif
+#endif
 
 #ifdef __cplusplus
 extern "C" {
