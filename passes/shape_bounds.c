@@ -146,7 +146,7 @@ static bool below(const struct shaper *s, const struct value *v, const struct va
         return hi == size;
     }
     if (v->def->code == OP_PROGRAM_ID) {
-        const struct value *n;
+        const struct value *n = NULL;
         return grid_size(s, op_int(v->def, ATTR_DIM, 0), &n) && n == size;
     }
     return false;

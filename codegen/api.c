@@ -1,0 +1,263 @@
+// The public API: contexts, and kernels compiled in memory.
+//
+// Running out of memory in the compiler comes back here by arena_recovery; what a call has made so far hangs on its
+// `struct compilation`, from which it is released.
+#include "codegen/api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/compile.h"
+#include "codegen/file.h"
+
+int api_fail(tg_context *ctx, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    free(ctx->error);
+    ctx->error = text;
+    ctx->failed = true;
+    return 1;
+}
+
+static int out_of_memory(tg_context *ctx)
+{
+    free(ctx->error);
+    ctx->error = NULL;
+    ctx->failed = true;
+    return 1;
+}
+
+int tg_context_create(int n_threads, tg_context **out)
+{
+    tg_context *ctx = calloc(1, sizeof *ctx);
+    if (!ctx || tg_pool_create(n_threads, &ctx->pool)) {
+        free(ctx);
+        return 1;
+    }
+    *out = ctx;
+    return 0;
+}
+
+void tg_context_destroy(tg_context *ctx)
+{
+    if (!ctx)
+        return;
+    tg_pool_destroy(ctx->pool);
+    free(ctx->error);
+    free(ctx);
+}
+
+const char *tg_last_error(const tg_context *ctx)
+{
+    return ctx->error ? ctx->error : ctx->failed ? "out of memory" : "";
+}
+
+tg_pool *tg_context_pool(tg_context *ctx)
+{
+    return ctx->pool;
+}
+
+// ---- Compiling -------------------------------------------------------------------------------------------------
+
+struct compilation {
+    tg_context *ctx;
+    const char *source, *name;
+    size_t length;
+    const tg_kernel_options *options;
+    struct diags diags;
+    struct module *m;
+    struct driver_buffer object;
+    tg_kernel_handle *k;
+    char *message; // of the code generator, to be freed
+};
+
+static void find_written(const struct block *b, const struct kernel *kernel, struct api_param *params)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        const struct value *root = op_info[op->code].effect == EFFECT_WRITE ? view_root(op->operands[1]) : NULL;
+        for (int i = 0; i < kernel->n_params; i++)
+            params[i].written |= root == kernel->params[i];
+        for (int i = 0; i < op->n_blocks; i++)
+            find_written(op->blocks[i], kernel, params);
+    }
+}
+
+// Copies what a launch must know of the kernel's interface.
+static void describe(tg_kernel_handle *k, const struct kernel *kernel)
+{
+    struct arena *a = &k->arena;
+    k->n_params = kernel->n_params;
+    k->params = ARENA_ARRAY(a, struct api_param, kernel->n_params);
+    for (int i = 0; i < kernel->n_params; i++)
+        k->params[i] = (struct api_param){.name = arena_strdup(a, kernel->params[i]->name),
+                                          .type = *kernel->params[i]->type};
+    find_written(kernel->body, kernel, k->params);
+    k->n_symbols = kernel->n_symbols;
+    k->symbols = ARENA_ARRAY(a, const char *, kernel->n_symbols);
+    k->slots = ARENA_ARRAY(a, int, kernel->n_symbols);
+    int slot = kernel->n_params;
+    for (int i = 0; i < kernel->n_symbols; i++) {
+        k->symbols[i] = arena_strdup(a, kernel->module->symbols[i]);
+        k->slots[i] = kernel->symbols[i] ? slot++ : -1;
+    }
+}
+
+static struct kernel *choose_kernel(struct compilation *w)
+{
+    const char *name = w->options->kernel;
+    struct kernel *k = name ? module_kernel(w->m, name) : w->m->first_kernel;
+    struct loc loc = {.file = w->m->first_kernel->loc.file};
+    if (!k)
+        diag_error(&w->diags, loc, "there is no kernel @%s in this text", name);
+    else if (!name && k->next)
+        diag_error(&w->diags, loc, "there are several kernels in this text; choose one in the options");
+    return w->diags.n_errors ? NULL : k;
+}
+
+static int load_code(struct compilation *w, const struct kernel *kernel)
+{
+    char symbol[256];
+    void *address;
+    int n = snprintf(symbol, sizeof symbol, "%s__kernel", kernel->name);
+    if (n < 0 || (size_t)n >= sizeof symbol)
+        return 1;
+    if (jit_create(&w->k->jit, &w->message) || jit_add_object(w->k->jit, &w->object, &w->message) ||
+        jit_lookup(w->k->jit, symbol, &address, &w->message))
+        return 1;
+    w->k->code = address;
+    return 0;
+}
+
+// Runs under the recovery point.
+static int compile(struct compilation *w)
+{
+    struct compile_options options = {.opt_level = w->options->opt_level};
+    if (compile_target(w->options->target ? w->options->target : "native", &options.target, &w->diags))
+        return 1;
+    if (!target_runs_here(&options.target)) {
+        diag_error(&w->diags, (struct loc){0}, "this machine cannot run code for %s", options.target.name);
+        return 1;
+    }
+    struct define *defines = ARENA_ARRAY(&w->diags.arena, struct define, w->options->n_defines);
+    for (size_t i = 0; i < w->options->n_defines; i++)
+        defines[i] = (struct define){w->options->defines[i].name, w->options->defines[i].value};
+    w->m = compile_read(w->source, w->length, w->name, (int)w->options->n_defines, defines, &w->diags);
+    struct kernel *kernel = w->m ? choose_kernel(w) : NULL;
+    if (!kernel)
+        return 1;
+    // Before the passes: what the text says is written to.
+    describe(w->k, kernel);
+    if (compile_module(w->m, &options, COMPILE_OBJECT, &w->object, &w->diags) || load_code(w, kernel))
+        return 1;
+    if (w->k->code->n_args <= API_MOST_ARGS)
+        return 0;
+    diag_error(&w->diags, kernel->loc, "@%s has more than %d arguments", kernel->name, API_MOST_ARGS);
+    return 1;
+}
+
+static void compilation_destroy(struct compilation *w)
+{
+    module_destroy(w->m);
+    driver_buffer_finish(&w->object);
+    diag_finish(&w->diags);
+    tg_kernel_destroy(w->k);
+    free(w->message);
+    free(w);
+}
+
+// The messages without the last line's end.
+static int fail_with_diags(struct compilation *w)
+{
+    if (w->message)
+        return api_fail(w->ctx, "%s: %s", w->name, w->message);
+    const char *text = diag_string(&w->diags);
+    size_t n = strlen(text);
+    return n ? api_fail(w->ctx, "%.*s", (int)(n - 1), text) : out_of_memory(w->ctx);
+}
+
+int tg_kernel_compile(tg_context *ctx, const char *source, size_t length, const char *name,
+                      const tg_kernel_options *options, tg_kernel_handle **out)
+{
+    static const tg_kernel_options usual = TG_KERNEL_OPTIONS_INIT;
+    if (!options)
+        options = &usual;
+    if (options->size != sizeof *options)
+        return api_fail(ctx, "the options are not of this version of the library; start from TG_KERNEL_OPTIONS_INIT");
+    if (options->opt_level < 0 || options->opt_level > 3)
+        return api_fail(ctx, "opt_level is %d; it is 0 to 3", options->opt_level);
+    if (options->n_defines > 10000)
+        return api_fail(ctx, "more than 10000 definitions");
+    struct compilation *w = calloc(1, sizeof *w);
+    if (!w)
+        return out_of_memory(ctx);
+    *w = (struct compilation){.ctx = ctx, .source = source, .length = length, .name = name, .options = options};
+    diag_init(&w->diags);
+    w->k = calloc(1, sizeof *w->k);
+    struct arena_recovery here, *outer = arena_get_recovery();
+    int status;
+    if (!w->k || setjmp(here.jump)) {
+        status = out_of_memory(ctx);
+    } else {
+        arena_set_recovery(&here);
+        w->k->ctx = ctx;
+        arena_init(&w->k->arena);
+        if (!compile(w)) {
+            *out = w->k;
+            w->k = NULL;
+            status = 0;
+        } else {
+            status = fail_with_diags(w);
+        }
+    }
+    arena_set_recovery(outer);
+    compilation_destroy(w);
+    return status;
+}
+
+int tg_kernel_load_file(tg_context *ctx, const char *path, const tg_kernel_options *options, tg_kernel_handle **out)
+{
+    struct driver_buffer text = {0};
+    char *message = NULL;
+    if (file_read(path, &text, &message)) {
+        int status = message ? api_fail(ctx, "%s", message) : out_of_memory(ctx);
+        free(message);
+        return status;
+    }
+    int status = tg_kernel_compile(ctx, text.data, text.size, path, options, out);
+    driver_buffer_finish(&text);
+    return status;
+}
+
+void tg_kernel_destroy(tg_kernel_handle *k)
+{
+    if (!k)
+        return;
+    jit_destroy(k->jit);
+    arena_finish(&k->arena);
+    free(k);
+}
+
+const tg_kernel *tg_kernel_code(const tg_kernel_handle *k)
+{
+    return k->code;
+}
+
+// ---- Running ---------------------------------------------------------------------------------------------------
+
+int tg_kernel_run(tg_kernel_handle *k, const tg_arg *args, int n_args)
+{
+    if (n_args != k->code->n_args)
+        return api_fail(k->ctx, "@%s takes %lld arguments, not %d", k->code->name, (long long)k->code->n_args, n_args);
+    const tg_env *env = tg_pool_env(k->ctx->pool);
+    if (env->parallel_for(env, k->code->grid(args), k->code->range, args, k->code->scratch(args)))
+        return out_of_memory(k->ctx);
+    return 0;
+}

@@ -1,0 +1,115 @@
+#include "codegen/compile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/lower.h"
+
+static struct loc module_loc(const struct module *m)
+{
+    return (struct loc){.file = m->first_kernel ? m->first_kernel->loc.file : NULL};
+}
+
+// Takes over an error message of the driver.
+static int report(struct diags *diags, struct loc loc, char *message)
+{
+    diag_error(diags, loc, "%s", message ? message : "out of memory");
+    free(message);
+    return 1;
+}
+
+int compile_target(const char *name, struct target_desc *target, struct diags *diags)
+{
+    char full[80];
+    if (name[0] == 'v' && name[1] >= '2' && name[1] <= '4' && !strcspn(name + 2, "+")) {
+        snprintf(full, sizeof full, "x86-64-%.64s", name);
+        name = full;
+    }
+    char *message = NULL;
+    if (target_parse(name, target, &message))
+        return report(diags, (struct loc){0}, message);
+    return 0;
+}
+
+struct module *compile_read(const char *text, size_t length, const char *file, int n_defines,
+                            const struct define *defines, struct diags *diags)
+{
+    struct module *m = parse_module(text, length, file, n_defines, defines, diags);
+    if (m && !verify_module(m, diags)) {
+        module_destroy(m);
+        return NULL;
+    }
+    return m;
+}
+
+static int text_output(const struct module *m, struct driver_buffer *out, struct diags *diags)
+{
+    struct arena scratch;
+    arena_init(&scratch);
+    char *text;
+    print_module(&scratch, m, &text);
+    size_t size = strlen(text);
+    char *data = malloc(size + 1);
+    if (data)
+        memcpy(data, text, size + 1);
+    arena_finish(&scratch);
+    if (!data)
+        return report(diags, module_loc(m), NULL);
+    *out = (struct driver_buffer){data, size};
+    return 0;
+}
+
+static int lower_and_emit(struct module *m, const struct compile_options *options, enum compile_output kind,
+                          struct driver *d, struct driver_buffer *out, struct diags *diags)
+{
+    char *message = NULL;
+    struct loc loc = module_loc(m);
+    LLVMModuleRef module = driver_new_module(d, m->first_kernel ? m->first_kernel->name : "empty", &message);
+    if (!module)
+        return report(diags, loc, message);
+    int failed = 0;
+    for (struct kernel *k = m->first_kernel; k; k = k->next)
+        failed |= lower_kernel(k, &options->target, driver_context(d), module, diags);
+    if (failed)
+        return 1;
+    static const enum driver_output outputs[] = {
+        [COMPILE_LLVM] = DRIVER_LLVM_IR, [COMPILE_ASSEMBLY] = DRIVER_ASSEMBLY, [COMPILE_OBJECT] = DRIVER_OBJECT};
+    if (driver_verify(d, module, &message) || driver_optimize(d, module, NULL, &message) ||
+        driver_emit(d, module, outputs[kind], out, &message))
+        return report(diags, loc, message);
+    return 0;
+}
+
+int compile_lower(struct module *m, const struct compile_options *options, enum compile_output kind,
+                  struct driver_buffer *out, struct diags *diags)
+{
+    if (kind <= COMPILE_SHAPED)
+        return text_output(m, out, diags);
+    struct driver *d;
+    char *message = NULL;
+    if (driver_create(&options->target, options->opt_level, &d, &message))
+        return report(diags, module_loc(m), message);
+    // Running out of memory on the way must not lose the driver.
+    struct arena_recovery inner, *volatile outer = arena_get_recovery();
+    volatile int status = 1;
+    if (!setjmp(inner.jump)) {
+        if (outer)
+            arena_set_recovery(&inner);
+        status = lower_and_emit(m, options, kind, d, out, diags);
+    } else {
+        driver_destroy(d);
+        arena_set_recovery(outer);
+        longjmp(outer->jump, 1);
+    }
+    arena_set_recovery(outer);
+    driver_destroy(d);
+    return status;
+}
+
+int compile_module(struct module *m, const struct compile_options *options, enum compile_output kind,
+                   struct driver_buffer *out, struct diags *diags)
+{
+    if (kind != COMPILE_TILE && pipeline_run(m, &options->target, &options->pipeline, diags))
+        return 1;
+    return compile_lower(m, options, kind, out, diags);
+}

@@ -1,0 +1,35 @@
+// From the text of kernels to code: read, check, shape, lower, optimise, emit. The tool and the API are built on this.
+#ifndef TEGULA_CODEGEN_COMPILE_H
+#define TEGULA_CODEGEN_COMPILE_H
+
+#include "codegen/driver.h"
+#include "ir/ir.h"
+#include "passes/pass.h"
+
+// What can be had of a module, in the order in which it becomes that.
+enum compile_output { COMPILE_TILE, COMPILE_SHAPED, COMPILE_LLVM, COMPILE_ASSEMBLY, COMPILE_OBJECT };
+
+struct compile_options {
+    struct target_desc target;
+    int opt_level; // 0 to 3, as of driver_create
+    struct pipeline_options pipeline;
+};
+
+// Fills *target as target_parse does, which also knows v2, v3 and v4. Returns 0, or 1 after reporting.
+int compile_target(const char *name, struct target_desc *target, struct diags *diags);
+
+// Reads and verifies kernels. The module belongs to the caller; NULL after reporting errors.
+struct module *compile_read(const char *text, size_t length, const char *file, int n_defines,
+                            const struct define *defines, struct diags *diags);
+
+// Turns a module that the passes have prepared into bytes, to be released with driver_buffer_finish. Returns 0, or 1 after
+// reporting errors; *out is then untouched.
+int compile_lower(struct module *m, const struct compile_options *options, enum compile_output kind,
+                  struct driver_buffer *out, struct diags *diags);
+
+// The same for a verified module, on which the passes are run first unless the output is COMPILE_TILE. The module is left
+// as the passes made it.
+int compile_module(struct module *m, const struct compile_options *options, enum compile_output kind,
+                   struct driver_buffer *out, struct diags *diags);
+
+#endif

@@ -1,0 +1,571 @@
+// Kernels, values, blocks and control flow.
+//
+//   %a:tile<6x1xf32, 1 lane> = load %A[..]         nothing yet
+//   %b:tile<1x64xf32, 16 lanes> = load %B[..]      nothing yet
+//   %d = dot "mk,kn->mn" %a, %b, %c                nothing yet
+//   yield %d                                       24 registers are asked for: loads and fmas are made as they are needed
+//
+// Three things force registers to be made: an effect, the end of a block that yields them, and a nested block that uses
+// them. A load of memory that the kernel writes is made at the latest before the next write to that memory. Values that
+// loops carry are one phi per register.
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/lower_internal.h"
+
+void lower_error(struct lower *l, const struct op *op, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vprintf(&l->diags->arena, format, args);
+    va_end(args);
+    if (!l->failed) // what follows from a first fault is not worth reading
+        diag_error(l->diags, op ? op->loc : l->kernel->loc, "kernel %s: %s%s%s", l->kernel->name,
+                   op ? op_info[op->code].name : "", op ? ": " : "", text);
+    l->failed = true;
+}
+
+// ---- Registers of a tile ---------------------------------------------------------------------------------------
+
+struct registers registers_of(const struct type *t)
+{
+    struct registers s = {.rank = t->kind == TYPE_TILE ? t->rank : 0, .lanes = 1, .axis = -1, .total = 1};
+    if (s.rank && t->lanes > 1) {
+        s.lanes = t->lanes;
+        s.axis = t->vector_axis;
+    }
+    for (int d = 0; d < s.rank; d++) {
+        s.n[d] = d == s.axis ? (t->dims[d] + s.lanes - 1) / s.lanes : t->dims[d];
+        s.total *= s.n[d];
+    }
+    return s;
+}
+
+void registers_element(const struct registers *s, int64_t r, int64_t *element)
+{
+    for (int d = s->rank - 1; d >= 0; d--) {
+        element[d] = r % s->n[d] * (d == s->axis ? s->lanes : 1);
+        r /= s->n[d];
+    }
+}
+
+int64_t registers_index(const struct registers *s, const int64_t *element)
+{
+    int64_t r = 0;
+    for (int d = 0; d < s->rank; d++)
+        r = r * s->n[d] + element[d] / (d == s->axis ? s->lanes : 1);
+    return r;
+}
+
+int registers_valid(const struct type *t, int64_t r)
+{
+    struct registers s = registers_of(t);
+    if (s.axis < 0)
+        return 1;
+    int64_t e[MAX_RANK];
+    registers_element(&s, r, e);
+    int64_t left = t->dims[s.axis] - e[s.axis];
+    return (int)(left < s.lanes ? left : s.lanes);
+}
+
+// ---- Values ----------------------------------------------------------------------------------------------------
+
+int lower_enter(struct lower *l)
+{
+    int old = l->scope;
+    l->scope = l->n_scopes++;
+    if (l->scope >= l->size_open) {
+        bool *grown = ARENA_ARRAY(&l->arena, bool, 2 * l->scope + 16);
+        if (l->size_open)
+            memcpy(grown, l->open, sizeof *grown * (size_t)l->size_open);
+        l->open = grown;
+        l->size_open = 2 * l->scope + 16;
+    }
+    l->open[l->scope] = true;
+    return old;
+}
+
+void lower_leave(struct lower *l, int old)
+{
+    l->open[l->scope] = false;
+    l->scope = old;
+}
+
+void lower_begin_function(struct lower *l, LLVMValueRef function)
+{
+    l->function = function;
+    l->entry = LLVMAppendBasicBlockInContext(l->context, function, "entry");
+    LLVMPositionBuilderAtEnd(l->b, l->entry);
+    l->values = ARENA_ARRAY(&l->arena, struct memo *, l->kernel->n_values);
+    l->roots = ARENA_ARRAY(&l->arena, struct root *, l->kernel->n_values);
+    l->loads = ARENA_ARRAY(&l->arena, struct access *, l->kernel->n_values);
+    l->load_scope = ARENA_ARRAY(&l->arena, int, l->kernel->n_values);
+    l->dummy = NULL;
+    l->dummy_bytes = 0;
+    l->n_scopes = 0;
+    l->n_pending = 0;
+    lower_enter(l);
+}
+
+LLVMBasicBlockRef lower_new_block(struct lower *l, const char *name)
+{
+    return LLVMAppendBasicBlockInContext(l->context, l->function, name);
+}
+
+static struct memo *memos(struct lower *l, struct value *v)
+{
+    if (!l->values[v->id]) {
+        struct registers s = registers_of(v->type);
+        l->values[v->id] = ARENA_ARRAY(&l->arena, struct memo, s.total);
+    }
+    return l->values[v->id];
+}
+
+void lower_set_register(struct lower *l, struct value *v, int64_t r, LLVMValueRef x)
+{
+    memos(l, v)[r] = (struct memo){x, l->scope};
+}
+
+static LLVMValueRef program_id(struct lower *l, struct op *op, int64_t r)
+{
+    (void)r;
+    LLVMValueRef x = (op->code == OP_PROGRAM_ID ? l->program_id : l->num_programs)[op_int(op, ATTR_DIM, 0)];
+    if (!x) {
+        lower_error(l, op, "cannot be used here");
+        return lower_i64(l, 0);
+    }
+    return x;
+}
+
+static LLVMValueRef assume(struct lower *l, struct op *op, int64_t r)
+{
+    return lower_register(l, op->operands[0], r);
+}
+
+static LLVMValueRef scalar_op(struct lower *l, struct op *op, int64_t r)
+{
+    LLVMValueRef x[3];
+    for (int i = 0; i < op->n_operands; i++)
+        x[i] = lower_broadcast(l, op->operands[i], op->results[0]->type, r);
+    return lower_apply(l, op, op->code, op->operands[op->n_operands - 1]->type->dtype, x);
+}
+
+static lower_op *const makers[OP_COUNT] = {
+#define SCALAR(e, name, n, types, flags, identity, f, i) [OP_##e] = scalar_op,
+#include "ir/scalar.def"
+#undef SCALAR
+    [OP_CONSTANT] = lower_constant,
+    [OP_IOTA] = lower_op_iota,
+    [OP_PROGRAM_ID] = program_id,
+    [OP_NUM_PROGRAMS] = program_id,
+    [OP_DIM] = lower_dim,
+    [OP_CAST] = lower_op_cast,
+    [OP_BITCAST] = lower_bitcast,
+    [OP_LOAD] = lower_load,
+    [OP_GATHER] = lower_gather,
+    [OP_DOT] = lower_dot,
+    [OP_REDUCE] = lower_reduce,
+    [OP_SCAN] = lower_scan,
+    [OP_BROADCAST] = lower_op_broadcast,
+    [OP_RESHAPE] = lower_reshape,
+    [OP_TRANSPOSE] = lower_transpose,
+    [OP_EXTRACT] = lower_extract,
+    [OP_ASSUME] = assume,
+};
+
+LLVMValueRef lower_register(struct lower *l, struct value *v, int64_t r)
+{
+    struct memo *m = &memos(l, v)[r];
+    if (m->value && l->open[m->scope])
+        return m->value;
+    LLVMValueRef x = NULL;
+    if (v->def && makers[v->def->code])
+        x = makers[v->def->code](l, v->def, r);
+    else
+        lower_error(l, v->def, "no value here: broken IR");
+    if (!x)
+        x = LLVMGetUndef(lower_vector_type(l, v->type->dtype, registers_of(v->type).lanes));
+    *m = (struct memo){x, l->scope};
+    return x;
+}
+
+void lower_force(struct lower *l, struct value *v)
+{
+    if (v->type->kind == TYPE_VIEW) {
+        if (v->def && v->def->code == OP_WINDOW)
+            for (int i = 0; i < v->def->n_operands; i++)
+                lower_force(l, v->def->operands[i]);
+        return;
+    }
+    int64_t n = registers_of(v->type).total;
+    for (int64_t r = 0; r < n; r++)
+        lower_register(l, v, r);
+}
+
+LLVMValueRef lower_element(struct lower *l, struct value *v, const int64_t *at)
+{
+    if (v->type->kind != TYPE_TILE)
+        return lower_register(l, v, 0);
+    struct registers s = registers_of(v->type);
+    LLVMValueRef x = lower_register(l, v, registers_index(&s, at));
+    return s.axis < 0 ? x : lower_pick(l, x, (int)(at[s.axis] % s.lanes));
+}
+
+LLVMValueRef lower_vector(struct lower *l, struct value *v, const int64_t *at, int axis, int lanes)
+{
+    if (lanes == 1)
+        return lower_element(l, v, at);
+    if (v->type->kind != TYPE_TILE || axis < 0)
+        return lower_splat(l, lower_element(l, v, at), lanes);
+    struct registers s = registers_of(v->type);
+    if (s.axis == axis && s.lanes == lanes && at[axis] % lanes == 0)
+        return lower_register(l, v, registers_index(&s, at));
+    LLVMValueRef x = LLVMGetPoison(lower_vector_type(l, v->type->dtype, lanes));
+    int64_t e[MAX_RANK];
+    memcpy(e, at, sizeof e);
+    for (int i = 0; i < lanes && e[axis] < v->type->dims[axis]; i++, e[axis]++)
+        x = lower_insert(l, x, lower_element(l, v, e), i);
+    return x;
+}
+
+LLVMValueRef lower_broadcast(struct lower *l, struct value *v, const struct type *to, int64_t r)
+{
+    const struct type *from = v->type;
+    struct registers s = registers_of(to);
+    if (from == to)
+        return lower_register(l, v, r);
+    if (from->kind == TYPE_SCALAR)
+        return lower_splat(l, lower_register(l, v, 0), s.lanes);
+    int64_t e[MAX_RANK] = {0}, at[MAX_RANK] = {0};
+    registers_element(&s, r, e);
+    int shift = to->rank - from->rank, axis = -1;
+    for (int d = 0; d < from->rank; d++) {
+        at[d] = from->dims[d] == 1 ? 0 : e[shift + d];
+        if (shift + d == s.axis && (from->dims[d] != 1 || to->dims[shift + d] == 1))
+            axis = d;
+    }
+    return lower_vector(l, v, at, axis, s.lanes);
+}
+
+// ---- Blocks ----------------------------------------------------------------------------------------------------
+
+static bool defined_inside(const struct value *v, const struct op *op)
+{
+    const struct block *b = v->def ? v->def->block : v->block;
+    for (; b; b = b->parent ? b->parent->block : NULL)
+        if (b->parent == op)
+            return true;
+    return false;
+}
+
+// Makes what the nested blocks use of the values around op, so that it dominates them.
+static void force_outer(struct lower *l, const struct op *op, const struct block *b)
+{
+    for (struct op *o = b->first; o; o = o->next) {
+        for (int i = 0; i < o->n_operands; i++) {
+            struct value *v = o->operands[i];
+            if (v->type->kind == TYPE_VIEW) { // windows may lie on both sides
+                for (; v->def && v->def->code == OP_WINDOW; v = v->def->operands[0])
+                    for (int j = 1; j < v->def->n_operands; j++)
+                        if (!defined_inside(v->def->operands[j], op))
+                            lower_force(l, v->def->operands[j]);
+            } else if (!defined_inside(v, op)) {
+                lower_force(l, v);
+            }
+        }
+        for (int i = 0; i < o->n_blocks; i++)
+            force_outer(l, op, o->blocks[i]);
+    }
+}
+
+static bool writes(const struct block *b, const struct value *root)
+{
+    for (struct op *o = b->first; o; o = o->next) {
+        if (op_info[o->code].effect == EFFECT_WRITE && view_root(o->operands[1]) == root)
+            return true;
+        for (int i = 0; i < o->n_blocks; i++)
+            if (writes(o->blocks[i], root))
+                return true;
+    }
+    return false;
+}
+
+static void flush(struct lower *l, const struct op *op)
+{
+    int kept = 0;
+    for (int i = 0; i < l->n_pending; i++) {
+        struct op *load = l->pending[i];
+        struct value *root = view_root(load->operands[0]);
+        bool now = op_info[op->code].effect == EFFECT_WRITE && view_root(op->operands[1]) == root;
+        for (int b = 0; b < op->n_blocks; b++)
+            now |= writes(op->blocks[b], root);
+        if (now)
+            lower_force(l, load->results[0]);
+        else
+            l->pending[kept++] = load;
+    }
+    l->n_pending = kept;
+}
+
+static void read_later(struct lower *l, struct op *op)
+{
+    if (!l->written[view_root(op->operands[0])->id] || !l->uses[op->results[0]->id])
+        return;
+    if (l->n_pending == l->size_pending) {
+        struct op **grown = ARENA_ARRAY(&l->arena, struct op *, 2 * l->n_pending + 16);
+        if (l->n_pending)
+            memcpy(grown, l->pending, sizeof *grown * (size_t)l->n_pending);
+        l->pending = grown;
+        l->size_pending = 2 * l->n_pending + 16;
+    }
+    l->pending[l->n_pending++] = op;
+}
+
+// ---- Control flow ----------------------------------------------------------------------------------------------
+
+// The registers of several values, side by side.
+struct row {
+    int n;
+    LLVMValueRef *x;
+};
+
+static struct row row_of(struct lower *l, int n, struct value *const *values)
+{
+    int64_t total = 0;
+    for (int i = 0; i < n; i++)
+        total += registers_of(values[i]->type).total;
+    struct row row = {(int)total, ARENA_ARRAY(&l->arena, LLVMValueRef, total)};
+    return row;
+}
+
+static struct row get_row(struct lower *l, int n, struct value *const *values)
+{
+    struct row row = row_of(l, n, values);
+    int at = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t m = registers_of(values[i]->type).total;
+        for (int64_t r = 0; r < m; r++)
+            row.x[at++] = lower_register(l, values[i], r);
+    }
+    return row;
+}
+
+static void set_row(struct lower *l, int n, struct value *const *values, struct row row)
+{
+    int at = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t m = registers_of(values[i]->type).total;
+        for (int64_t r = 0; r < m; r++)
+            lower_set_register(l, values[i], r, row.x[at++]);
+    }
+}
+
+static struct row phis(struct lower *l, struct row like)
+{
+    struct row row = {like.n, ARENA_ARRAY(&l->arena, LLVMValueRef, like.n)};
+    for (int i = 0; i < row.n; i++)
+        row.x[i] = LLVMBuildPhi(l->b, LLVMTypeOf(like.x[i]), "");
+    return row;
+}
+
+static void add_incoming(struct row phi, struct row from, LLVMBasicBlockRef block)
+{
+    for (int i = 0; i < phi.n; i++)
+        LLVMAddIncoming(phi.x[i], &from.x[i], &block, 1);
+}
+
+static void enter_nested(struct lower *l, struct op *op)
+{
+    flush(l, op);
+    for (int i = 0; i < op->n_blocks; i++)
+        force_outer(l, op, op->blocks[i]);
+}
+
+// The loop is entered past a test of its own and tested at its end.
+static void lower_for(struct lower *l, struct op *op)
+{
+    struct block *b = op->blocks[0];
+    LLVMValueRef lo = lower_scalar(l, op->operands[0]), hi = lower_scalar(l, op->operands[1]),
+                 step = lower_scalar(l, op->operands[2]);
+    struct row initial = get_row(l, op->n_operands - 3, op->operands + 3);
+    enter_nested(l, op);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->b), body = lower_new_block(l, "loop"),
+                      after = lower_new_block(l, "done");
+    int64_t clo, chi;
+    bool runs = lower_is_constant(lo, &clo) && lower_is_constant(hi, &chi) && clo < chi;
+    if (runs)
+        LLVMBuildBr(l->b, body);
+    else
+        LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, lo, hi, ""), body, after);
+
+    LLVMPositionBuilderAtEnd(l->b, body);
+    LLVMValueRef iv = LLVMBuildPhi(l->b, l->i64, "i");
+    struct row carried = phis(l, initial);
+    add_incoming(carried, initial, before);
+    LLVMAddIncoming(iv, &lo, &before, 1);
+    int old = lower_enter(l), n_pending = l->n_pending;
+    lower_set_register(l, b->args[0], 0, iv);
+    set_row(l, b->n_args - 1, b->args + 1, carried);
+    lower_block(l, b);
+    struct op *yield = block_terminator(b);
+    struct row next = get_row(l, yield ? yield->n_operands : 0, yield ? yield->operands : NULL);
+    LLVMValueRef iv_next = LLVMBuildNSWAdd(l->b, iv, step, "next");
+    LLVMBasicBlockRef latch = LLVMGetInsertBlock(l->b);
+    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, iv_next, hi, ""), body, after);
+    LLVMAddIncoming(iv, &iv_next, &latch, 1);
+    add_incoming(carried, next, latch);
+    lower_leave(l, old);
+    l->n_pending = n_pending;
+
+    LLVMPositionBuilderAtEnd(l->b, after);
+    struct row result = phis(l, initial);
+    add_incoming(result, next, latch);
+    if (!runs)
+        add_incoming(result, initial, before);
+    set_row(l, op->n_results, op->results, result);
+}
+
+static void lower_while(struct lower *l, struct op *op)
+{
+    struct row initial = get_row(l, op->n_operands, op->operands);
+    enter_nested(l, op);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->b), head = lower_new_block(l, "while"),
+                      body = lower_new_block(l, "do"), after = lower_new_block(l, "done");
+    LLVMBuildBr(l->b, head);
+    LLVMPositionBuilderAtEnd(l->b, head);
+    struct row carried = phis(l, initial);
+    add_incoming(carried, initial, before);
+    int old = lower_enter(l), n_pending = l->n_pending;
+    set_row(l, op->blocks[0]->n_args, op->blocks[0]->args, carried);
+    lower_block(l, op->blocks[0]);
+    LLVMValueRef condition = lower_scalar(l, block_terminator(op->blocks[0])->operands[0]);
+    LLVMBuildCondBr(l->b, condition, body, after);
+    lower_leave(l, old);
+    l->n_pending = n_pending;
+
+    LLVMPositionBuilderAtEnd(l->b, body);
+    old = lower_enter(l);
+    set_row(l, op->blocks[1]->n_args, op->blocks[1]->args, carried);
+    lower_block(l, op->blocks[1]);
+    struct op *yield = block_terminator(op->blocks[1]);
+    struct row next = get_row(l, yield ? yield->n_operands : 0, yield ? yield->operands : NULL);
+    add_incoming(carried, next, LLVMGetInsertBlock(l->b));
+    LLVMBuildBr(l->b, head);
+    lower_leave(l, old);
+    l->n_pending = n_pending;
+
+    LLVMPositionBuilderAtEnd(l->b, after);
+    set_row(l, op->n_results, op->results, carried);
+}
+
+static void lower_if(struct lower *l, struct op *op)
+{
+    LLVMValueRef condition = lower_scalar(l, op->operands[0]);
+    enter_nested(l, op);
+    LLVMBasicBlockRef arm[2] = {lower_new_block(l, "then"), lower_new_block(l, "else")}, end[2],
+                      after = lower_new_block(l, "endif");
+    LLVMBuildCondBr(l->b, condition, arm[0], arm[1]);
+    struct row result[2];
+    for (int i = 0; i < 2; i++) {
+        LLVMPositionBuilderAtEnd(l->b, arm[i]);
+        int old = lower_enter(l), n_pending = l->n_pending;
+        lower_block(l, op->blocks[i]);
+        struct op *yield = block_terminator(op->blocks[i]);
+        result[i] = get_row(l, yield ? yield->n_operands : 0, yield ? yield->operands : NULL);
+        end[i] = LLVMGetInsertBlock(l->b);
+        LLVMBuildBr(l->b, after);
+        lower_leave(l, old);
+        l->n_pending = n_pending;
+    }
+    LLVMPositionBuilderAtEnd(l->b, after);
+    if (!op->n_results)
+        return;
+    struct row phi = phis(l, result[0]);
+    for (int i = 0; i < 2; i++)
+        add_incoming(phi, result[i], end[i]);
+    set_row(l, op->n_results, op->results, phi);
+}
+
+void lower_block(struct lower *l, struct block *block)
+{
+    for (struct op *op = block->first; op && !l->failed; op = op->next) {
+        switch (op_info[op->code].effect) {
+        case EFFECT_PURE:
+            break;
+        case EFFECT_READ:
+            read_later(l, op);
+            break;
+        case EFFECT_WRITE:
+            flush(l, op);
+            if (op->code == OP_STORE)
+                lower_store(l, op);
+            else if (op->code == OP_SCATTER)
+                lower_scatter(l, op);
+            else
+                lower_atomic(l, op);
+            break;
+        case EFFECT_CONTROL:
+            if (op->code == OP_FOR)
+                lower_for(l, op);
+            else if (op->code == OP_WHILE)
+                lower_while(l, op);
+            else if (op->code == OP_IF)
+                lower_if(l, op);
+            break;
+        }
+    }
+}
+
+// ---- Kernels ---------------------------------------------------------------------------------------------------
+
+// Counts uses, finds written roots, and checks that tiles are shaped.
+static void examine(struct lower *l, const struct block *b)
+{
+    for (struct op *o = b->first; o; o = o->next) {
+        for (int i = 0; i < o->n_operands; i++)
+            l->uses[o->operands[i]->id]++;
+        if (op_info[o->code].effect == EFFECT_WRITE)
+            l->written[view_root(o->operands[1])->id] = true;
+        for (int i = 0; i < o->n_results; i++)
+            if (o->results[i]->type->kind == TYPE_TILE && o->results[i]->type->lanes < 1)
+                lower_error(l, o, "the tile %s has no register layout",
+                            type_string(&l->arena, l->kernel->module, o->results[i]->type));
+        for (int i = 0; i < o->n_blocks; i++)
+            examine(l, o->blocks[i]);
+    }
+}
+
+int lower_kernel(struct kernel *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+                 struct diags *diags)
+{
+    struct lower l = {.kernel = k, .target = target, .diags = diags, .context = context, .module = out};
+    for (int i = 0; i < k->n_params; i++) {
+        const struct type *t = k->params[i]->type;
+        for (int d = 0; t->kind == TYPE_VIEW && d < t->rank; d++) {
+            if (dim_is_symbol(t->dims[d]))
+                kernel_symbol(k, dim_symbol_id(t->dims[d]));
+            if (t->strided && dim_is_symbol(t->strides[d]))
+                kernel_symbol(k, dim_symbol_id(t->strides[d]));
+        }
+    }
+    arena_init(&l.arena);
+    l.b = LLVMCreateBuilderInContext(context);
+    l.i1 = LLVMInt1TypeInContext(context);
+    l.i8 = LLVMInt8TypeInContext(context);
+    l.i16 = LLVMInt16TypeInContext(context);
+    l.i32 = LLVMInt32TypeInContext(context);
+    l.i64 = LLVMInt64TypeInContext(context);
+    l.f32 = LLVMFloatTypeInContext(context);
+    l.f64 = LLVMDoubleTypeInContext(context);
+    l.ptr = LLVMPointerTypeInContext(context, 0);
+    l.written = ARENA_ARRAY(&l.arena, bool, k->n_values);
+    l.uses = ARENA_ARRAY(&l.arena, int, k->n_values);
+    examine(&l, k->body);
+    examine(&l, k->grid);
+    if (!l.failed)
+        lower_abi(&l);
+    LLVMDisposeBuilder(l.b);
+    arena_finish(&l.arena);
+    return l.failed;
+}

@@ -1,0 +1,25 @@
+// Shaped tile IR to LLVM IR: every tile lies in vector registers that its type names.
+#ifndef TEGULA_CODEGEN_LOWER_H
+#define TEGULA_CODEGEN_LOWER_H
+
+#include "codegen/driver.h"
+#include "codegen/target.h"
+#include "ir/ir.h"
+
+// Adds to `out` the functions of one kernel NAME (include/tegula/kernel.h has the types):
+//
+//   internal void NAME__instance(pointers, scalars, symbols, program ids, grid sizes, scratch)
+//   int32_t NAME__range(const tg_arg *args, int64_t begin, int64_t end, void *scratch)   instances [begin, end)
+//   int64_t NAME__grid(const tg_arg *args)                                               how many instances
+//   int64_t NAME__scratch(const tg_arg *args)                                            bytes, for one thread
+//   const tg_kernel NAME__kernel                                                         those in one structure
+//   int NAME(parameters..., int64_t symbols...)                                          runs all of them in order
+//   int NAME_env(const tg_env *env, parameters..., int64_t symbols...)                   runs them by the environment
+//
+// args holds the parameters, then the symbols in the order of their ids in the module. The flattened grid counts its
+// first dimension fastest. Every tile type of the kernel must be shaped. Symbols that only the parameters' types name are
+// added to k->symbols. Returns 0, or 1 after reporting what cannot be lowered; `out` is then of no use.
+int lower_kernel(struct kernel *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+                 struct diags *diags);
+
+#endif

@@ -1,0 +1,341 @@
+// The functions of a kernel that others call; lower.h lists them.
+#include <string.h>
+
+#include "codegen/lower_internal.h"
+
+#define STACK_SCRATCH 16384 // bytes; more comes from the heap
+
+int lower_n_args(const struct kernel *k)
+{
+    int n = k->n_params;
+    for (int i = 0; i < k->n_symbols; i++)
+        n += k->symbols[i] != NULL;
+    return n;
+}
+
+struct value *lower_arg(const struct kernel *k, int i)
+{
+    if (i < k->n_params)
+        return k->params[i];
+    i -= k->n_params;
+    for (int s = 0;; s++)
+        if (k->symbols[s] && i-- == 0)
+            return k->symbols[s];
+}
+
+struct functions {
+    LLVMTypeRef instance_type, range_type, count_type;
+    LLVMValueRef instance, range, grid, scratch;
+};
+
+static LLVMTypeRef arg_type(struct lower *l, const struct value *v) // in C
+{
+    if (v->type->kind == TYPE_VIEW)
+        return l->ptr;
+    return lower_memory_type(l, v->type->dtype, 1);
+}
+
+static LLVMTypeRef function_type(LLVMTypeRef result, LLVMTypeRef *params, int n)
+{
+    return LLVMFunctionType(result, params, (unsigned)n, false);
+}
+
+static LLVMValueRef add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
+{
+    const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
+    LLVMValueRef f = LLVMAddFunction(l->module, name, type);
+    if (!exported)
+        LLVMSetLinkage(f, LLVMInternalLinkage);
+    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, nounwind, 0));
+    return f;
+}
+
+static void attribute(struct lower *l, LLVMValueRef f, int param, const char *name, uint64_t value)
+{
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)(param + 1), LLVMCreateEnumAttribute(l->context, kind, value));
+}
+
+// ---- Inside ----------------------------------------------------------------------------------------------------------
+
+static void bind(struct lower *l, struct value *v, LLVMValueRef x)
+{
+    if (v->type->kind == TYPE_VIEW)
+        l->roots[v->id]->pointer = x;
+    else
+        lower_set_register(l, v, 0, x);
+}
+
+static int instance_params(const struct kernel *k)
+{
+    return lower_n_args(k) + 7; // program ids, grid sizes, scratch
+}
+
+static void make_instance(struct lower *l, struct functions *f)
+{
+    struct kernel *k = l->kernel;
+    int n = lower_n_args(k), total = instance_params(k);
+    LLVMTypeRef *types = ARENA_ARRAY(&l->arena, LLVMTypeRef, total);
+    for (int i = 0; i < n; i++) {
+        struct value *v = lower_arg(k, i);
+        types[i] = v->type->kind == TYPE_VIEW ? l->ptr : lower_type(l, v->type->dtype);
+    }
+    for (int i = 0; i < 6; i++)
+        types[n + i] = l->i64;
+    types[n + 6] = l->ptr;
+    f->instance_type = function_type(LLVMVoidTypeInContext(l->context), types, total);
+    f->instance = add_function(l, "__instance", f->instance_type, false);
+    lower_begin_function(l, f->instance);
+    for (int i = 0; i < n; i++) {
+        struct value *v = lower_arg(k, i);
+        LLVMValueRef x = LLVMGetParam(f->instance, (unsigned)i);
+        if (v->name)
+            LLVMSetValueName2(x, v->name, strlen(v->name));
+        if (v->type->kind == TYPE_VIEW) {
+            attribute(l, f->instance, i, "noalias", 0);
+            attribute(l, f->instance, i, "nocapture", 0);
+            if (!l->written[v->id])
+                attribute(l, f->instance, i, "readonly", 0);
+        } else {
+            lower_set_register(l, v, 0, x);
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        l->program_id[i] = LLVMGetParam(f->instance, (unsigned)(n + i));
+        l->num_programs[i] = LLVMGetParam(f->instance, (unsigned)(n + 3 + i));
+    }
+    attribute(l, f->instance, n + 6, "noalias", 0);
+    attribute(l, f->instance, n + 6, "nocapture", 0);
+    attribute(l, f->instance, n + 6, "align", 64);
+    LLVMBasicBlockRef body = lower_new_block(l, "body");
+    LLVMPositionBuilderAtEnd(l->b, body);
+    lower_roots(l, LLVMGetParam(f->instance, (unsigned)(n + 6)));
+    for (int i = 0; i < k->n_params; i++)
+        if (k->params[i]->type->kind == TYPE_VIEW)
+            bind(l, k->params[i], LLVMGetParam(f->instance, (unsigned)i));
+    lower_block(l, k->body);
+    LLVMBuildRetVoid(l->b);
+    LLVMPositionBuilderAtEnd(l->b, l->entry);
+    LLVMBuildBr(l->b, body);
+    memset(l->program_id, 0, sizeof l->program_id);
+    memset(l->num_programs, 0, sizeof l->num_programs);
+}
+
+// ---- From argument slots -----------------------------------------------------------------------------------------------
+
+static LLVMValueRef slot(struct lower *l, LLVMValueRef args, int i)
+{
+    LLVMValueRef index = lower_i64(l, i);
+    return LLVMBuildInBoundsGEP2(l->b, l->i64, args, &index, 1, "");
+}
+
+// The arguments as the instance takes them.
+static void unpack(struct lower *l, LLVMValueRef args, LLVMValueRef *x)
+{
+    for (int i = 0; i < lower_n_args(l->kernel); i++) {
+        struct value *v = lower_arg(l->kernel, i);
+        x[i] = LLVMBuildLoad2(l->b, arg_type(l, v), slot(l, args, i), "");
+        LLVMSetAlignment(x[i], 8);
+        if (v->type->kind != TYPE_VIEW && v->type->dtype == DTYPE_I1)
+            x[i] = LLVMBuildICmp(l->b, LLVMIntNE, x[i], LLVMConstNull(l->i8), "");
+    }
+}
+
+// Begins a function of argument slots, with the registers of scalars and symbols bound.
+static void begin_unpacked(struct lower *l, LLVMValueRef f, LLVMValueRef *x)
+{
+    lower_begin_function(l, f);
+    unpack(l, LLVMGetParam(f, 0), x);
+    for (int i = 0; i < lower_n_args(l->kernel); i++)
+        if (lower_arg(l->kernel, i)->type->kind != TYPE_VIEW)
+            bind(l, lower_arg(l->kernel, i), x[i]);
+    lower_roots(l, NULL);
+}
+
+static void grid_sizes(struct lower *l, LLVMValueRef *size)
+{
+    struct op *yield = block_terminator(l->kernel->grid);
+    lower_block(l, l->kernel->grid);
+    for (int i = 0; i < 3; i++)
+        size[i] = yield && i < yield->n_operands ? lower_scalar(l, yield->operands[i]) : lower_i64(l, 1);
+}
+
+static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
+{
+    f->grid = add_function(l, "__grid", f->count_type, true);
+    begin_unpacked(l, f->grid, x);
+    LLVMValueRef size[3], all = lower_i64(l, 1), zero = lower_i64(l, 0);
+    grid_sizes(l, size);
+    for (int i = 0; i < 3; i++)
+        all = lower_mul(l, all, lower_max(l, size[i], zero));
+    LLVMBuildRet(l->b, all);
+}
+
+static void make_scratch(struct lower *l, struct functions *f, LLVMValueRef *x)
+{
+    f->scratch = add_function(l, "__scratch", f->count_type, true);
+    begin_unpacked(l, f->scratch, x);
+    LLVMBuildRet(l->b, lower_scratch_bytes(l));
+}
+
+static void make_range(struct lower *l, struct functions *f, LLVMValueRef *x)
+{
+    LLVMTypeRef types[4] = {l->ptr, l->i64, l->i64, l->ptr};
+    int n = lower_n_args(l->kernel);
+    f->range_type = function_type(l->i32, types, 4);
+    f->range = add_function(l, "__range", f->range_type, true);
+    begin_unpacked(l, f->range, x);
+    LLVMValueRef *size = x + n + 3, begin = LLVMGetParam(f->range, 1), end = LLVMGetParam(f->range, 2);
+    grid_sizes(l, size);
+    x[n + 6] = LLVMGetParam(f->range, 3);
+    LLVMBasicBlockRef start = lower_new_block(l, "start"), loop = lower_new_block(l, "instance"),
+                      done = lower_new_block(l, "done");
+    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, begin, end, ""), start, done);
+
+    // The first instance's ids by division, the next ones by counting.
+    LLVMPositionBuilderAtEnd(l->b, start);
+    LLVMValueRef first[4] = {begin}, id[4], next[4], one = lower_i64(l, 1), zero = lower_i64(l, 0);
+    first[1] = LLVMBuildSRem(l->b, begin, size[0], "");
+    LLVMValueRef rest = LLVMBuildSDiv(l->b, begin, size[0], "");
+    first[2] = LLVMBuildSRem(l->b, rest, size[1], "");
+    first[3] = LLVMBuildSDiv(l->b, rest, size[1], "");
+    LLVMBuildBr(l->b, loop);
+    LLVMPositionBuilderAtEnd(l->b, loop);
+    for (int i = 0; i < 4; i++)
+        id[i] = LLVMBuildPhi(l->b, l->i64, i ? "id" : "instance");
+    memcpy(x + n, id + 1, 3 * sizeof *x);
+    LLVMBuildCall2(l->b, f->instance_type, f->instance, x, (unsigned)instance_params(l->kernel), "");
+    next[0] = LLVMBuildNSWAdd(l->b, id[0], one, "");
+    LLVMValueRef carry = NULL;
+    for (int i = 1; i < 4; i++) {
+        LLVMValueRef up = LLVMBuildNSWAdd(l->b, id[i], one, "");
+        next[i] = carry ? LLVMBuildSelect(l->b, carry, up, id[i], "") : up;
+        if (i == 3)
+            break;
+        carry = LLVMBuildICmp(l->b, LLVMIntEQ, next[i], size[i - 1], "");
+        next[i] = LLVMBuildSelect(l->b, carry, zero, next[i], "");
+    }
+    for (int i = 0; i < 4; i++)
+        LLVMAddIncoming(id[i], (LLVMValueRef[]){first[i], next[i]}, (LLVMBasicBlockRef[]){start, loop}, 2);
+    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, next[0], end, ""), loop, done);
+    LLVMPositionBuilderAtEnd(l->b, done);
+    LLVMBuildRet(l->b, lower_i32(l, 0));
+}
+
+// ---- Launchers -----------------------------------------------------------------------------------------------------------
+
+static LLVMValueRef library_function(struct lower *l, const char *name, LLVMTypeRef type)
+{
+    LLVMValueRef f = LLVMGetNamedFunction(l->module, name);
+    return f ? f : LLVMAddFunction(l->module, name, type);
+}
+
+// Runs everything with memory for scratch: from the stack when it is little. Returns the status.
+static void run_serially(struct lower *l, const struct functions *f, LLVMValueRef args, LLVMValueRef n,
+                         LLVMValueRef bytes)
+{
+    LLVMValueRef zero = lower_i64(l, 0), slots, status, memory;
+    LLVMBasicBlockRef heap = lower_new_block(l, "heap"), run = lower_new_block(l, "run"),
+                      stack = lower_new_block(l, "stack"), failed = lower_new_block(l, "failed");
+    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULE, bytes, lower_i64(l, STACK_SCRATCH), ""), stack, heap);
+
+    LLVMPositionBuilderAtEnd(l->b, stack);
+    slots = LLVMBuildArrayAlloca(l->b, l->i8, bytes, "scratch");
+    LLVMSetAlignment(slots, 64);
+    status = LLVMBuildCall2(l->b, f->range_type, f->range, (LLVMValueRef[]){args, zero, n, slots}, 4, "");
+    LLVMBuildRet(l->b, status);
+
+    LLVMPositionBuilderAtEnd(l->b, heap);
+    LLVMTypeRef sizes[2] = {l->i64, l->i64};
+    LLVMTypeRef alloc_type = function_type(l->ptr, sizes, 2),
+                free_type = function_type(LLVMVoidTypeInContext(l->context), &l->ptr, 1);
+    memory = LLVMBuildCall2(l->b, alloc_type, library_function(l, "aligned_alloc", alloc_type),
+                            (LLVMValueRef[]){lower_i64(l, 64), bytes}, 2, "");
+    LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, memory, ""), failed, run);
+    LLVMPositionBuilderAtEnd(l->b, run);
+    status = LLVMBuildCall2(l->b, f->range_type, f->range, (LLVMValueRef[]){args, zero, n, memory}, 4, "");
+    LLVMBuildCall2(l->b, free_type, library_function(l, "free", free_type), &memory, 1, "");
+    LLVMBuildRet(l->b, status);
+    LLVMPositionBuilderAtEnd(l->b, failed);
+    LLVMBuildRet(l->b, lower_i32(l, 1));
+}
+
+static LLVMTypeRef env_type(struct lower *l)
+{
+    LLVMTypeRef members[6] = {l->i32, l->ptr, l->ptr, l->ptr, l->ptr, l->ptr};
+    return LLVMStructTypeInContext(l->context, members, 6, false);
+}
+
+static void make_launcher(struct lower *l, const struct functions *f, bool with_env)
+{
+    struct kernel *k = l->kernel;
+    int n = lower_n_args(k), skip = with_env;
+    LLVMTypeRef *types = ARENA_ARRAY(&l->arena, LLVMTypeRef, n + 1);
+    types[0] = l->ptr;
+    for (int i = 0; i < n; i++)
+        types[skip + i] = arg_type(l, lower_arg(k, i));
+    LLVMValueRef launcher = add_function(l, with_env ? "_env" : "", function_type(l->i32, types, n + skip), true);
+    lower_begin_function(l, launcher);
+    LLVMValueRef args = LLVMBuildAlloca(l->b, LLVMArrayType2(l->i64, (uint64_t)(n ? n : 1)), "args");
+    for (int i = 0; i < n; i++) {
+        struct value *v = lower_arg(k, i);
+        LLVMValueRef x = LLVMGetParam(launcher, (unsigned)(skip + i));
+        if (v->name)
+            LLVMSetValueName2(x, v->name, strlen(v->name));
+        if (types[skip + i] != l->ptr && types[skip + i] != l->f32 && types[skip + i] != l->f64) {
+            if (types[skip + i] != l->i64) // the C calling convention
+                attribute(l, launcher, skip + i, dtype_is_signed(v->type->dtype) ? "signext" : "zeroext", 0);
+            x = lower_cast(l, DTYPE_I64, lower_is_narrow(v->type->dtype) ? DTYPE_U16 : v->type->dtype == DTYPE_I1 ? DTYPE_U8 : v->type->dtype, x);
+        }
+        LLVMBuildStore(l->b, x, slot(l, args, i));
+    }
+    LLVMValueRef count = LLVMBuildCall2(l->b, f->count_type, f->grid, &args, 1, "n"),
+                 bytes = LLVMBuildCall2(l->b, f->count_type, f->scratch, &args, 1, "bytes");
+    if (with_env) {
+        LLVMValueRef env = LLVMGetParam(launcher, 0);
+        LLVMBasicBlockRef parallel = lower_new_block(l, "parallel"), serial = lower_new_block(l, "serial");
+        LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, env, ""), serial, parallel);
+        LLVMPositionBuilderAtEnd(l->b, parallel);
+        LLVMTypeRef params[5] = {l->ptr, l->i64, l->ptr, l->ptr, l->i64};
+        LLVMValueRef run = LLVMBuildLoad2(l->b, l->ptr, LLVMBuildStructGEP2(l->b, env_type(l), env, 2, ""), "");
+        LLVMValueRef status = LLVMBuildCall2(l->b, function_type(l->i32, params, 5), run,
+                                             (LLVMValueRef[]){env, count, f->range, args, bytes}, 5, "");
+        LLVMBuildRet(l->b, status);
+        LLVMPositionBuilderAtEnd(l->b, serial);
+    }
+    run_serially(l, f, args, count, bytes);
+}
+
+static void make_descriptor(struct lower *l, const struct functions *f)
+{
+    const char *name = l->kernel->name;
+    LLVMValueRef text = LLVMConstStringInContext2(l->context, name, strlen(name), false);
+    LLVMValueRef string = LLVMAddGlobal(l->module, LLVMTypeOf(text), "name");
+    LLVMSetInitializer(string, text);
+    LLVMSetLinkage(string, LLVMPrivateLinkage);
+    LLVMSetGlobalConstant(string, true);
+    LLVMValueRef members[5] = {string, f->range, f->grid, f->scratch, lower_i64(l, lower_n_args(l->kernel))};
+    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 5, false);
+    LLVMValueRef kernel = LLVMAddGlobal(l->module, LLVMTypeOf(value), arena_printf(&l->arena, "%s__kernel", name));
+    LLVMSetInitializer(kernel, value);
+    LLVMSetGlobalConstant(kernel, true);
+    LLVMSetAlignment(kernel, 8);
+}
+
+void lower_abi(struct lower *l)
+{
+    struct functions f = {.count_type = function_type(l->i64, &l->ptr, 1)};
+    LLVMValueRef *x = ARENA_ARRAY(&l->arena, LLVMValueRef, instance_params(l->kernel));
+    make_instance(l, &f);
+    if (!l->failed)
+        make_grid(l, &f, x);
+    if (!l->failed)
+        make_scratch(l, &f, x);
+    if (l->failed)
+        return;
+    make_range(l, &f, x);
+    make_launcher(l, &f, false);
+    make_launcher(l, &f, true);
+    make_descriptor(l, &f);
+}

@@ -1,0 +1,143 @@
+// libtegula: compiles kernels of the tile language and runs them in this process.
+//
+//     tg_context *ctx;
+//     tg_kernel_handle *matmul;
+//     if (tg_context_create(0, &ctx))
+//         return 1;
+//     if (tg_kernel_load_file(ctx, "matmul.tile", NULL, &matmul) ||
+//         tg_kernel_launch(matmul, 4, (const tg_tensor *[]){&a, &b, &bias, &c}, 0, NULL))
+//         fprintf(stderr, "%s\n", tg_last_error(ctx));
+//     tg_kernel_destroy(matmul);
+//     tg_context_destroy(ctx);
+//
+// Functions that can fail return 0 on success, and otherwise leave their outputs untouched and describe the failure in
+// tg_last_error. Nothing is printed, and no fault of an input ends the process. Unless said otherwise what is passed in
+// need only live as long as the call and stays the caller's. A context, with the kernels made in it, is used by one thread
+// at a time; different contexts by different threads at once.
+#ifndef TEGULA_TEGULA_H
+#define TEGULA_TEGULA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tegula/kernel.h>
+#include <tegula/runtime.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- Tensors ---------------------------------------------------------------------------------------------------
+
+// A tensor in memory, laid out as DLPack's DLTensor (https://dmlc.github.io/dlpack), which it is where dlpack.h has been
+// included before; else a pointer to one may be cast to a pointer to the other.
+#ifdef DLPACK_DLPACK_H_
+typedef DLDevice tg_device;
+typedef DLDataType tg_data_type;
+typedef DLTensor tg_tensor;
+#else
+typedef struct tg_device {
+    int32_t device_type; // TG_DEVICE_
+    int32_t device_id;
+} tg_device;
+
+typedef struct tg_data_type {
+    uint8_t code;   // TG_CODE_
+    uint8_t bits;   // of one element
+    uint16_t lanes; // 1
+} tg_data_type;
+
+typedef struct tg_tensor {
+    void *data;
+    tg_device device;
+    int32_t ndim;
+    tg_data_type dtype;
+    int64_t *shape;       // ndim sizes
+    int64_t *strides;     // ndim strides in elements; NULL: row-major without gaps
+    uint64_t byte_offset; // of the first element from data
+} tg_tensor;
+#endif
+
+enum { TG_DEVICE_CPU = 1, TG_DEVICE_CUDA = 2, TG_DEVICE_CUDA_HOST = 3 };
+enum {
+    TG_CODE_INT = 0,
+    TG_CODE_UINT = 1,
+    TG_CODE_FLOAT = 2,
+    TG_CODE_BFLOAT = 4,
+    TG_CODE_BOOL = 6, // 8 bits each
+    TG_CODE_F8E4M3 = 10,
+    TG_CODE_F8E5M2 = 12
+};
+
+// ---- Contexts --------------------------------------------------------------------------------------------------
+
+typedef struct tg_context tg_context;
+
+// Creates a context whose kernels run on n_threads threads, the caller being one of them; 0: as many as there are CPUs.
+// Returns 0 and stores the context, which the caller destroys, in *out; 1 without memory.
+TG_API int tg_context_create(int n_threads, tg_context **out);
+
+// Kernels made in the context must have been destroyed before. ctx may be NULL.
+TG_API void tg_context_destroy(tg_context *ctx);
+
+// What the last call that failed has to say: one line, or several with the places in a kernel's text that are at fault.
+// Never NULL. The text belongs to the context and lives until the next call that fails.
+TG_API const char *tg_last_error(const tg_context *ctx);
+
+// The context's threads, for tg_pool_begin and tg_pool_end around kernels that follow each other closely. They belong to
+// the context.
+TG_API tg_pool *tg_context_pool(tg_context *ctx);
+
+// ---- Kernels ---------------------------------------------------------------------------------------------------
+
+typedef struct tg_kernel_handle tg_kernel_handle;
+
+// The value of a kernel's compile-time parameter, as text: {"BM", "128"}, {"T", "bf16"}, {"ACT", "relu"}.
+typedef struct tg_define {
+    const char *name, *value;
+} tg_define;
+
+// Start from TG_KERNEL_OPTIONS_INIT.
+typedef struct tg_kernel_options {
+    size_t size;        // sizeof(tg_kernel_options)
+    const char *target; // NULL: this machine
+    const char *kernel; // which kernel of the text; NULL: the only one
+    int opt_level;      // 0 to 3
+    size_t n_defines;
+    const tg_define *defines;
+} tg_kernel_options;
+
+#define TG_KERNEL_OPTIONS_INIT {sizeof(tg_kernel_options), NULL, NULL, 2, 0, NULL}
+
+// Compiles a kernel from `length` bytes of text. name stands for the text in messages, as a file's name does. options may
+// be NULL. Stores the kernel, which the caller destroys, in *out.
+TG_API int tg_kernel_compile(tg_context *ctx, const char *source, size_t length, const char *name,
+                             const tg_kernel_options *options, tg_kernel_handle **out);
+
+// The same with a file's text.
+TG_API int tg_kernel_load_file(tg_context *ctx, const char *path, const tg_kernel_options *options,
+                               tg_kernel_handle **out);
+
+// Frees the kernel and its code, which must not be running. k may be NULL.
+TG_API void tg_kernel_destroy(tg_kernel_handle *k);
+
+// The compiled functions. They belong to the kernel.
+TG_API const tg_kernel *tg_kernel_code(const tg_kernel_handle *k);
+
+// Runs every instance of the kernel on the context's threads with raw arguments: one for each parameter, a pointer or a
+// number, then one for each size that is not constant, in the order in which the text names them first. The memory is not
+// checked; only the number of arguments is.
+TG_API int tg_kernel_run(tg_kernel_handle *k, const tg_arg *args, int n_args);
+
+// Runs the kernel on tensors, one for each view parameter in their order, and scalars, one for each other parameter.
+// Everything the parameters' types say is checked first: number, element type, rank, sizes and strides, alignment to the
+// elements, that sizes of the same name are equal, and that what the kernel writes overlaps nothing else. Tensors must be
+// in the CPU's memory. On failure no tensor has changed.
+TG_API int tg_kernel_launch(tg_kernel_handle *k, int n_tensors, const tg_tensor *const *tensors, int n_scalars,
+                            const tg_arg *scalars);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

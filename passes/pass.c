@@ -1,0 +1,161 @@
+#include "passes/pass.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+const struct pass_info pass_info[PASS_COUNT] = {
+#define PASS(e, name, function, doc) [PASS_##e] = {name, function, doc},
+#include "passes/passes.def"
+#undef PASS
+};
+
+const char *const *pipeline_for(const struct target_desc *target)
+{
+    static const char *const x86[] = {"canonicalize", "sever",       "shape", "canonicalize",
+                                      "expand-math",  "canonicalize", NULL};
+    static const char *const nvptx[] = {"canonicalize", NULL};
+    return target->kind == TARGET_KIND_X86 ? x86 : nvptx;
+}
+
+struct runner {
+    struct module *m;
+    const struct pipeline_options *options;
+    struct pass_context context;
+    struct arena scratch;
+    FILE *log;
+    int times_run[PASS_COUNT];
+    double seconds[PASS_COUNT];
+    bool stopped;
+};
+
+static struct loc module_loc(const struct module *m)
+{
+    return (struct loc){.file = m->first_kernel ? m->first_kernel->loc.file : NULL};
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static const char *module_text(struct runner *r)
+{
+    char *text;
+    print_module(&r->scratch, r->m, &text);
+    return text;
+}
+
+static void empty_scratch(struct runner *r)
+{
+    arena_finish(&r->scratch);
+    arena_init(&r->scratch);
+}
+
+// Whether --stop-after means the run of pass p that has just ended.
+static bool stops_here(const struct runner *r, enum pass p)
+{
+    const char *stop = r->options->stop_after;
+    if (!stop)
+        return false;
+    size_t n = strcspn(stop, ":");
+    long nth = stop[n] ? strtol(stop + n + 1, NULL, 10) : 1;
+    return strlen(pass_info[p].name) == n && !memcmp(stop, pass_info[p].name, n) && r->times_run[p] == nth;
+}
+
+static int run_one(struct runner *r, enum pass p)
+{
+    const char *name = pass_info[p].name;
+    struct diags *diags = r->context.diags;
+#ifndef NDEBUG
+    struct arena kept;
+    arena_init(&kept);
+    char *before;
+    print_module(&kept, r->m, &before);
+#endif
+    int errors = diags->n_errors;
+    double start = now();
+    bool progress = pass_info[p].run(r->m, &r->context);
+    r->seconds[p] += now() - start;
+    r->times_run[p]++;
+    bool ok = errors == diags->n_errors;
+    if (ok && !verify_module(r->m, diags)) {
+        diag_note(diags, module_loc(r->m), "this is a fault of pass %s, not of the input", name);
+        ok = false;
+    }
+#ifndef NDEBUG
+    if (ok && !progress && strcmp(before, module_text(r))) {
+        diag_error(diags, module_loc(r->m), "pass %s changed the module and did not say so", name);
+        ok = false;
+    }
+    arena_finish(&kept);
+#else
+    (void)progress;
+#endif
+    if (r->options->print_after_all)
+        fprintf(r->log, "// after %s (run %d)\n%s\n", name, r->times_run[p], module_text(r));
+    empty_scratch(r);
+    r->stopped = stops_here(r, p);
+    return !ok;
+}
+
+static int run_named(struct runner *r, const char *name, size_t n)
+{
+    if (n == strlen("default") && !memcmp(name, "default", n)) {
+        for (const char *const *p = pipeline_for(r->context.target); *p && !r->stopped; p++)
+            if (run_named(r, *p, strlen(*p)))
+                return 1;
+        return 0;
+    }
+    for (int i = 0; i < PASS_COUNT; i++)
+        if (strlen(pass_info[i].name) == n && !memcmp(pass_info[i].name, name, n))
+            return run_one(r, (enum pass)i);
+    char known[512] = "default";
+    for (int i = 0; i < PASS_COUNT; i++) {
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, " %s", pass_info[i].name);
+    }
+    diag_error(r->context.diags, (struct loc){0}, "there is no pass '%.*s'; known are %s", (int)n, name, known);
+    return 1;
+}
+
+static void print_times(const struct runner *r)
+{
+    double total = 0;
+    for (int i = 0; i < PASS_COUNT; i++)
+        total += r->seconds[i];
+    fprintf(r->log, "%10s %7s %5s  pass\n", "ms", "%", "runs");
+    for (int i = 0; i < PASS_COUNT; i++)
+        if (r->times_run[i])
+            fprintf(r->log, "%10.3f %7.1f %5d  %s\n", 1e3 * r->seconds[i], total > 0 ? 100 * r->seconds[i] / total : 0,
+                    r->times_run[i], pass_info[i].name);
+    fprintf(r->log, "%10.3f %7.1f %5s  total\n", 1e3 * total, 100.0, "");
+}
+
+int pipeline_run(struct module *m, const struct target_desc *target, const struct pipeline_options *options,
+                 struct diags *diags)
+{
+    struct runner r = {.m = m, .options = options, .log = options->log ? options->log : stderr};
+    arena_init(&r.scratch);
+    r.context = (struct pass_context){.target = target, .diags = diags, .scratch = &r.scratch};
+    int status = 0;
+    const char *names = options->passes ? options->passes : "default";
+    while (*names && !status && !r.stopped) {
+        size_t n = strcspn(names, ",");
+        if (n)
+            status = run_named(&r, names, n);
+        names += n + (names[n] == ',');
+    }
+    if (!status && options->stop_after && !r.stopped) {
+        diag_error(diags, (struct loc){0}, "pass '%s', to stop after, is not among those that ran",
+                   options->stop_after);
+        status = 1;
+    }
+    if (options->time_passes)
+        print_times(&r);
+    arena_finish(&r.scratch);
+    return status;
+}

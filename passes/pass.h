@@ -1,0 +1,56 @@
+// Passes over tile IR: their table, the pipeline of a target, and the runner.
+//
+// A pass is one public function in a file of its own. It changes the module in place, reports what it cannot do in diags,
+// and returns whether it changed anything. The runner does the rest: it verifies after each pass, prints, and times.
+#ifndef TEGULA_PASSES_PASS_H
+#define TEGULA_PASSES_PASS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "codegen/target.h"
+#include "ir/ir.h"
+
+struct pass_context {
+    const struct target_desc *target;
+    struct diags *diags;
+    struct arena *scratch; // emptied after each pass; passes never free
+};
+
+typedef bool pass_function(struct module *m, struct pass_context *c);
+
+enum pass {
+#define PASS(e, name, function, doc) PASS_##e,
+#include "passes/passes.def"
+#undef PASS
+    PASS_COUNT
+};
+
+#define PASS(e, name, function, doc) pass_function function;
+#include "passes/passes.def"
+#undef PASS
+
+struct pass_info {
+    const char *name;
+    pass_function *run;
+    const char *doc;
+};
+
+extern const struct pass_info pass_info[PASS_COUNT];
+
+// The names of the passes that prepare a module for code generation, in order; ends with NULL.
+const char *const *pipeline_for(const struct target_desc *target);
+
+struct pipeline_options {
+    const char *passes;     // names separated by commas, in which `default` stands for pipeline_for; NULL: that
+    const char *stop_after; // a pass's name; "name:2" is its second run; NULL: the last
+    bool print_after_all;   // the module's text, to log
+    bool time_passes;       // a table, to log
+    FILE *log;              // NULL: stderr
+};
+
+// Runs the passes over a verified module. Returns 0, or 1 after reporting errors; the module is then of no use.
+int pipeline_run(struct module *m, const struct target_desc *target, const struct pipeline_options *options,
+                 struct diags *diags);
+
+#endif

@@ -1,0 +1,13 @@
+// Aligned memory.
+#ifndef TEGULA_RUNTIME_MEMORY_H
+#define TEGULA_RUNTIME_MEMORY_H
+
+#include <stddef.h>
+
+#define MEMORY_ALIGNMENT 64 // a cache line, and the widest vector register
+
+// At least one byte, aligned; NULL without memory. Freed by memory_free, which takes NULL.
+void *memory_alloc(size_t bytes);
+void memory_free(void *memory);
+
+#endif

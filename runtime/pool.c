@@ -1,0 +1,327 @@
+// A fork-join team of threads.
+//
+// A loop is published by writing `job` and then `call`, one word that holds a number counted up with each loop and how many
+// workers take part. A worker that sees a new word and takes part runs chunks until none is left, and then checks out; the
+// caller does the same and waits until all of them have, so a job is never changed under a worker. Chunks are handed out
+// first come first served, which evens out unequal instances and unequal cores; a kernel's instances do not depend on how
+// they are grouped.
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <tegula/runtime.h>
+
+#include "runtime/memory.h"
+
+#define MOST_THREADS 1024
+#define CHUNKS_PER_THREAD 4
+#define SPIN_NANOSECONDS 1000000
+#define LINE 64
+
+struct scratch {
+    void *memory;
+    size_t bytes;
+};
+
+struct worker {
+    tg_pool *pool;
+    pthread_t thread;
+    int index;
+    struct scratch scratch;
+};
+
+struct job {
+    tg_range *range;
+    const tg_arg *args;
+    int64_t n, chunk;
+    size_t scratch_bytes;
+};
+
+struct tg_pool {
+    tg_env env;
+    int n_workers, n_cpus; // workers: without the caller
+    struct worker *workers;
+    struct scratch caller_scratch;
+    atomic_flag busy;
+    struct job job;
+    _Alignas(LINE) atomic_uint_fast64_t call; // number << 16 | workers taking part
+    atomic_int awake;                         // depth of begin/end
+    atomic_bool quit;
+    _Alignas(LINE) _Atomic int64_t next; // the first instance not handed out
+    _Alignas(LINE) atomic_int running;   // workers that have not checked out
+    atomic_int status;
+    pthread_mutex_t mutex;
+    pthread_cond_t work, done;
+};
+
+static inline void pause_cpu(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// ---- Work ------------------------------------------------------------------------------------------------------
+
+static bool reserve(struct scratch *s, size_t bytes)
+{
+    if (bytes <= s->bytes)
+        return true;
+    memory_free(s->memory);
+    s->memory = memory_alloc(bytes);
+    s->bytes = s->memory ? bytes : 0;
+    return s->memory != NULL;
+}
+
+static void set_status(tg_pool *p, int status)
+{
+    int none = 0;
+    atomic_compare_exchange_strong(&p->status, &none, status);
+}
+
+static void run_chunks(tg_pool *p, struct scratch *scratch)
+{
+    const struct job *j = &p->job;
+    bool reserved = false;
+    while (!atomic_load_explicit(&p->status, memory_order_relaxed)) {
+        int64_t begin = atomic_fetch_add_explicit(&p->next, j->chunk, memory_order_relaxed);
+        if (begin >= j->n)
+            return;
+        if (!reserved && j->scratch_bytes && !reserve(scratch, j->scratch_bytes)) {
+            set_status(p, 1);
+            return;
+        }
+        reserved = true;
+        int64_t end = j->n - begin < j->chunk ? j->n : begin + j->chunk;
+        int status = j->range(j->args, begin, end, j->scratch_bytes ? scratch->memory : NULL);
+        if (status)
+            set_status(p, status);
+    }
+}
+
+// Waits for a word other than `seen`; looks for it as long as the pool is awake, then sleeps.
+static uint_fast64_t next_call(tg_pool *p, uint_fast64_t seen)
+{
+    uint_fast64_t call;
+    int64_t start = 0;
+    for (int i = 1; atomic_load_explicit(&p->awake, memory_order_relaxed) > 0; i++) {
+        call = atomic_load_explicit(&p->call, memory_order_acquire);
+        if (call != seen)
+            return call;
+        if (i % 64 == 0) {
+            int64_t t = now();
+            if (!start)
+                start = t;
+            if (t - start > SPIN_NANOSECONDS)
+                break;
+        }
+        pause_cpu();
+    }
+    pthread_mutex_lock(&p->mutex);
+    while ((call = atomic_load_explicit(&p->call, memory_order_acquire)) == seen)
+        pthread_cond_wait(&p->work, &p->mutex);
+    pthread_mutex_unlock(&p->mutex);
+    return call;
+}
+
+static void *work(void *data)
+{
+    struct worker *w = data;
+    tg_pool *p = w->pool;
+    uint_fast64_t seen = 0;
+    for (;;) {
+        seen = next_call(p, seen);
+        if (atomic_load(&p->quit))
+            return NULL;
+        if (w->index >= (int)(seen & 0xFFFF))
+            continue;
+        run_chunks(p, &w->scratch);
+        if (atomic_fetch_sub_explicit(&p->running, 1, memory_order_acq_rel) == 1) {
+            pthread_mutex_lock(&p->mutex);
+            pthread_cond_signal(&p->done);
+            pthread_mutex_unlock(&p->mutex);
+        }
+    }
+}
+
+static void publish(tg_pool *p, int n_workers)
+{
+    pthread_mutex_lock(&p->mutex);
+    uint_fast64_t number = atomic_load_explicit(&p->call, memory_order_relaxed) >> 16;
+    atomic_store_explicit(&p->call, (number + 1) << 16 | (uint_fast64_t)n_workers, memory_order_release);
+    pthread_cond_broadcast(&p->work);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void join(tg_pool *p)
+{
+    int64_t start = 0;
+    for (int i = 1; p->n_workers < p->n_cpus; i++) {
+        if (!atomic_load_explicit(&p->running, memory_order_acquire))
+            return;
+        if (i % 64 == 0) {
+            int64_t t = now();
+            if (!start)
+                start = t;
+            if (t - start > SPIN_NANOSECONDS)
+                break;
+        }
+        pause_cpu();
+    }
+    pthread_mutex_lock(&p->mutex);
+    while (atomic_load_explicit(&p->running, memory_order_acquire))
+        pthread_cond_wait(&p->done, &p->mutex);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static int32_t run_alone(int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes)
+{
+    struct scratch scratch = {0};
+    if (scratch_bytes && !reserve(&scratch, (size_t)scratch_bytes))
+        return 1;
+    int32_t status = range(args, 0, n, scratch.memory);
+    memory_free(scratch.memory);
+    return status;
+}
+
+static int32_t parallel_for(const tg_env *env, int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes)
+{
+    tg_pool *p = env->user;
+    if (n <= 0)
+        return 0;
+    if (scratch_bytes < 0)
+        return 1;
+    if (n == 1 || !p->n_workers || atomic_flag_test_and_set_explicit(&p->busy, memory_order_acquire))
+        return run_alone(n, range, args, scratch_bytes);
+    int n_workers = n - 1 < p->n_workers ? (int)(n - 1) : p->n_workers;
+    int64_t chunks = (int64_t)(n_workers + 1) * CHUNKS_PER_THREAD;
+    p->job = (struct job){range, args, n, n / chunks + (n % chunks != 0), (size_t)scratch_bytes};
+    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->status, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->running, n_workers, memory_order_relaxed);
+    publish(p, n_workers);
+    run_chunks(p, &p->caller_scratch);
+    join(p);
+    int32_t status = atomic_load_explicit(&p->status, memory_order_relaxed);
+    atomic_flag_clear_explicit(&p->busy, memory_order_release);
+    return status;
+}
+
+// ---- The environment -------------------------------------------------------------------------------------------
+
+static void *env_alloc(const tg_env *env, size_t bytes)
+{
+    (void)env;
+    return memory_alloc(bytes);
+}
+
+static void env_free(const tg_env *env, void *memory)
+{
+    (void)env;
+    memory_free(memory);
+}
+
+static void env_error(const tg_env *env, const char *message)
+{
+    (void)env;
+    fprintf(stderr, "tegula: error: %s\n", message);
+}
+
+// ---- Life ------------------------------------------------------------------------------------------------------
+
+// What this process may run on: its affinity, and its control group's share.
+static int count_cpus(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    long quota, period;
+    if (file && fscanf(file, "%ld %ld", &quota, &period) == 2 && period > 0 && quota > 0) {
+        long share = (quota + period - 1) / period;
+        n = share < n ? (int)share : n;
+    }
+    if (file)
+        fclose(file);
+    return n < 1 ? 1 : n > MOST_THREADS ? MOST_THREADS : n;
+}
+
+int tg_pool_create(int n_threads, tg_pool **out)
+{
+    tg_pool *p = memory_alloc(sizeof *p);
+    if (!p)
+        return 1;
+    int n_cpus = count_cpus();
+    n_threads = n_threads < 1 ? n_cpus : n_threads > MOST_THREADS ? MOST_THREADS : n_threads;
+    *p = (tg_pool){.n_cpus = n_cpus, .busy = ATOMIC_FLAG_INIT};
+    p->env = (tg_env){TG_ENV_VERSION, p, parallel_for, env_alloc, env_free, env_error};
+    p->workers = calloc((size_t)n_threads, sizeof *p->workers);
+    if (!p->workers) {
+        memory_free(p);
+        return 1;
+    }
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->work, NULL);
+    pthread_cond_init(&p->done, NULL);
+    for (int i = 0; i < n_threads - 1; i++) {
+        struct worker *w = &p->workers[i];
+        *w = (struct worker){.pool = p, .index = i};
+        if (pthread_create(&w->thread, NULL, work, w))
+            break;
+        p->n_workers++;
+    }
+    *out = p;
+    return 0;
+}
+
+void tg_pool_destroy(tg_pool *p)
+{
+    if (!p)
+        return;
+    atomic_store(&p->quit, true);
+    publish(p, 0);
+    for (int i = 0; i < p->n_workers; i++) {
+        pthread_join(p->workers[i].thread, NULL);
+        memory_free(p->workers[i].scratch.memory);
+    }
+    pthread_cond_destroy(&p->done);
+    pthread_cond_destroy(&p->work);
+    pthread_mutex_destroy(&p->mutex);
+    memory_free(p->caller_scratch.memory);
+    free(p->workers);
+    memory_free(p);
+}
+
+int tg_pool_threads(const tg_pool *p)
+{
+    return p->n_workers + 1;
+}
+
+const tg_env *tg_pool_env(const tg_pool *p)
+{
+    return &p->env;
+}
+
+// With fewer CPUs than threads, looking would keep those from running that have work.
+void tg_pool_begin(tg_pool *p)
+{
+    if (p->n_workers < p->n_cpus)
+        atomic_fetch_add_explicit(&p->awake, 1, memory_order_relaxed);
+}
+
+void tg_pool_end(tg_pool *p)
+{
+    if (p->n_workers < p->n_cpus)
+        atomic_fetch_sub_explicit(&p->awake, 1, memory_order_relaxed);
+}

@@ -1,0 +1,25 @@
+// The subcommands of `tegula`, and what they share.
+#ifndef TEGULA_TOOLS_COMMAND_H
+#define TEGULA_TOOLS_COMMAND_H
+
+#include "codegen/compile.h"
+#include "tools/options.h"
+
+// Each runs with the words behind its name and returns the exit status.
+typedef int command_function(int argc, char *const *argv);
+command_function command_opt, command_kernel, command_check;
+
+// Reads the definitions -D NAME=VALUE into at most OPTIONS_MOST_WORDS entries; their text lives in the arena. Returns the
+// number, or -1 after complaining.
+int command_defines(const struct command *c, struct arena *a, const struct words *words, struct define *defines);
+
+// Reads and verifies the file of kernels. NULL after reporting errors.
+struct module *command_read(const char *path, int n_defines, const struct define *defines, struct diags *diags);
+
+// Writes to the path, or to standard output for "-" or NULL. Returns the exit status.
+int command_write(const char *path, const void *data, size_t size, struct diags *diags);
+
+// Prints the diagnostics, releases them, and returns the exit status.
+int command_finish(struct diags *diags, int status);
+
+#endif

@@ -1,0 +1,75 @@
+// tegula opt: text of kernels in, text out.
+#include <stdio.h>
+
+#include "tools/command.h"
+
+static int list_passes(const char *target_name)
+{
+    struct diags diags;
+    diag_init(&diags);
+    struct target_desc target;
+    if (compile_target(target_name, &target, &diags))
+        return command_finish(&diags, EXIT_ERROR);
+    for (int i = 0; i < PASS_COUNT; i++)
+        printf("%-14s %s\n", pass_info[i].name, pass_info[i].doc);
+    printf("%-14s ", "default");
+    for (const char *const *p = pipeline_for(&target); *p; p++)
+        printf("%s%s", *p, p[1] ? "," : "\n");
+    return command_finish(&diags, EXIT_OK);
+}
+
+int command_opt(int argc, char *const *argv)
+{
+    const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL;
+    bool list = false, print_after_all = false, time_passes = false;
+    static struct words definitions, files;
+    const struct option options[] = {
+        {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes [-, standard output]"},
+        {"passes", 0, OPTION_STRING, &passes, "A,B",
+         "passes to run, `default` for the target's [none; default with --stop-after]"},
+        {"stop-after", 0, OPTION_STRING, &stop_after, "P[:N]", "stop after the (Nth) run of pass P"},
+        {"target", 0, OPTION_STRING, &target, "NAME", "what the passes prepare for [native]"},
+        {NULL, 'D', OPTION_WORDS, &definitions, "NAME=VALUE", "value of a compile-time parameter"},
+        {"print-after-all", 0, OPTION_FLAG, &print_after_all, NULL, "print the kernels after each pass, on stderr"},
+        {"time-passes", 0, OPTION_FLAG, &time_passes, NULL, "print the time that passes took, on stderr"},
+        {"list-passes", 0, OPTION_FLAG, &list, NULL, "print the passes and the target's default, and exit"},
+    };
+    const struct command c = {
+        .name = "opt", .summary = "Runs passes over the kernels of a file and prints them.", .files = "FILE",
+        .most_files = 1, .n_options = sizeof options / sizeof options[0], .options = options};
+    int status = options_parse(&c, argc, argv, &files);
+    if (status >= 0)
+        return status;
+    if (list)
+        return list_passes(target);
+    if (!files.n)
+        return options_fail(&c, "FILE is missing");
+
+    struct arena a;
+    arena_init(&a);
+    static struct define defines[OPTIONS_MOST_WORDS];
+    int n_defines = command_defines(&c, &a, &definitions, defines);
+    if (n_defines < 0) {
+        arena_finish(&a);
+        return EXIT_USAGE;
+    }
+    struct diags diags;
+    diag_init(&diags);
+    status = EXIT_ERROR;
+    struct target_desc desc;
+    struct module *m = NULL;
+    if (!compile_target(target, &desc, &diags) && (m = command_read(files.word[0], n_defines, defines, &diags))) {
+        const struct pipeline_options pipeline = {.passes = passes ? passes : stop_after ? "default" : "",
+                                                  .stop_after = stop_after,
+                                                  .print_after_all = print_after_all,
+                                                  .time_passes = time_passes};
+        const struct compile_options compile = {.target = desc, .pipeline = pipeline};
+        struct driver_buffer text = {0};
+        if (!compile_module(m, &compile, COMPILE_SHAPED, &text, &diags))
+            status = command_write(output, text.data, text.size, &diags);
+        driver_buffer_finish(&text);
+    }
+    module_destroy(m);
+    arena_finish(&a);
+    return command_finish(&diags, status);
+}

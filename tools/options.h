@@ -1,0 +1,57 @@
+// Command lines, from a table: `--x v`, `--x=v`, `-x v` and `-xv`.
+#ifndef TEGULA_TOOLS_OPTIONS_H
+#define TEGULA_TOOLS_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_USAGE = 2 };
+
+#define OPTIONS_MOST_WORDS 256
+
+// Words that may be given more than once, in order.
+struct words {
+    int n;
+    const char *word[OPTIONS_MOST_WORDS];
+};
+
+enum option_kind {
+    OPTION_FLAG,   // bool: takes no value
+    OPTION_STRING, // const char *
+    OPTION_INT,    // int64_t
+    OPTION_NUMBER, // double
+    OPTION_WORDS   // struct words
+};
+
+struct option {
+    const char *name; // without the dashes; NULL: only a letter
+    char letter;      // 0: only a name
+    enum option_kind kind;
+    void *value;         // holds the default
+    const char *argument; // how the help calls the value
+    const char *help;    // ends with the default in brackets where there is one
+};
+
+struct command {
+    const char *name, *summary;
+    const char *files; // how the help calls the other words: "FILE"; NULL if there are none
+    int least_files, most_files;
+    int n_options;
+    const struct option *options;
+};
+
+// Reads the words behind a command's name, at most OPTIONS_MOST_WORDS of them as files. Returns -1 when the command is to
+// run; else the exit status: --help has been printed, or a complaint.
+int options_parse(const struct command *c, int argc, char *const *argv, struct words *files);
+
+// Complains about the usage of a command on stderr, and returns EXIT_USAGE.
+int options_fail(const struct command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// Splits `NAME=VALUE`; *value is NULL without '='. The name is a copy in the caller's memory.
+bool option_split(const char *word, char *name, size_t size, const char **value);
+// A whole number, nothing behind it.
+bool option_int(const char *text, int64_t *x);
+bool option_number(const char *text, double *x);
+
+#endif
