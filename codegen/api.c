@@ -97,8 +97,8 @@ static void describe(tg_kernel_handle *k, const struct kernel *kernel)
     k->n_params = kernel->n_params;
     k->params = ARENA_ARRAY(a, struct api_param, kernel->n_params);
     for (int i = 0; i < kernel->n_params; i++)
-        k->params[i] = (struct api_param){.name = arena_strdup(a, kernel->params[i]->name),
-                                          .type = *kernel->params[i]->type};
+        k->params[i] =
+            (struct api_param){.name = arena_strdup(a, kernel->params[i]->name), .type = *kernel->params[i]->type};
     find_written(kernel->body, kernel, k->params);
     k->n_symbols = kernel->n_symbols;
     k->symbols = ARENA_ARRAY(a, const char *, kernel->n_symbols);

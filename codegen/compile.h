@@ -22,13 +22,13 @@ int compile_target(const char *name, struct target_desc *target, struct diags *d
 struct module *compile_read(const char *text, size_t length, const char *file, int n_defines,
                             const struct define *defines, struct diags *diags);
 
-// Turns a module that the passes have prepared into bytes, to be released with driver_buffer_finish. Returns 0, or 1 after
-// reporting errors; *out is then untouched.
+// Turns a module that the passes have prepared into bytes, to be released with driver_buffer_finish. Returns 0, or 1
+// after reporting errors; *out is then untouched.
 int compile_lower(struct module *m, const struct compile_options *options, enum compile_output kind,
                   struct driver_buffer *out, struct diags *diags);
 
-// The same for a verified module, on which the passes are run first unless the output is COMPILE_TILE. The module is left
-// as the passes made it.
+// The same for a verified module, on which the passes are run first unless the output is COMPILE_TILE. The module is
+// left as the passes made it.
 int compile_module(struct module *m, const struct compile_options *options, enum compile_output kind,
                    struct driver_buffer *out, struct diags *diags);
 

@@ -115,6 +115,8 @@ static void make_instance(struct lower *l, struct functions *f)
         if (k->params[i]->type->kind == TYPE_VIEW)
             bind(l, k->params[i], LLVMGetParam(f->instance, (unsigned)i));
     lower_block(l, k->body);
+    if (l->streams) // what went past the caches is ordered before what the caller does next
+        lower_intrinsic(l, "llvm.x86.sse.sfence", 0, NULL, 0, NULL);
     LLVMBuildRetVoid(l->b);
     LLVMPositionBuilderAtEnd(l->b, l->entry);
     LLVMBuildBr(l->b, body);

@@ -170,6 +170,7 @@ void access_init(struct lower *l, struct access *a, const struct op *op, struct 
                  bool *nonnegative_index, struct ints inbounds)
 {
     *a = (struct access){.op = op, .dtype = view->type->dtype, .rank = view->type->rank, .root_rank = view->type->rank};
+    a->stream = op_attr(op, ATTR_STREAM) != NULL;
     for (int d = 0; d < a->rank; d++) {
         a->base[d] = index[d];
         a->nonnegative[d] = nonnegative_index[d];
@@ -441,6 +442,28 @@ LLVMValueRef access_safe_pointer(struct lower *l, struct access *a, const int64_
     return a->root ? existing(l, a, at, 1, bounds(l, a, at, -1, 1, 1).condition) : LLVMGetUndef(l->ptr);
 }
 
+// Only whole aligned vectors can be written past the caches; where they lie is known at run time.
+static void store_past_caches(struct lower *l, LLVMValueRef x, LLVMValueRef p, unsigned alignment, int64_t bytes)
+{
+    l->streams = true;
+    LLVMBasicBlockRef past = lower_new_block(l, "past"), plain = lower_new_block(l, "plain"),
+                      stored = lower_new_block(l, "stored");
+    LLVMValueRef address = LLVMBuildPtrToInt(l->b, p, l->i64, "");
+    LLVMValueRef low = LLVMBuildAnd(l->b, address, lower_i64(l, bytes - 1), "");
+    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntEQ, low, lower_i64(l, 0), ""), past, plain);
+    LLVMPositionBuilderAtEnd(l->b, past);
+    LLVMValueRef store = LLVMBuildStore(l->b, x, p), one = lower_i32(l, 1);
+    LLVMSetAlignment(store, (unsigned)bytes);
+    LLVMMetadataRef node = LLVMValueAsMetadata(one);
+    LLVMSetMetadata(store, LLVMGetMDKindIDInContext(l->context, "nontemporal", 11),
+                    LLVMMetadataAsValue(l->context, LLVMMDNodeInContext2(l->context, &node, 1)));
+    LLVMBuildBr(l->b, stored);
+    LLVMPositionBuilderAtEnd(l->b, plain);
+    LLVMSetAlignment(LLVMBuildStore(l->b, x, p), alignment);
+    LLVMBuildBr(l->b, stored);
+    LLVMPositionBuilderAtEnd(l->b, stored);
+}
+
 void access_store(struct lower *l, struct access *a, const int64_t *at, int axis, int lanes, int n, LLVMValueRef x)
 {
     if (!a->root)
@@ -462,6 +485,11 @@ void access_store(struct lower *l, struct access *a, const int64_t *at, int axis
         lower_intrinsic(l, "llvm.masked.store", 2, types, 4, args);
         return;
     }
-    LLVMValueRef store = LLVMBuildStore(l->b, x, existing(l, a, at, lanes, b.condition));
+    LLVMValueRef p = existing(l, a, at, lanes, b.condition);
+    if (a->stream && lanes > 1) {
+        store_past_caches(l, x, p, (unsigned)dtype_bytes(a->dtype), lanes * dtype_bytes(a->dtype));
+        return;
+    }
+    LLVMValueRef store = LLVMBuildStore(l->b, x, p);
     LLVMSetAlignment(store, (unsigned)dtype_bytes(a->dtype));
 }

@@ -67,6 +67,7 @@ struct lower {
     LLVMValueRef program_id[3], num_programs[3];
     LLVMValueRef dummy; // stack memory that stores out of bounds go to
     int dummy_bytes;
+    bool streams; // some store goes past the caches
     int scope, n_scopes;
     bool *open; // by scope
     int size_open;
@@ -158,6 +159,7 @@ struct access {
     LLVMValueRef base[MAX_RANK];
     bool nonnegative[MAX_RANK]; // base[r] is known to be
     bool check[MAX_RANK];       // index r may be out of bounds
+    bool stream;                // stores go past the caches
     int64_t step[MAX_RANK][MAX_RANK];
     // Addresses by the offsets along root dimensions whose strides are not constant.
     struct access_row {

@@ -6,8 +6,8 @@
 //       store %y, %c[%i]                       }
 //     }
 //
-// One walk, with a hash table whose entries leave it at the end of their block. Loads and gathers count as computations if
-// nothing in the kernel writes to their root. Scratch is never shared.
+// One walk, with a hash table whose entries leave it at the end of their block. Loads and gathers count as computations
+// if nothing in the kernel writes to their root. Scratch is never shared.
 #include <string.h>
 
 #include "passes/pass.h"
@@ -62,7 +62,8 @@ static uint64_t hash_attr(uint64_t hash, const struct attr *a)
 {
     switch (attr_info[a->key].kind) {
     case ATTR_KIND_NUMBER:
-        return a->number.is_float ? hash_bytes(hash, &a->number.f, sizeof a->number.f) : mix(hash, (uint64_t)a->number.i);
+        return a->number.is_float ? hash_bytes(hash, &a->number.f, sizeof a->number.f)
+                                  : mix(hash, (uint64_t)a->number.i);
     case ATTR_KIND_INTS:
         return hash_bytes(hash, a->ints.v, sizeof *a->ints.v * (size_t)a->ints.n);
     case ATTR_KIND_STRING:

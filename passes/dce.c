@@ -9,8 +9,8 @@
 //     store %s, %o[0]
 //
 // Blocks are walked backwards, so that uses come before definitions, and a loop's again when it turns out to carry more
-// live values; carried values that only need each other thus die together. Stores to scratch memory that is not read are
-// dead. Loops are taken to end. Parameters and sizes stay, for they are the kernel's interface.
+// live values; carried values that only need each other thus die together. Stores to scratch memory that is not read
+// are dead. Loops are taken to end. Parameters and sizes stay, for they are the kernel's interface.
 #include "passes/pass.h"
 
 struct dce {

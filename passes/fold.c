@@ -5,10 +5,10 @@
 //     %c = add %m, %b
 //     %d = add %c, 4
 //
-// One walk in order of dominance (replace.h). Floats are changed only where the result is the same bit for bit: x * 1 is x,
-// but x + 0 is not when x is -0. Control flow that is decided is unwrapped: branches on a constant, loops that run never
-// or once, and values that a loop carries unchanged. Does not look for equal operations (cse) and leaves operands that
-// nothing uses any more (dce).
+// One walk in order of dominance (replace.h). Floats are changed only where the result is the same bit for bit: x * 1
+// is x, but x + 0 is not when x is -0. Control flow that is decided is unwrapped: branches on a constant, loops that
+// run never or once, and values that a loop carries unchanged. Does not look for equal operations (cse) and leaves
+// operands that nothing uses any more (dce).
 #include "passes/fold.h"
 
 #include <string.h>

@@ -144,7 +144,8 @@ static void order_operands(struct fold *f, struct op *op)
         op->operands[1] = constant;
         op->code = mirrored(op->code);
         f->progress = true;
-    } else if (right && op->code == OP_SUB && dtype_is_int(t) && dtype_is_signed(t)) {
+    } else if (right && op->code == OP_SUB && dtype_is_int(t) && dtype_is_signed(t) &&
+               x.i != scalar_identity(OP_MAX, t).i) { // the least number has no negative
         x.i = dtype_wrap(t, (int64_t)(0 - (uint64_t)x.i));
         op->operands[1] = fold_make_constant(f, op, op->operands[1]->type, x);
         op->code = OP_ADD;
@@ -179,7 +180,8 @@ static void drop_broadcasts(struct fold *f, struct op *op)
         bool shaped_by_other = false;
         for (int j = 0; j < op->n_operands; j++) {
             const struct type *t = op->operands[j]->type;
-            shaped_by_other |= j != i && t->rank == type->rank && !memcmp(t->dims, type->dims, sizeof(dim) * (size_t)t->rank);
+            shaped_by_other |=
+                j != i && t->rank == type->rank && !memcmp(t->dims, type->dims, sizeof(dim) * (size_t)t->rank);
         }
         if (!shaped_by_other)
             continue;

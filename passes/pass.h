@@ -1,7 +1,8 @@
 // Passes over tile IR: their table, the pipeline of a target, and the runner.
 //
-// A pass is one public function in a file of its own. It changes the module in place, reports what it cannot do in diags,
-// and returns whether it changed anything. The runner does the rest: it verifies after each pass, prints, and times.
+// A pass is one public function in a file of its own. It changes the module in place, reports what it cannot do in
+// diags, and returns whether it changed anything. The runner does the rest: it verifies after each pass, prints, and
+// times.
 #ifndef TEGULA_PASSES_PASS_H
 #define TEGULA_PASSES_PASS_H
 

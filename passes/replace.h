@@ -1,5 +1,5 @@
-// Values that others stand for. A pass that walks a kernel in order of dominance notes what replaces a value, and rewrites
-// the operands of each operation as it comes to it; so no lists of uses are needed.
+// Values that others stand for. A pass that walks a kernel in order of dominance notes what replaces a value, and
+// rewrites the operands of each operation as it comes to it; so no lists of uses are needed.
 #ifndef TEGULA_PASSES_REPLACE_H
 #define TEGULA_PASSES_REPLACE_H
 

@@ -406,8 +406,12 @@ static void leaf_store(struct shaper *s, struct op *op)
     struct value *operands[MAX_RANK + 2] = {leaf_value(s, tile), shape_scalar(s, op->operands[1])};
     s->b.loc = op->loc;
     access_indices(s, op, tile, operands + 2);
-    struct attr inbounds = inbounds_attr(s, op, tile);
-    build_op(&s->b, OP_STORE, op->n_operands, operands, inbounds.ints.n > 0, &inbounds, 0, NULL);
+    struct attr attrs[2] = {inbounds_attr(s, op, tile)};
+    int n = attrs[0].ints.n > 0;
+    const struct attr *stream = op_attr(op, ATTR_STREAM);
+    if (stream)
+        attrs[n++] = *stream;
+    build_op(&s->b, OP_STORE, op->n_operands, operands, n, attrs, 0, NULL);
 }
 
 static void run_anchor(struct shaper *s, struct anchor *a)

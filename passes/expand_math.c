@@ -1,0 +1,102 @@
+// expand-math: writes elementary functions with operations that every target has.
+//
+//     %y = tanh %x             =>     %0 = abs %x
+//                                     %1 = mul %x, %x
+//                                     %2 = fma %1, 0.0164378442, -0.0526710115
+//                                     ...
+//
+// One walk in order of dominance (replace.h). The functions are in expand_math_exp.c, _log.c and _trig.c, the table of
+// them in expand_math.def. They are for f32; narrower floats are computed in f32 and rounded. f64 is refused, for
+// computing it in f32 would be silently wrong. Nothing in a function depends on its operands' sizes or layouts.
+#include "passes/expand_math.h"
+
+#include <string.h>
+
+#include "passes/expand_math_functions.h"
+#include "passes/pass.h"
+#include "passes/replace.h"
+
+const struct expand_math_row expand_math_rows[EXPAND_MATH_ROWS] = {
+#define MATH_1(e, name, ulp, ulp_without_fma, of_argument) {OP_##e, ulp, ulp_without_fma, of_argument},
+#define MATH_2 MATH_1
+#include "passes/expand_math.def"
+#undef MATH_1
+#undef MATH_2
+};
+
+static bool has_expansion(enum opcode code)
+{
+    for (int i = 0; i < EXPAND_MATH_ROWS; i++)
+        if (expand_math_rows[i].code == code)
+            return true;
+    return false;
+}
+
+static struct value *expansion(struct builder *b, enum opcode code, struct value *const *x)
+{
+    switch (code) {
+#define MATH_1(e, name, ...)                                                                                           \
+    case OP_##e:                                                                                                       \
+        return expand_math_##name(b, x[0]);
+#define MATH_2(e, name, ...)                                                                                           \
+    case OP_##e:                                                                                                       \
+        return expand_math_##name(b, x[0], x[1]);
+#include "passes/expand_math.def"
+#undef MATH_1
+#undef MATH_2
+    default:
+        return NULL;
+    }
+}
+
+struct expand {
+    struct kernel *k;
+    struct diags *diags;
+    struct replace replace;
+    bool progress;
+};
+
+static void expand(struct expand *e, struct op *op)
+{
+    enum dtype t = op->operands[0]->type->dtype;
+    if (t == DTYPE_F64) {
+        diag_error(e->diags, op->loc, "%s of f64 is not available yet on this target; cast to f32",
+                   op_info[op->code].name);
+        return;
+    }
+    struct builder b = {.kernel = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags};
+    struct value *x[2];
+    for (int i = 0; i < op->n_operands; i++)
+        x[i] = t == DTYPE_F32 ? op->operands[i] : build_cast(&b, DTYPE_F32, op->operands[i]);
+    struct value *y = expansion(&b, op->code, x);
+    if (t != DTYPE_F32)
+        y = build_cast(&b, t, y);
+    replace_set(&e->replace, op->results[0], y);
+    op_remove(op);
+    e->progress = true;
+}
+
+static void walk(struct expand *e, struct block *block)
+{
+    for (struct op *op = block->first, *next; op; op = next) {
+        next = op->next;
+        e->progress |= replace_operands(&e->replace, op);
+        for (int i = 0; i < op->n_blocks; i++)
+            walk(e, op->blocks[i]);
+        if (has_expansion(op->code))
+            expand(e, op);
+    }
+}
+
+bool pass_expand_math(struct module *m, struct pass_context *c)
+{
+    bool progress = false;
+    for (struct kernel *k = m->first_kernel; k; k = k->next) {
+        struct expand e = {.k = k, .diags = c->diags};
+        replace_init(&e.replace, c->scratch, k);
+        walk(&e, k->grid);
+        walk(&e, k->body);
+        progress |= e.progress;
+    }
+    return progress;
+}

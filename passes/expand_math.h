@@ -1,0 +1,21 @@
+// The functions that expand-math writes out, and how exact they are.
+#ifndef TEGULA_PASSES_EXPAND_MATH_H
+#define TEGULA_PASSES_EXPAND_MATH_H
+
+#include <stdbool.h>
+
+#include "ir/ir.h"
+
+struct expand_math_row {
+    enum opcode code;
+    // Most error on f32, in units in the last place of the exact result (2^-149 where that is below 2^-126; 2^128
+    // stands for infinity), on targets with a fused multiply-add and without. Holds for all 2^32 arguments; for two of
+    // them, by sampling.
+    double ulp, ulp_without_fma;
+    bool of_argument; // the error is counted in units of the argument instead: the sum cancels
+};
+
+#define EXPAND_MATH_ROWS 25
+extern const struct expand_math_row expand_math_rows[EXPAND_MATH_ROWS];
+
+#endif
