@@ -487,6 +487,34 @@ static void lower_if(struct lower *l, struct op *op)
     set_row(l, op->n_results, op->results, phi);
 }
 
+// The keys that a block last ran with lie in words of the range's stack: a count of runs, then the keys.
+static void lower_once(struct lower *l, struct op *op)
+{
+    enter_nested(l, op);
+    LLVMValueRef word[1 + MAX_OPERANDS], key[MAX_OPERANDS], same = NULL;
+    for (int i = 0; i <= op->n_operands; i++) {
+        LLVMValueRef index = lower_i64(l, l->n_once_words++);
+        word[i] = LLVMBuildInBoundsGEP2(l->b, l->i64, l->once_words, &index, 1, "");
+        LLVMValueRef last = LLVMBuildLoad2(l->b, l->i64, word[i], "last");
+        if (i)
+            key[i - 1] = lower_scalar(l, op->operands[i - 1]);
+        LLVMValueRef equal = i ? LLVMBuildICmp(l->b, LLVMIntEQ, last, key[i - 1], "")
+                               : LLVMBuildICmp(l->b, LLVMIntNE, last, lower_i64(l, 0), "");
+        same = same ? LLVMBuildAnd(l->b, same, equal, "") : equal;
+    }
+    LLVMBasicBlockRef body = lower_new_block(l, "once"), after = lower_new_block(l, "done");
+    LLVMBuildCondBr(l->b, same, after, body);
+    LLVMPositionBuilderAtEnd(l->b, body);
+    for (int i = 0; i <= op->n_operands; i++)
+        LLVMBuildStore(l->b, i ? key[i - 1] : lower_i64(l, 1), word[i]);
+    int old = lower_enter(l), n_pending = l->n_pending;
+    lower_block(l, op->blocks[0]);
+    LLVMBuildBr(l->b, after);
+    lower_leave(l, old);
+    l->n_pending = n_pending;
+    LLVMPositionBuilderAtEnd(l->b, after);
+}
+
 void lower_block(struct lower *l, struct block *block)
 {
     for (struct op *op = block->first; op && !l->failed; op = op->next) {
@@ -512,6 +540,8 @@ void lower_block(struct lower *l, struct block *block)
                 lower_while(l, op);
             else if (op->code == OP_IF)
                 lower_if(l, op);
+            else if (op->code == OP_ONCE)
+                lower_once(l, op);
             break;
         }
     }

@@ -69,7 +69,7 @@ static void bind(struct lower *l, struct value *v, LLVMValueRef x)
 
 static int instance_params(const struct kernel *k)
 {
-    return lower_n_args(k) + 7; // program ids, grid sizes, scratch
+    return lower_n_args(k) + 8; // program ids, grid sizes, scratch, memory of `once` operations
 }
 
 static void make_instance(struct lower *l, struct functions *f)
@@ -83,7 +83,7 @@ static void make_instance(struct lower *l, struct functions *f)
     }
     for (int i = 0; i < 6; i++)
         types[n + i] = l->i64;
-    types[n + 6] = l->ptr;
+    types[n + 6] = types[n + 7] = l->ptr;
     f->instance_type = function_type(LLVMVoidTypeInContext(l->context), types, total);
     f->instance = add_function(l, "__instance", f->instance_type, false);
     lower_begin_function(l, f->instance);
@@ -105,6 +105,8 @@ static void make_instance(struct lower *l, struct functions *f)
         l->program_id[i] = LLVMGetParam(f->instance, (unsigned)(n + i));
         l->num_programs[i] = LLVMGetParam(f->instance, (unsigned)(n + 3 + i));
     }
+    l->once_words = LLVMGetParam(f->instance, (unsigned)(n + 7));
+    attribute(l, f->instance, n + 7, "noalias", 0);
     attribute(l, f->instance, n + 6, "noalias", 0);
     attribute(l, f->instance, n + 6, "nocapture", 0);
     attribute(l, f->instance, n + 6, "align", 64);
@@ -191,6 +193,9 @@ static void make_range(struct lower *l, struct functions *f, LLVMValueRef *x)
     LLVMValueRef *size = x + n + 3, begin = LLVMGetParam(f->range, 1), end = LLVMGetParam(f->range, 2);
     grid_sizes(l, size);
     x[n + 6] = LLVMGetParam(f->range, 3);
+    x[n + 7] = lower_stack(l, l->i64, l->n_once_words ? l->n_once_words : 1, 8);
+    if (l->n_once_words)
+        LLVMBuildMemSet(l->b, x[n + 7], LLVMConstNull(l->i8), lower_i64(l, 8 * (int64_t)l->n_once_words), 8);
     LLVMBasicBlockRef start = lower_new_block(l, "start"), loop = lower_new_block(l, "instance"),
                       done = lower_new_block(l, "done");
     LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, begin, end, ""), start, done);

@@ -6,7 +6,7 @@
 //
 // An element exists if every root index is in [0, size). What is the same for all lanes of a register becomes one
 // condition, which chooses between the address and that of a constant full of padding (loads) or of a slot on the
-// stack (stores); what differs from lane to lane becomes a mask.
+// stack (stores); what differs from lane to lane becomes a mask. So the rows of a tile share their masks.
 #include <stdlib.h>
 #include <string.h>
 
@@ -331,16 +331,9 @@ static struct bounds bounds(struct lower *l, const struct access *a, const int64
     if (below) {
         if (n < lanes)
             below = lower_min(l, below, lower_i64(l, n));
-        if (b.condition)
-            below = LLVMBuildSelect(l->b, b.condition, below, lower_i64(l, 0), "");
-        b.condition = NULL;
         b.mask = both(l, b.mask, lower_lanes_below(l, below, lanes, bits));
     } else if (n < lanes) {
         b.mask = both(l, b.mask, lower_first_lanes(l, n, lanes));
-    }
-    if (b.mask && b.condition) {
-        b.mask = both(l, b.mask, lower_splat(l, b.condition, lanes));
-        b.condition = NULL;
     }
     return b;
 }
@@ -380,11 +373,15 @@ static LLVMValueRef from_memory(struct lower *l, const struct access *a, LLVMVal
     return a->dtype == DTYPE_I1 ? LLVMBuildICmp(l->b, LLVMIntNE, x, LLVMConstNull(LLVMTypeOf(x)), "") : x;
 }
 
-static LLVMValueRef plain_load(struct lower *l, struct access *a, const int64_t *at, int lanes, LLVMValueRef condition)
+static LLVMValueRef readable(struct lower *l, struct access *a, const int64_t *at, int lanes, LLVMValueRef condition)
 {
     LLVMValueRef p = pointer(l, a, at);
-    if (condition)
-        p = LLVMBuildSelect(l->b, condition, p, padding(l, a, lanes), "");
+    return condition ? LLVMBuildSelect(l->b, condition, p, padding(l, a, lanes), "") : p;
+}
+
+static LLVMValueRef plain_load(struct lower *l, struct access *a, const int64_t *at, int lanes, LLVMValueRef condition)
+{
+    LLVMValueRef p = readable(l, a, at, lanes, condition);
     LLVMValueRef x = LLVMBuildLoad2(l->b, lower_memory_type(l, a->dtype, lanes), p, "");
     LLVMSetAlignment(x, (unsigned)dtype_bytes(a->dtype));
     return from_memory(l, a, x);
@@ -403,7 +400,7 @@ LLVMValueRef access_load(struct lower *l, struct access *a, const int64_t *at, i
         if (!b.mask)
             return plain_load(l, a, at, lanes, b.condition);
         LLVMTypeRef t = lower_memory_type(l, a->dtype, lanes), types[2] = {t, l->ptr};
-        LLVMValueRef args[4] = {pointer(l, a, at), lower_i32(l, dtype_bytes(a->dtype)), b.mask,
+        LLVMValueRef args[4] = {readable(l, a, at, lanes, b.condition), lower_i32(l, dtype_bytes(a->dtype)), b.mask,
                                 lower_splat(l, pad_element(l, a), lanes)};
         return from_memory(l, a, lower_intrinsic(l, "llvm.masked.load", 2, types, 4, args));
     }
@@ -481,7 +478,7 @@ void access_store(struct lower *l, struct access *a, const int64_t *at, int axis
     struct bounds b = bounds(l, a, at, lanes > 1 ? axis : -1, lanes, n);
     if (b.mask) {
         LLVMTypeRef types[2] = {t, l->ptr};
-        LLVMValueRef args[4] = {x, pointer(l, a, at), lower_i32(l, dtype_bytes(a->dtype)), b.mask};
+        LLVMValueRef args[4] = {x, existing(l, a, at, lanes, b.condition), lower_i32(l, dtype_bytes(a->dtype)), b.mask};
         lower_intrinsic(l, "llvm.masked.store", 2, types, 4, args);
         return;
     }

@@ -67,6 +67,8 @@ struct lower {
     LLVMValueRef program_id[3], num_programs[3];
     LLVMValueRef dummy; // stack memory that stores out of bounds go to
     int dummy_bytes;
+    LLVMValueRef once_words; // memory of `once` operations; see lower_once
+    int n_once_words;        // given out
     bool streams; // some store goes past the caches
     int scope, n_scopes;
     bool *open; // by scope

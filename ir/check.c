@@ -563,6 +563,14 @@ static const char *check_if(const struct checker *c)
     return NULL;
 }
 
+static const char *check_once(const struct checker *c)
+{
+    for (int i = 0; i < c->op->n_operands; i++)
+        NEED(is_index(operand(c, i)), "key %d must be an index, not %s", i + 1, text(c, operand(c, i)));
+    NEED(!c->op->blocks[0]->n_args, "its block takes no arguments");
+    return check_handed(c, c->op->blocks[0], OP_YIELD, 0, NULL);
+}
+
 static const char *check_yield(const struct checker *c)
 {
     (void)c;

@@ -190,6 +190,8 @@ static bool run_op(struct interp *in, const struct op *op)
         return run_while(in, op);
     case OP_IF:
         return run_if(in, op);
+    case OP_ONCE: // running it again gives the same
+        return run_block(in, op->blocks[0]);
     default:
         return interp_fail(in, op, "the interpreter does not know this operation");
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ir/lex.h"
+#include "ir/scalar.h"
 
 #define MAX_DEPTH 200
 
@@ -151,11 +152,12 @@ static const char *take_define(struct parser *p, const char *name, size_t length
     return given;
 }
 
+// The symbol of that name, if the kernel has it.
 static int known_symbol(const struct parser *p, const char *name, size_t length)
 {
     for (int i = 0; i < p->module->n_symbols; i++)
         if (strlen(p->module->symbols[i]) == length && !memcmp(p->module->symbols[i], name, length))
-            return i;
+            return i < p->b.kernel->n_symbols && p->b.kernel->symbols[i] ? i : -1;
     return -1;
 }
 
@@ -201,7 +203,6 @@ static struct operand apply(struct parser *p, enum opcode code, int n, struct op
         struct number a = args[0].number, b = args[1].number;
         result.literal = true;
         bool known = true;
-        int64_t q = ints && b.i ? a.i / b.i - (a.i % b.i && (a.i < 0) != (b.i < 0)) : 0;
         switch (code) {
         case OP_ADD:
             result.number = (struct number){!ints, a.f + b.f, (int64_t)((uint64_t)a.i + (uint64_t)b.i)};
@@ -213,26 +214,24 @@ static struct operand apply(struct parser *p, enum opcode code, int n, struct op
             result.number = (struct number){!ints, a.f * b.f, (int64_t)((uint64_t)a.i * (uint64_t)b.i)};
             break;
         case OP_MIN:
-            result.number = a.f < b.f ? a : b;
+            result.number = (ints ? a.i < b.i : a.f < b.f) ? a : b;
             break;
         case OP_MAX:
-            result.number = a.f > b.f ? a : b;
-            break;
-        case OP_FLOORDIV:
-            result.number.i = q;
-            known = ints && b.i != 0;
-            break;
-        case OP_CEILDIV:
-            result.number.i = ints && b.i ? -(-a.i / b.i - (-a.i % b.i && (-a.i < 0) != (b.i < 0))) : 0;
-            known = ints && b.i != 0;
-            break;
-        case OP_MOD:
-            result.number.i = ints && b.i ? a.i - q * b.i : 0;
-            known = ints && b.i != 0;
+            result.number = (ints ? a.i > b.i : a.f > b.f) ? a : b;
             break;
         case OP_DIV:
-            result.number = (struct number){!ints, a.f / b.f, ints && b.i ? a.i / b.i : 0};
-            known = !ints || b.i != 0;
+            if (!ints) {
+                result.number = (struct number){true, a.f / b.f, 0};
+                break;
+            }
+            // fall through
+        case OP_FLOORDIV:
+        case OP_CEILDIV:
+        case OP_MOD:
+            known = ints && b.i != 0;
+            if (known)
+                result.number.i =
+                    scalar_eval(code, DTYPE_I64, (union scalar){.i = a.i}, (union scalar){.i = b.i}, (union scalar){0}).i;
             break;
         case OP_EQ:
         case OP_NE:
@@ -240,12 +239,10 @@ static struct operand apply(struct parser *p, enum opcode code, int n, struct op
         case OP_LE:
         case OP_GT:
         case OP_GE: {
-            bool r = code == OP_EQ   ? a.f == b.f
-                     : code == OP_NE ? a.f != b.f
-                     : code == OP_LT ? a.f < b.f
-                     : code == OP_LE ? a.f <= b.f
-                     : code == OP_GT ? a.f > b.f
-                                     : a.f >= b.f;
+            union scalar x = {.f = a.f}, y = {.f = b.f};
+            if (ints)
+                x.i = a.i, y.i = b.i;
+            int64_t r = scalar_eval(code, ints ? DTYPE_I64 : DTYPE_F64, x, y, (union scalar){0}).i;
             result.literal = false;
             p->b.loc = loc;
             result.value = build_int(&p->b, type_scalar(p->module, DTYPE_I1), r);
@@ -417,6 +414,14 @@ static enum dtype dtype_of_name(struct parser *p, const char *name, size_t n)
     return q && q->kind == PARAMETER_DTYPE ? q->dtype : dtype_from_name(name, n);
 }
 
+// Of a size or stride.
+static dim checked_dim(struct parser *p, int64_t x)
+{
+    if (!p->failed && x < 0)
+        FAIL(p, "%lld is not a size or stride; these are at least 0", (long long)x);
+    return p->failed ? 1 : x;
+}
+
 // A size or stride by its name or number. symbols: unknown names become symbols.
 static dim named_dim(struct parser *p, const char *name, size_t n, bool symbols)
 {
@@ -429,8 +434,9 @@ static dim named_dim(struct parser *p, const char *name, size_t n, bool symbols)
     }
     const struct parameter *q = parameter(p, name, n);
     if (q && q->kind == PARAMETER_NUMBER && !q->number.is_float)
-        return q->number.i;
-    if (q || !symbols) {
+        return checked_dim(p, q->number.i);
+    struct lexer word = {.token = {.kind = TOKEN_NAME, .text = name, .length = n}};
+    if (q || !symbols || lex_is(&word, "inf") || lex_is(&word, "nan")) {
         FAIL(p, "'%.*s' is not a compile-time size", (int)n, name);
         return 1;
     }
@@ -462,7 +468,7 @@ static bool parse_shape(struct parser *p, bool view, int *rank, dim *dims, enum 
         const char *start = c;
         if (c < end && *c == '(') {
             lex_jump(&p->lex, c + 1);
-            int64_t d = parse_int(p);
+            int64_t d = checked_dim(p, parse_int(p));
             if (p->failed)
                 return false;
             if (!is(p, ")")) {
@@ -568,7 +574,7 @@ static struct type *parse_type(struct parser *p)
                     strides[i] = named_dim(p, s.text, s.length, true);
                     lex_next(&p->lex);
                 } else {
-                    strides[i] = parse_int(p);
+                    strides[i] = checked_dim(p, parse_int(p));
                 }
             }
             expect(p, "]");
@@ -577,9 +583,10 @@ static struct type *parse_type(struct parser *p)
         } else if (tile && accept(p, "s")) {
             type = type_shaped(p->module, type, 1, 0);
         } else if (tile && word.kind == TOKEN_NAME && word.length >= 4 && word.text[0] == 'v') {
-            char *x;
-            long axis = strtol(word.text + 1, &x, 10), lanes = *x == 'x' ? strtol(x + 1, &x, 10) : 0;
-            if (x != word.text + word.length || axis < 0 || axis >= rank || lanes < 2 || lanes > 64)
+            char text[16], *x;
+            snprintf(text, sizeof text, "%.*s", (int)(word.length < 16 ? word.length : 0), word.text);
+            long axis = strtol(text + !!*text, &x, 10), lanes = *x == 'x' ? strtol(x + 1, &x, 10) : 0;
+            if (*x || axis < 0 || axis >= rank || lanes < 2 || lanes > 64)
                 FAIL(p, "a register layout is s or v<axis>x<lanes>, found %s", seen(p));
             else
                 type = type_shaped(p->module, type, (int)lanes, (int)axis);
@@ -849,7 +856,8 @@ static struct op *create_structured(struct parser *p, enum opcode code, struct s
 {
     struct value *values[MAX_OPERANDS];
     struct type *types[MAX_OPERANDS] = {0};
-    int carried = code == OP_FOR ? 3 : code == OP_WHILE ? 0 : s->n_operands;
+    bool carries = code == OP_FOR || code == OP_WHILE;
+    int carried = code == OP_FOR ? 3 : carries ? 0 : s->n_operands;
     for (int i = 0; i < s->n_operands; i++) {
         values[i] = materialise(p, &s->operands[i], code == OP_IF ? DTYPE_I1 : DTYPE_INDEX);
         if (!values[i])
@@ -898,6 +906,14 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
             parse_carried(p, s, names, &n, 3);
     } else if (code == OP_WHILE) {
         parse_carried(p, s, names, &n, 0);
+    } else if (code == OP_ONCE) {
+        expect(p, "(");
+        while (!p->failed && !is(p, ")")) {
+            add_operand(p, s);
+            if (!accept(p, ","))
+                break;
+        }
+        expect(p, ")");
     } else {
         add_operand(p, s);
     }
@@ -912,7 +928,7 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
     }
     if (code == OP_FOR)
         block_add_arg(p->b.kernel, op->blocks[0], NULL, type_scalar(p->module, DTYPE_INDEX));
-    for (int i = code == OP_FOR ? 3 : 0; code != OP_IF && i < s->n_operands; i++)
+    for (int i = code == OP_FOR ? 3 : 0; (code == OP_FOR || code == OP_WHILE) && i < s->n_operands; i++)
         block_add_arg(p->b.kernel, op->blocks[0], NULL, op->operands[i]->type);
     parse_nested(p, op->blocks[0], n, names);
     if (code == OP_WHILE && expect(p, "do")) {

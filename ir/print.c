@@ -246,6 +246,14 @@ static void put_structured(struct printer *p, const struct op *op)
             putf(p, "%s%s", i ? ", " : "", name_of(p, op->blocks[1]->args[i]));
         put(p, ") ");
         put_block(p, op->blocks[1]);
+    } else if (op->code == OP_ONCE) {
+        put(p, "once (");
+        for (int i = 0; i < op->n_operands; i++) {
+            put(p, i ? ", " : "");
+            put_operand(p, op, i);
+        }
+        put(p, ") ");
+        put_block(p, b);
     } else {
         put(p, "if ");
         put_operand(p, op, 0);

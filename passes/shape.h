@@ -31,6 +31,8 @@ struct place {
     struct value *origin[MAX_RANK];   // new; the window's offset when it was made, by dimension of the value
     int loop_dim;                     // of the value, whose index also counts the loop index below; -1: none
     struct value *loop_index;         // old
+    int64_t panel;                    // not 0: the last dimension is cut into panels of this size, which lie one after
+                                      // the other: the scratch has one dimension more, in front
     const struct affine_map *map;     // not NULL: the scratch holds a box of a view's root, seen through this map
 };
 
@@ -125,6 +127,9 @@ struct value *shape_sub(struct shaper *s, struct value *a, struct value *b);
 void bounds_find_clips(struct shaper *s);
 // Whether the access (load, store) at the current windows is in bounds in the root's dimension r.
 bool bounds_proven(struct shaper *s, const struct op *op, const struct value *tile, int r);
+// Whether program instances that follow each other mostly agree on an index: it is computed from program ids of the
+// grid's slower dimensions.
+bool bounds_shared_by_neighbours(const struct value *index);
 void bounds_access(const struct op *op, const struct value **root, struct affine_map *map,
                    struct value *terms[MAX_RANK][MAX_RANK], int n_terms[MAX_RANK]);
 

@@ -410,3 +410,24 @@ bool bounds_proven(struct shaper *s, const struct op *op, const struct value *ti
     return n_moving == 1 && c->known && s->window[moving].inside && c->base == base &&
            c->bound == bound && (bound || c->constant == size);
 }
+
+static bool is_grid_constant(const struct value *v, int depth)
+{
+    if (v->symbol >= 0)
+        return true;
+    if (!v->def)
+        return v->block == NULL; // a parameter
+    if (v->def->code == OP_PROGRAM_ID)
+        return op_int(v->def, ATTR_DIM, 0) > 0;
+    if (depth == 0 || v->def->n_blocks || op_info[v->def->code].effect != EFFECT_PURE)
+        return false;
+    for (int i = 0; i < v->def->n_operands; i++)
+        if (!is_grid_constant(v->def->operands[i], depth - 1))
+            return false;
+    return true;
+}
+
+bool bounds_shared_by_neighbours(const struct value *index)
+{
+    return is_grid_constant(index, DEPTH);
+}

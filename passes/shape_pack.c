@@ -9,6 +9,7 @@
 #include "passes/shape.h"
 
 #define LEAST_REUSE 3
+#define COPY_VECTORS 4 // moved at a time
 
 // The load a factor consists of, possibly cast; NULL if it is something else.
 static struct op *plain_load(struct value *v, bool *computed)
@@ -162,6 +163,7 @@ static void copy_nest(struct shaper *s, struct copy *c, const struct op *load)
 {
     struct split splits[MAX_RANK];
     struct nest n = {.splits = splits, .leaf = copy_leaf, .data = c};
+    int64_t width = c->place->panel ? c->place->panel : COPY_VECTORS * s->lanes;
     for (int vector = 0; vector < 2; vector++)
         for (int i = 0; i < c->place->rank; i++) {
             int axis = axes_of(&s->axes, c->value, c->place->dim_of[i]);
@@ -170,7 +172,7 @@ static void copy_nest(struct shaper *s, struct copy *c, const struct op *load)
             bool transposed = axis != s->vector_axis && s->vector_axis != AXIS_NONE &&
                               group_unit_stride(s, load, load->results[0], axis) &&
                               group_touches(s, load, load->results[0], s->vector_axis);
-            splits[n.n_splits++] = (struct split){axis, transposed ? s->lanes : vector ? 4 * s->lanes : 1};
+            splits[n.n_splits++] = (struct split){axis, transposed ? s->lanes : vector ? width : 1};
         }
     nest_emit(s, &n, 0, NULL);
 }
@@ -192,8 +194,50 @@ static int copy_order(struct shaper *s, const struct group *g, const struct valu
     return n;
 }
 
+// What a copy of a load depends on besides sizes: its indices and the windows' offsets, but for the loop's index. False
+// if they change with every program instance, or within one.
+static bool find_keys(struct shaper *s, const struct op *load, const struct op *loop, struct value **keys, int *n)
+{
+    *n = 0;
+    const struct value *index = loop ? loop->blocks[0]->args[0] : NULL;
+    for (const struct op *op = load; op; op = op->operands[0]->def && op->operands[0]->def->code == OP_WINDOW
+                                                  ? op->operands[0]->def
+                                                  : NULL)
+        for (int i = 1; i < op->n_operands; i++) {
+            struct value *x = op->operands[i];
+            if (x == index || x->symbol >= 0 || (x->def && x->def->code == OP_CONSTANT))
+                continue;
+            if (*n == MAX_OPERANDS || !bounds_shared_by_neighbours(x))
+                return false;
+            keys[(*n)++] = shape_scalar(s, x);
+        }
+    return true;
+}
+
+// The size of the scratch: in panels, and for the loop's whole range.
+static void resize(struct shaper *s, struct place *p, const struct value *v, const struct op *loop)
+{
+    struct builder *b = &s->b;
+    dim dims[MAX_RANK];
+    struct value *size = NULL;
+    int n = 0;
+    if (p->panel)
+        dims[n++] = (p->size[p->rank - 1] + p->panel - 1) / p->panel;
+    for (int i = 0; i < p->rank; i++)
+        dims[n++] = p->loop_dim >= 0 && p->dim_of[i] == p->loop_dim ? DIM_UNKNOWN : p->size[i];
+    if (p->panel)
+        dims[n - 1] = p->panel;
+    if (p->loop_dim >= 0) {
+        struct value *step = build_index(b, v->type->dims[p->loop_dim]);
+        size = build_binary(b, OP_MUL, build_binary(b, OP_CEILDIV, shape_scalar(s, loop->operands[1]), step), step);
+    }
+    op_remove(p->view->def);
+    p->view = build_value(b, OP_SCRATCH, size != NULL, &size, 0, NULL,
+                          type_view(s->m, v->type->dtype, n, dims, NULL));
+}
+
 static void pack_tile(struct shaper *s, struct group *g, struct value *v, const struct op *load,
-                      const struct op *loop, int loop_dim)
+                      const struct op *loop, int loop_dim, int64_t panel)
 {
     struct builder *b = &s->b;
     int outer_axis = s->vector_axis, outer_lanes = s->lanes;
@@ -210,19 +254,19 @@ static void pack_tile(struct shaper *s, struct group *g, struct value *v, const 
     int order[MAX_RANK];
     int n = copy_order(s, g, v, order);
     struct place *p = (struct place *)place_create(s, v, n, order, loop);
-    if (loop_dim >= 0) {
-        // The loop's whole range instead of one step.
-        struct value *hi = shape_scalar(s, loop->operands[1]);
-        struct value *step = build_index(b, v->type->dims[loop_dim]);
-        struct value *size = build_binary(b, OP_MUL, build_binary(b, OP_CEILDIV, hi, step), step);
-        dim dims[MAX_RANK];
-        for (int i = 0; i < p->rank; i++)
-            dims[i] = p->dim_of[i] == loop_dim ? DIM_UNKNOWN : p->size[i];
-        struct type *t = type_view(s->m, v->type->dtype, p->rank, dims, NULL);
-        op_remove(p->view->def);
-        p->view = build_value(b, OP_SCRATCH, 1, &size, 0, NULL, t);
-        p->loop_dim = loop_dim;
+    p->loop_dim = loop_dim;
+    p->panel = panel;
+    if (loop_dim >= 0)
         p->loop_index = loop->blocks[0]->args[0];
+    if (loop_dim >= 0 || panel)
+        resize(s, p, v, loop);
+    // A copy that neighbouring program instances share is made by the first of them.
+    struct value *keys[MAX_OPERANDS];
+    int n_keys;
+    struct op *once = NULL;
+    if (panel && find_keys(s, load, loop, keys, &n_keys)) {
+        once = build_op(b, OP_ONCE, n_keys, keys, 0, NULL, 0, NULL);
+        build_enter(b, once->blocks[0]);
     }
     struct copy c = {v, p};
     if (loop) {
@@ -236,6 +280,10 @@ static void pack_tile(struct shaper *s, struct group *g, struct value *v, const 
         build_end(b, f);
     } else {
         copy_nest(s, &c, load);
+    }
+    if (once) {
+        build_yield(b, 0, NULL);
+        build_end(b, once);
     }
     shape_rollback(s, mark);
     s->vector_axis = outer_axis;
@@ -278,7 +326,7 @@ static void box_move(struct shaper *s, struct box *x, int64_t width)
 static void box_level(struct shaper *s, struct box *x, int r)
 {
     struct builder *b = &s->b;
-    int64_t step = r == x->rank - 1 ? 4 * x->lanes : 1;
+    int64_t step = r == x->rank - 1 ? COPY_VECTORS * x->lanes : 1;
     int64_t main_end = x->size[r] / step * step;
     for (int part = 0; part < 2; part++) {
         int64_t from = part ? main_end : 0, to = part ? x->size[r] : main_end;
@@ -382,7 +430,7 @@ void pack_operands(struct shaper *s, struct group *g, int level)
         int first = 0, loop_dim = -1;
         while (first < g->n_splits && has_axis(s, v, g->splits[first].axis))
             first++;
-        if (first != level || first == g->n_splits)
+        if (first == g->n_splits)
             continue;
         int64_t reuse = 1;
         for (int j = first; j < g->n_splits; j++)
@@ -394,10 +442,20 @@ void pack_operands(struct shaper *s, struct group *g, int level)
             continue;
         if (loop && (!loop_dimension(load, loop, &loop_dim) || !is_zero(loop->operands[0])))
             continue;
+        // Shared with other program instances: all panels at once, before any loop. Otherwise one at a time.
+        struct value *keys[MAX_OPERANDS];
+        int n_keys, vector_split = -1;
+        for (int j = 0; j < g->n_splits; j++)
+            if (g->splits[j].axis == g->vector_axis)
+                vector_split = j;
+        bool shared = is_vector_factor(s, g, v) && vector_split == 0 && first == 1 &&
+                      (loop ? loop : g->dot)->block == s->old->body && find_keys(s, load, loop, keys, &n_keys);
+        if (level != (shared ? vector_split : first))
+            continue;
         bool window = load->operands[0]->def && load->operands[0]->def->code == OP_WINDOW;
         if (window && !computed && !loop && !is_vector_factor(s, g, v) && !negative_coefficient(load))
             pack_box(s, v, load);
         else
-            pack_tile(s, g, v, load, loop, loop_dim);
+            pack_tile(s, g, v, load, loop, loop_dim, shared ? g->splits[vector_split].step : 0);
     }
 }

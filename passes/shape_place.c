@@ -40,13 +40,34 @@ const struct place *place_create(struct shaper *s, struct value *old, int n_orde
 
 static void place_indices(struct shaper *s, const struct place *p, struct value *old, struct value **indices)
 {
+    struct builder *b = &s->b;
+    if (p->panel)
+        indices++;
     for (int i = 0; i < p->rank; i++) {
         int d = p->dim_of[i], axis = axes_of(&s->axes, old, d);
         struct value *x = axis == AXIS_NONE ? NULL : shape_sub(s, s->window[axis].offset, p->origin[d]);
         if (d == p->loop_dim)
             x = shape_add(s, x, shape_scalar(s, p->loop_index));
-        indices[i] = x ? x : build_index(&s->b, 0);
+        indices[i] = x ? x : build_index(b, 0);
     }
+    if (p->panel) {
+        struct value **last = &indices[p->rank - 1], *panel = build_index(b, p->panel);
+        indices[-1] = build_binary(b, OP_FLOORDIV, *last, panel);
+        *last = build_binary(b, OP_MOD, *last, panel);
+    }
+}
+
+static int place_rank(const struct place *p)
+{
+    return p->rank + (p->panel != 0);
+}
+
+// A tile type with a dimension of 1 in front.
+static struct type *in_panel(struct shaper *s, const struct type *t)
+{
+    dim dims[MAX_RANK] = {1};
+    memcpy(dims + 1, t->dims, sizeof(dim) * (size_t)t->rank);
+    return type_shaped(s->m, type_tile(s->m, t->dtype, t->rank + 1, dims), t->lanes, t->vector_axis + 1);
 }
 
 // The tile's type with the scratch's dimensions.
@@ -101,8 +122,12 @@ struct value *place_load(struct shaper *s, const struct place *p, struct value *
     }
     struct value *operands[MAX_RANK + 1] = {p->view};
     place_indices(s, p, old, operands + 1);
-    struct attr inbounds = all_inbounds(s, p->rank);
-    struct value *x = build_value(b, OP_LOAD, 1 + p->rank, operands, 1, &inbounds, place_type(s, p, old));
+    struct attr inbounds = all_inbounds(s, place_rank(p));
+    struct type *t = place_type(s, p, old);
+    struct value *x = build_value(b, OP_LOAD, 1 + place_rank(p), operands, 1, &inbounds,
+                                  p->panel ? in_panel(s, t) : t);
+    if (p->panel)
+        x = build_value(b, OP_RESHAPE, 1, &x, 0, NULL, t);
     if (is_permuted(p)) {
         int64_t axes[MAX_RANK];
         bool taken[MAX_RANK] = {false};
@@ -147,8 +172,10 @@ void place_store(struct shaper *s, const struct place *p, struct value *old, str
     } else if (x->type != t) {
         x = build_value(b, OP_RESHAPE, 1, &x, 0, NULL, t);
     }
+    if (p->panel)
+        x = build_value(b, OP_RESHAPE, 1, &x, 0, NULL, in_panel(s, x->type));
     struct value *operands[MAX_RANK + 2] = {x, p->view};
     place_indices(s, p, old, operands + 2);
-    struct attr inbounds = all_inbounds(s, p->rank);
-    build_op(b, OP_STORE, 2 + p->rank, operands, 1, &inbounds, 0, NULL);
+    struct attr inbounds = all_inbounds(s, place_rank(p));
+    build_op(b, OP_STORE, 2 + place_rank(p), operands, 1, &inbounds, 0, NULL);
 }
