@@ -39,10 +39,11 @@ static bool writes(const struct block *b, const struct value *root)
 static const char *name_of(struct arena *a, const struct kernel *k, int i)
 {
     static const char keywords[] =
-        " alignas alignof and asm auto bool break case catch char class const continue default delete do double else enum "
-        "env explicit export extern false float for friend goto if inline int long mutable namespace new not nullptr "
-        "operator or private protected public register restrict return short signed sizeof static struct switch template "
-        "this throw true try typedef typeid typename union unsigned using virtual void volatile while xor ";
+        " alignas alignof and asm auto bool break case catch char class const continue default delete do double else "
+        "enum env explicit export extern false float for friend goto if inline int long mutable namespace new not "
+        "nullptr operator or private protected public register restrict return short signed sizeof static struct "
+        "switch template this throw true try typedef typeid typename union unsigned using virtual void volatile "
+        "while xor ";
     const char *name = lower_arg(k, i)->name;
     if (!name)
         return arena_printf(a, "arg%d", i);
@@ -102,8 +103,8 @@ static void put_function(FILE *f, struct arena *a, const struct kernel *k, bool 
     for (int i = 0; i < n; i++) {
         const struct value *v = lower_arg(k, i);
         bool view = v->type->kind == TYPE_VIEW;
-        fprintf(f, "%s%s%s%s%s", i || with_env ? ", " : "", view && !writes(k->body, v) ? "const " : "", c_type(v->type->dtype),
-                view ? " *" : " ", name_of(a, k, i));
+        fprintf(f, "%s%s%s%s%s", i || with_env ? ", " : "", view && !writes(k->body, v) ? "const " : "",
+                c_type(v->type->dtype), view ? " *" : " ", name_of(a, k, i));
     }
     fputs(n || with_env ? ");\n" : "void);\n", f);
 }
@@ -134,7 +135,9 @@ int header_print(struct module *m, struct driver_buffer *out, struct diags *diag
         for (const char *c = k->name; *c; c++)
             fputc(toupper((unsigned char)*c), f);
     }
-    fputs("_H\n\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\nstruct tg_env;\nstruct tg_kernel;\n", f);
+    fputs("_H\n\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
+          "struct tg_env;\nstruct tg_kernel;\n",
+          f);
     for (const struct kernel *k = m->first_kernel; k; k = k->next) {
         fputs("\n", f);
         put_comment(f, &a, k);

@@ -5,9 +5,9 @@
 #include "codegen/driver.h"
 #include "ir/ir.h"
 
-// Writes declarations of every kernel's launchers and descriptor (see codegen/lower.h) with a comment on its parameters.
-// The text needs no other header than <stdint.h> and is released with driver_buffer_finish. Returns 0, or 1 after
-// reporting.
+// Writes declarations of every kernel's launchers and descriptor (see codegen/lower.h) with a comment on its
+// parameters. The text needs no other header than <stdint.h> and is released with driver_buffer_finish. Returns 0, or 1
+// after reporting.
 int header_print(struct module *m, struct driver_buffer *out, struct diags *diags);
 
 #endif

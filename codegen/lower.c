@@ -3,7 +3,7 @@
 //   %a:tile<6x1xf32, 1 lane> = load %A[..]         nothing yet
 //   %b:tile<1x64xf32, 16 lanes> = load %B[..]      nothing yet
 //   %d = dot "mk,kn->mn" %a, %b, %c                nothing yet
-//   yield %d                                       24 registers are asked for: loads and fmas are made as they are needed
+//   yield %d                                       asks for 24 registers: loads and fmas are made as they are needed
 //
 // Three things force registers to be made: an effect, the end of a block that yields them, and a nested block that uses
 // them. A load of memory that the kernel writes is made at the latest before the next write to that memory. Values that

@@ -57,7 +57,7 @@ static void attribute(struct lower *l, LLVMValueRef f, int param, const char *na
     LLVMAddAttributeAtIndex(f, (LLVMAttributeIndex)(param + 1), LLVMCreateEnumAttribute(l->context, kind, value));
 }
 
-// ---- Inside ----------------------------------------------------------------------------------------------------------
+// ---- Inside ----------------------------------------------------------------------------------------------------
 
 static void bind(struct lower *l, struct value *v, LLVMValueRef x)
 {
@@ -126,7 +126,7 @@ static void make_instance(struct lower *l, struct functions *f)
     memset(l->num_programs, 0, sizeof l->num_programs);
 }
 
-// ---- From argument slots -----------------------------------------------------------------------------------------------
+// ---- From argument slots ---------------------------------------------------------------------------------------
 
 static LLVMValueRef slot(struct lower *l, LLVMValueRef args, int i)
 {
@@ -230,7 +230,7 @@ static void make_range(struct lower *l, struct functions *f, LLVMValueRef *x)
     LLVMBuildRet(l->b, lower_i32(l, 0));
 }
 
-// ---- Launchers -----------------------------------------------------------------------------------------------------------
+// ---- Launchers -------------------------------------------------------------------------------------------------
 
 static LLVMValueRef library_function(struct lower *l, const char *name, LLVMTypeRef type)
 {
@@ -293,7 +293,10 @@ static void make_launcher(struct lower *l, const struct functions *f, bool with_
         if (types[skip + i] != l->ptr && types[skip + i] != l->f32 && types[skip + i] != l->f64) {
             if (types[skip + i] != l->i64) // the C calling convention
                 attribute(l, launcher, skip + i, dtype_is_signed(v->type->dtype) ? "signext" : "zeroext", 0);
-            x = lower_cast(l, DTYPE_I64, lower_is_narrow(v->type->dtype) ? DTYPE_U16 : v->type->dtype == DTYPE_I1 ? DTYPE_U8 : v->type->dtype, x);
+            enum dtype from = v->type->dtype; // by its bits
+            if (lower_is_narrow(from) || from == DTYPE_I1)
+                from = dtype_info[from].bits == 16 ? DTYPE_U16 : DTYPE_U8;
+            x = lower_cast(l, DTYPE_I64, from, x);
         }
         LLVMBuildStore(l->b, x, slot(l, args, i));
     }

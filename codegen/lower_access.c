@@ -13,7 +13,7 @@
 #include "codegen/lower_internal.h"
 #include "ir/scalar.h"
 
-// ---- Roots -------------------------------------------------------------------------------------------------------
+// ---- Roots -----------------------------------------------------------------------------------------------------
 
 static LLVMValueRef size_value(struct lower *l, dim d)
 {
@@ -57,8 +57,10 @@ static void scratch_roots(struct lower *l, const struct block *b, LLVMValueRef s
             if (t->dims[d] == DIM_UNKNOWN) {
                 struct value *size = o->operands[operand++];
                 if (!known_at_entry(size)) {
-                    lower_error(l, o, "the size of dimension %d is not computed from the kernel's symbols and scalar "
-                                "parameters alone", d);
+                    lower_error(l, o,
+                                "the size of dimension %d is not computed from the kernel's symbols and scalar "
+                                "parameters alone",
+                                d);
                     return;
                 }
                 root->size[d] = lower_max(l, lower_scalar(l, size), lower_i64(l, 0));
@@ -118,7 +120,7 @@ LLVMValueRef lower_dim(struct lower *l, struct op *op, int64_t r)
     return size;
 }
 
-// ---- What is known of an index -----------------------------------------------------------------------------------
+// ---- What is known of an index ---------------------------------------------------------------------------------
 
 static bool nonnegative(const struct value *v, int depth)
 {
@@ -164,7 +166,7 @@ bool lower_is_nonnegative(const struct value *v)
     return nonnegative(v, 0);
 }
 
-// ---- Making ------------------------------------------------------------------------------------------------------
+// ---- Making ----------------------------------------------------------------------------------------------------
 
 void access_init(struct lower *l, struct access *a, const struct op *op, struct value *view, LLVMValueRef *index,
                  bool *nonnegative_index, struct ints inbounds)
@@ -279,7 +281,7 @@ static LLVMValueRef pointer(struct lower *l, struct access *a, const int64_t *at
     return gep(l, a, p, lower_i64(l, distance));
 }
 
-// ---- Bounds ------------------------------------------------------------------------------------------------------
+// ---- Bounds ----------------------------------------------------------------------------------------------------
 
 struct bounds {
     LLVMValueRef condition; // of all lanes; NULL: true
@@ -323,8 +325,8 @@ static struct bounds bounds(struct lower *l, const struct access *a, const int64
                 b.mask = both(l, b.mask, LLVMBuildNot(l->b, lower_lanes_below(l, skipped, lanes, bits), ""));
             }
         } else {
-            LLVMValueRef index = LLVMBuildAdd(l->b, lower_splat(l, first, lanes), lower_iota(l, l->i64, lanes, 0, step),
-                                              "");
+            LLVMValueRef index =
+                LLVMBuildAdd(l->b, lower_splat(l, first, lanes), lower_iota(l, l->i64, lanes, 0, step), "");
             b.mask = both(l, b.mask, LLVMBuildICmp(l->b, LLVMIntULT, index, lower_splat(l, size, lanes), ""));
         }
     }
@@ -338,7 +340,7 @@ static struct bounds bounds(struct lower *l, const struct access *a, const int64
     return b;
 }
 
-// ---- Loads -------------------------------------------------------------------------------------------------------
+// ---- Loads -----------------------------------------------------------------------------------------------------
 
 static LLVMValueRef pad_element(struct lower *l, const struct access *a)
 {
@@ -416,7 +418,7 @@ LLVMValueRef access_load(struct lower *l, struct access *a, const int64_t *at, i
     return x;
 }
 
-// ---- Stores ------------------------------------------------------------------------------------------------------
+// ---- Stores ----------------------------------------------------------------------------------------------------
 
 static LLVMValueRef spoilt(struct lower *l, int bytes)
 {

@@ -62,12 +62,12 @@ static LLVMValueRef widen(struct lower *l, enum dtype t, LLVMValueRef x) // to f
         return LLVMBuildBitCast(l->b, LLVMBuildShl(l->b, u, int_like(l, 16, x), ""), f32, "");
     uint32_t ones = (1u << (bits - 1)) - 1, top = ((1u << n.exponent_bits) - 1) << n.mantissa_bits;
     LLVMValueRef magnitude = LLVMBuildAnd(l->b, u, int_like(l, ones, x), "");
-    LLVMValueRef sign = LLVMBuildShl(l->b, LLVMBuildXor(l->b, u, magnitude, ""), int_like(l, (uint32_t)(32 - bits), x),
-                                     "");
+    LLVMValueRef sign =
+        LLVMBuildShl(l->b, LLVMBuildXor(l->b, u, magnitude, ""), int_like(l, (uint32_t)(32 - bits), x), "");
     LLVMValueRef shifted = LLVMBuildShl(l->b, magnitude, int_like(l, (uint32_t)shift, x), "");
     // Scaling moves the exponent to f32's bias, and makes denormals normal.
-    LLVMValueRef value = LLVMBuildFMul(l->b, LLVMBuildBitCast(l->b, shifted, f32, ""),
-                                       float_like(l, power(127 - n.bias), x), "");
+    LLVMValueRef value =
+        LLVMBuildFMul(l->b, LLVMBuildBitCast(l->b, shifted, f32, ""), float_like(l, power(127 - n.bias), x), "");
     LLVMValueRef special = LLVMBuildICmp(l->b, LLVMIntUGE, magnitude, int_like(l, n.finite_only ? ones : top, x), "");
     LLVMValueRef infinite = LLVMBuildOr(l->b, shifted, int_like(l, 0x7F800000, x), ""); // or NaN
     LLVMValueRef all = LLVMBuildSelect(l->b, special, infinite, LLVMBuildBitCast(l->b, value, i32, ""), "");
@@ -87,8 +87,8 @@ static LLVMValueRef narrow(struct lower *l, enum dtype t, LLVMValueRef x) // fro
     LLVMTypeRef i32 = type_like(l->i32, x);
     LLVMValueRef u = LLVMBuildBitCast(l->b, x, i32, "");
     LLVMValueRef a = LLVMBuildAnd(l->b, u, int_like(l, 0x7FFFFFFF, x), "");
-    LLVMValueRef odd = LLVMBuildAnd(l->b, LLVMBuildLShr(l->b, a, int_like(l, (uint32_t)shift, x), ""),
-                                    int_like(l, 1, x), "");
+    LLVMValueRef odd =
+        LLVMBuildAnd(l->b, LLVMBuildLShr(l->b, a, int_like(l, (uint32_t)shift, x), ""), int_like(l, 1, x), "");
     uint32_t rounding = (1u << (shift - 1)) - 1 - ((uint32_t)(127 - n.bias) << 23);
     LLVMValueRef sum = LLVMBuildAdd(l->b, LLVMBuildAdd(l->b, a, odd, ""), int_like(l, rounding, x), "");
     LLVMValueRef code = LLVMBuildLShr(l->b, sum, int_like(l, (uint32_t)shift, x), "");
@@ -97,11 +97,9 @@ static LLVMValueRef narrow(struct lower *l, enum dtype t, LLVMValueRef x) // fro
         double magic = power(1 - n.bias - n.mantissa_bits + 23);
         LLVMValueRef magnitude = LLVMBuildBitCast(l->b, a, type_like(l->f32, x), "");
         LLVMValueRef rounded = LLVMBuildFAdd(l->b, magnitude, float_like(l, magic, x), "");
-        LLVMValueRef denormal = LLVMBuildSub(
-            l->b, LLVMBuildBitCast(l->b, rounded, i32, ""),
-            LLVMBuildBitCast(l->b, float_like(l, magic, x), i32, ""), "");
-        LLVMValueRef small =
-            LLVMBuildICmp(l->b, LLVMIntULT, a, int_like(l, (uint32_t)(127 + 1 - n.bias) << 23, x), "");
+        LLVMValueRef denormal = LLVMBuildSub(l->b, LLVMBuildBitCast(l->b, rounded, i32, ""),
+                                             LLVMBuildBitCast(l->b, float_like(l, magic, x), i32, ""), "");
+        LLVMValueRef small = LLVMBuildICmp(l->b, LLVMIntULT, a, int_like(l, (uint32_t)(127 + 1 - n.bias) << 23, x), "");
         LLVMValueRef limit = int_like(l, n.finite_only ? ones : top, x);
         code = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntULT, code, limit, ""), code, limit, "");
         code = LLVMBuildSelect(l->b, small, denormal, code, "");

@@ -33,7 +33,7 @@ static LLVMValueRef horizontal(struct lower *l, struct op *op, enum opcode combi
     return x;
 }
 
-// ---- dot -----------------------------------------------------------------------------------------------------------
+// ---- dot -------------------------------------------------------------------------------------------------------
 
 struct dot {
     struct op *op;
@@ -167,7 +167,7 @@ LLVMValueRef lower_dot(struct lower *l, struct op *op, int64_t r)
     return l->values[result->id][r].value;
 }
 
-// ---- reduce --------------------------------------------------------------------------------------------------------
+// ---- reduce ----------------------------------------------------------------------------------------------------
 
 struct reduction {
     struct op *op;
@@ -201,8 +201,9 @@ static LLVMValueRef leaf(struct lower *l, const struct reduction *x, int64_t i)
         int64_t most = left < x->s.lanes ? left : x->s.lanes;
         LLVMValueRef n = LLVMBuildSub(l->b, x->count, lower_i64(l, at[x->count_axis]), "");
         n = lower_max(l, lower_min(l, n, lower_i64(l, most)), lower_i64(l, 0));
-        return LLVMBuildSelect(l->b, lower_lanes_below(l, n, x->s.lanes, dtype_info[x->t].bits < 8 ? 8 : dtype_info[x->t].bits),
-                               y, identity, "");
+        return LLVMBuildSelect(
+            l->b, lower_lanes_below(l, n, x->s.lanes, dtype_info[x->t].bits < 8 ? 8 : dtype_info[x->t].bits), y,
+            identity, "");
     }
     if (left < x->s.lanes)
         y = LLVMBuildSelect(l->b, lower_first_lanes(l, (int)left, x->s.lanes), y, identity, "");
@@ -249,7 +250,7 @@ LLVMValueRef lower_reduce(struct lower *l, struct op *op, int64_t r)
     return y ? lower_cast(l, t, x.t, y) : NULL;
 }
 
-// ---- scan ----------------------------------------------------------------------------------------------------------
+// ---- scan ------------------------------------------------------------------------------------------------------
 
 struct line {
     struct op *op;

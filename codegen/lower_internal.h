@@ -12,7 +12,8 @@
 
 // ---- Registers of a tile ---------------------------------------------------------------------------------------
 
-// A tile's registers form a grid like the tile's elements, with the vector axis divided by the lanes; in row-major order.
+// A tile's registers form a grid like the tile's elements, with the vector axis divided by the lanes, in row-major
+// order.
 struct registers {
     int rank, lanes, axis; // axis -1: none, lanes 1
     int64_t n[MAX_RANK];   // along each dimension
@@ -38,7 +39,7 @@ struct memo {
 struct root {
     LLVMValueRef pointer;
     LLVMValueRef size[MAX_RANK], stride[MAX_RANK]; // i64; NULL: unknown
-    int align; // of the pointer, bytes
+    int align;                                     // of the pointer, bytes
 };
 
 struct lower {
@@ -69,7 +70,7 @@ struct lower {
     int dummy_bytes;
     LLVMValueRef once_words; // memory of `once` operations; see lower_once
     int n_once_words;        // given out
-    bool streams; // some store goes past the caches
+    bool streams;            // some store goes past the caches
     int scope, n_scopes;
     bool *open; // by scope
     int size_open;
@@ -81,7 +82,7 @@ __attribute__((format(printf, 3, 4))) void lower_error(struct lower *l, const st
 
 // ---- Values (lower.c) ------------------------------------------------------------------------------------------
 
-LLVMTypeRef lower_type(struct lower *l, enum dtype t);              // of one element in a register
+LLVMTypeRef lower_type(struct lower *l, enum dtype t); // of one element in a register
 LLVMTypeRef lower_vector_type(struct lower *l, enum dtype t, int lanes);
 LLVMTypeRef lower_memory_type(struct lower *l, enum dtype t, int lanes); // i1 is a byte
 
@@ -124,18 +125,18 @@ LLVMValueRef lower_intrinsic(struct lower *l, const char *name, int n_types, LLV
                              LLVMValueRef *args);
 LLVMValueRef lower_insert(struct lower *l, LLVMValueRef vector, LLVMValueRef x, int lane);
 LLVMValueRef lower_pick(struct lower *l, LLVMValueRef vector, int lane); // x itself if it is a scalar
-bool lower_is_constant(LLVMValueRef x, int64_t *value); // an integer, or a vector of equal integers
+bool lower_is_constant(LLVMValueRef x, int64_t *value);                  // an integer, or a vector of equal integers
 LLVMValueRef lower_add(struct lower *l, LLVMValueRef x, LLVMValueRef y); // i64, without signed overflow
 LLVMValueRef lower_mul(struct lower *l, LLVMValueRef x, LLVMValueRef y); // likewise
 LLVMValueRef lower_stack(struct lower *l, LLVMTypeRef type, int64_t n, int align); // in the entry block
-LLVMValueRef lower_min(struct lower *l, LLVMValueRef x, LLVMValueRef y); // signed
+LLVMValueRef lower_min(struct lower *l, LLVMValueRef x, LLVMValueRef y);           // signed
 LLVMValueRef lower_max(struct lower *l, LLVMValueRef x, LLVMValueRef y);
 LLVMValueRef lower_contract(LLVMValueRef x); // may be fused with its user; returns x
 // Lanes below n, an i64 in [0, lanes], as <lanes x i1>; compared in integers of `bits` bits.
 LLVMValueRef lower_lanes_below(struct lower *l, LLVMValueRef n, int lanes, int bits);
 LLVMValueRef lower_first_lanes(struct lower *l, int n, int lanes); // the constant mask
 
-// ---- Scalar operations (lower_scalar.c, lower_cast.c) ------------------------------------------------------------
+// ---- Scalar operations (lower_scalar.c, lower_cast.c) ----------------------------------------------------------
 
 // x are registers of dtype t (select: the condition first); NULL after reporting an operation without code.
 LLVMValueRef lower_apply(struct lower *l, const struct op *op, enum opcode code, enum dtype t, LLVMValueRef *x);
@@ -149,7 +150,7 @@ static inline bool lower_is_narrow(enum dtype t)
     return dtype_is_float(t) && dtype_info[t].bits < 32;
 }
 
-// ---- Memory (lower_access.c, lower_memory.c) ---------------------------------------------------------------------
+// ---- Memory (lower_access.c, lower_memory.c) -------------------------------------------------------------------
 
 // The elements of a tile in memory: root index r of element e is base[r] + sum over d of step[r][d] * e[d].
 struct access {
@@ -182,10 +183,10 @@ void access_store(struct lower *l, struct access *a, const int64_t *at, int axis
 // The address of one element, or of memory that can be spoilt when it is out of bounds.
 LLVMValueRef access_safe_pointer(struct lower *l, struct access *a, const int64_t *at);
 
-bool lower_is_nonnegative(const struct value *v);                // an index
+bool lower_is_nonnegative(const struct value *v); // an index
 struct root *lower_root(struct lower *l, struct value *root);
-void lower_roots(struct lower *l, LLVMValueRef scratch);         // at a function's entry; scratch may be NULL
-LLVMValueRef lower_scratch_bytes(struct lower *l);               // all of them
+void lower_roots(struct lower *l, LLVMValueRef scratch); // at a function's entry; scratch may be NULL
+LLVMValueRef lower_scratch_bytes(struct lower *l);       // all of them
 
 // ---- Operations ------------------------------------------------------------------------------------------------
 
@@ -201,7 +202,7 @@ void lower_store(struct lower *l, struct op *op);
 void lower_scatter(struct lower *l, struct op *op);
 void lower_atomic(struct lower *l, struct op *op);
 
-// ---- Entry points (lower_abi.c) ----------------------------------------------------------------------------------
+// ---- Entry points (lower_abi.c) --------------------------------------------------------------------------------
 
 void lower_abi(struct lower *l);
 

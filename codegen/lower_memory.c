@@ -21,7 +21,7 @@ static void init(struct lower *l, struct access *a, struct op *op)
         a->pad = op_attr(op, ATTR_PAD)->number;
 }
 
-// ---- Transposition in registers ------------------------------------------------------------------------------------
+// ---- Transposition in registers --------------------------------------------------------------------------------
 
 // x[i] lane j becomes x[j] lane i. Within 128 bits pairs are interleaved (unpck), which moves the bit of the register
 // number that tells them apart to the lowest of the lane number; then 128-bit pieces are dealt out, even ones to the
@@ -91,7 +91,7 @@ static void load_transposed(struct lower *l, struct access *a, struct value *res
         lower_set_register(l, result, registers_index(&s, e), x[i]);
 }
 
-// ---- Contiguous tiles ----------------------------------------------------------------------------------------------
+// ---- Contiguous tiles ------------------------------------------------------------------------------------------
 
 // The addresses made for one register serve the next, in the same scope.
 static struct access *load_access(struct lower *l, struct op *op)
@@ -167,7 +167,7 @@ void lower_store(struct lower *l, struct op *op)
     }
 }
 
-// ---- Tiles of indices ----------------------------------------------------------------------------------------------
+// ---- Tiles of indices ------------------------------------------------------------------------------------------
 
 // How an index changes along an axis of the tile.
 enum course { CONSTANT, CONSECUTIVE, ANY };
@@ -207,7 +207,7 @@ static LLVMValueRef index_element(struct lower *l, struct value *v, const struct
     return lower_cast(l, DTYPE_INDEX, t->dtype, lower_element(l, v, e));
 }
 
-// The access to the elements from `at` on along the vector axis: one element, or consecutive ones along its dimension 0.
+// The access to the elements from `at` on along the vector axis: one, or consecutive ones along its dimension 0.
 static void init_indexed(struct lower *l, struct access *a, struct op *op, const struct type *tile, const int64_t *at,
                          int consecutive)
 {
@@ -330,7 +330,7 @@ void lower_scatter(struct lower *l, struct op *op)
     lower_indexed(l, op, NULL);
 }
 
-// ---- Atomic updates --------------------------------------------------------------------------------------------------
+// ---- Atomic updates --------------------------------------------------------------------------------------------
 
 static bool atomic_instruction(enum opcode combine, enum dtype t, LLVMAtomicRMWBinOp *out)
 {
@@ -377,14 +377,14 @@ static void exchange_loop(struct lower *l, struct op *op, enum dtype t, LLVMValu
     LLVMBuildBr(l->b, again);
     LLVMPositionBuilderAtEnd(l->b, again);
     LLVMValueRef old = LLVMBuildPhi(l->b, bits, "");
-    LLVMValueRef args[2] = {t == DTYPE_I1 ? LLVMBuildTrunc(l->b, old, element, "")
-                                          : LLVMBuildBitCast(l->b, old, element, ""), x};
+    LLVMValueRef args[2] = {
+        t == DTYPE_I1 ? LLVMBuildTrunc(l->b, old, element, "") : LLVMBuildBitCast(l->b, old, element, ""), x};
     LLVMValueRef y = lower_apply(l, op, combine, t, args);
     if (!y)
         return;
     y = t == DTYPE_I1 ? LLVMBuildZExt(l->b, y, bits, "") : LLVMBuildBitCast(l->b, y, bits, "");
-    LLVMValueRef swap = LLVMBuildAtomicCmpXchg(l->b, p, old, y, LLVMAtomicOrderingMonotonic,
-                                               LLVMAtomicOrderingMonotonic, false);
+    LLVMValueRef swap =
+        LLVMBuildAtomicCmpXchg(l->b, p, old, y, LLVMAtomicOrderingMonotonic, LLVMAtomicOrderingMonotonic, false);
     LLVMValueRef seen = LLVMBuildExtractValue(l->b, swap, 0, "");
     LLVMAddIncoming(old, (LLVMValueRef[]){first, seen}, (LLVMBasicBlockRef[]){before, LLVMGetInsertBlock(l->b)}, 2);
     LLVMBuildCondBr(l->b, LLVMBuildExtractValue(l->b, swap, 1, ""), after, again);

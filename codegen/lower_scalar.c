@@ -7,8 +7,8 @@ typedef LLVMValueRef scalar_code(struct lower *l, enum dtype t, LLVMValueRef *x)
 
 static LLVMValueRef number_like(struct lower *l, enum dtype t, double f, LLVMValueRef like)
 {
-    return lower_splat_like(l, lower_number(l, t, (struct number){.is_float = dtype_is_float(t), .f = f, .i = (int64_t)f}),
-                            like);
+    return lower_splat_like(
+        l, lower_number(l, t, (struct number){.is_float = dtype_is_float(t), .f = f, .i = (int64_t)f}), like);
 }
 
 static LLVMValueRef zero_like(LLVMValueRef like)
@@ -76,7 +76,7 @@ INTRINSIC(f_ceil, "llvm.ceil", 1)
 INTRINSIC(f_round, "llvm.roundeven", 1)
 INTRINSIC(f_trunc, "llvm.trunc", 1)
 
-// ---- Several -----------------------------------------------------------------------------------------------------
+// ---- Several ---------------------------------------------------------------------------------------------------
 
 #define CHOICE(name, compare)                                                                                          \
     static LLVMValueRef name(struct lower *l, enum dtype t, LLVMValueRef *x)                                           \
@@ -129,8 +129,8 @@ static LLVMValueRef i_sign(struct lower *l, enum dtype t, LLVMValueRef *x)
     LLVMValueRef s = LLVMBuildZExt(l->b, LLVMBuildICmp(l->b, LLVMIntNE, x[0], zero, ""), LLVMTypeOf(x[0]), "");
     if (!dtype_is_signed(t))
         return s;
-    return LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, x[0], zero, ""), LLVMConstAllOnes(LLVMTypeOf(x[0])),
-                           s, "");
+    return LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, x[0], zero, ""), LLVMConstAllOnes(LLVMTypeOf(x[0])), s,
+                           "");
 }
 
 static LLVMValueRef f_recip(struct lower *l, enum dtype t, LLVMValueRef *x)
@@ -181,7 +181,7 @@ static LLVMValueRef f_isinf(struct lower *l, enum dtype t, LLVMValueRef *x)
     return LLVMBuildFCmp(l->b, LLVMRealOEQ, f_abs(l, t, x), infinity, "");
 }
 
-// ---- Shifts and division -----------------------------------------------------------------------------------------
+// ---- Shifts and division ---------------------------------------------------------------------------------------
 
 static LLVMValueRef width_like(struct lower *l, enum dtype t, int less, LLVMValueRef like)
 {
@@ -280,8 +280,8 @@ static LLVMValueRef i_ceildiv(struct lower *l, enum dtype t, LLVMValueRef *x)
     struct quotient q = divide(l, t, x);
     LLVMValueRef rest = LLVMBuildICmp(l->b, LLVMIntNE, q.remainder, zero_like(x[0]), "");
     if (dtype_is_signed(t)) {
-        LLVMValueRef negative = LLVMBuildICmp(l->b, LLVMIntSLT, LLVMBuildXor(l->b, q.remainder, x[1], ""),
-                                              zero_like(x[0]), "");
+        LLVMValueRef negative =
+            LLVMBuildICmp(l->b, LLVMIntSLT, LLVMBuildXor(l->b, q.remainder, x[1], ""), zero_like(x[0]), "");
         rest = LLVMBuildAnd(l->b, rest, LLVMBuildNot(l->b, negative, ""), "");
     }
     // By zero the remainder is that of a division by 1.
@@ -300,51 +300,31 @@ static LLVMValueRef i_mod(struct lower *l, enum dtype t, LLVMValueRef *x)
     return LLVMBuildAdd(l->b, q.remainder, LLVMBuildSelect(l->b, up, x[1], zero_like(x[0]), ""), "");
 }
 
-// ---- The table ---------------------------------------------------------------------------------------------------
+// ---- The table -------------------------------------------------------------------------------------------------
 
 static const struct scalar_row {
     scalar_code *on_floats, *on_ints;
 } rows[SCALAR_COUNT] = {
-    [OP_ADD] = {f_add, i_add},
-    [OP_SUB] = {f_sub, i_sub},
-    [OP_MUL] = {f_mul, i_mul},
-    [OP_DIV] = {f_div, i_div},
-    [OP_REM] = {NULL, i_rem},
-    [OP_FLOORDIV] = {NULL, i_floordiv},
-    [OP_CEILDIV] = {NULL, i_ceildiv},
-    [OP_MOD] = {NULL, i_mod},
-    [OP_MAX] = {f_max, i_max},
-    [OP_MIN] = {f_min, i_min},
-    [OP_MAXIMUM] = {f_maximum, NULL},
-    [OP_MINIMUM] = {f_minimum, NULL},
-    [OP_FMA] = {f_fma, NULL},
-    [OP_COPYSIGN] = {f_copysign, NULL},
-    [OP_NEG] = {f_neg, i_neg},
-    [OP_ABS] = {f_abs, i_abs},
-    [OP_SIGN] = {f_sign, i_sign},
-    [OP_SQRT] = {f_sqrt, NULL},
-    [OP_RSQRT] = {f_rsqrt, NULL},
-    [OP_RECIP] = {f_recip, NULL},
-    [OP_FLOOR] = {f_floor, NULL},
-    [OP_CEIL] = {f_ceil, NULL},
-    [OP_ROUND] = {f_round, NULL},
-    [OP_TRUNC] = {f_trunc, NULL},
-    [OP_RELU] = {f_relu, i_relu},
-    [OP_IDENTITY] = {same, same},
-    [OP_AND] = {NULL, i_and},
-    [OP_OR] = {NULL, i_or},
-    [OP_XOR] = {NULL, i_xor},
-    [OP_NOT] = {NULL, i_not},
-    [OP_SHL] = {NULL, i_shl},
-    [OP_SHR] = {NULL, i_shr},
-    [OP_EQ] = {f_eq, i_eq},
-    [OP_NE] = {f_ne, i_ne},
-    [OP_LT] = {f_lt, i_lt},
-    [OP_LE] = {f_le, i_le},
-    [OP_GT] = {f_gt, i_gt},
-    [OP_GE] = {f_ge, i_ge},
-    [OP_ISNAN] = {f_isnan, NULL},
-    [OP_ISINF] = {f_isinf, NULL},
+    [OP_ADD] = {f_add, i_add},        [OP_SUB] = {f_sub, i_sub},
+    [OP_MUL] = {f_mul, i_mul},        [OP_DIV] = {f_div, i_div},
+    [OP_REM] = {NULL, i_rem},         [OP_FLOORDIV] = {NULL, i_floordiv},
+    [OP_CEILDIV] = {NULL, i_ceildiv}, [OP_MOD] = {NULL, i_mod},
+    [OP_MAX] = {f_max, i_max},        [OP_MIN] = {f_min, i_min},
+    [OP_MAXIMUM] = {f_maximum, NULL}, [OP_MINIMUM] = {f_minimum, NULL},
+    [OP_FMA] = {f_fma, NULL},         [OP_COPYSIGN] = {f_copysign, NULL},
+    [OP_NEG] = {f_neg, i_neg},        [OP_ABS] = {f_abs, i_abs},
+    [OP_SIGN] = {f_sign, i_sign},     [OP_SQRT] = {f_sqrt, NULL},
+    [OP_RSQRT] = {f_rsqrt, NULL},     [OP_RECIP] = {f_recip, NULL},
+    [OP_FLOOR] = {f_floor, NULL},     [OP_CEIL] = {f_ceil, NULL},
+    [OP_ROUND] = {f_round, NULL},     [OP_TRUNC] = {f_trunc, NULL},
+    [OP_RELU] = {f_relu, i_relu},     [OP_IDENTITY] = {same, same},
+    [OP_AND] = {NULL, i_and},         [OP_OR] = {NULL, i_or},
+    [OP_XOR] = {NULL, i_xor},         [OP_NOT] = {NULL, i_not},
+    [OP_SHL] = {NULL, i_shl},         [OP_SHR] = {NULL, i_shr},
+    [OP_EQ] = {f_eq, i_eq},           [OP_NE] = {f_ne, i_ne},
+    [OP_LT] = {f_lt, i_lt},           [OP_LE] = {f_le, i_le},
+    [OP_GT] = {f_gt, i_gt},           [OP_GE] = {f_ge, i_ge},
+    [OP_ISNAN] = {f_isnan, NULL},     [OP_ISINF] = {f_isinf, NULL},
 };
 
 LLVMValueRef lower_apply(struct lower *l, const struct op *op, enum opcode code, enum dtype t, LLVMValueRef *x)

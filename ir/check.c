@@ -6,6 +6,7 @@
 
 #include "ir/einsum.h"
 #include "ir/ir.h"
+#include "ir/layout_tile.h"
 
 struct checker {
     struct module *m;
@@ -47,6 +48,28 @@ static const char *check_tile(const struct checker *c, int i)
     return NULL;
 }
 
+// Layouts on a GPU: the result lies like an operand of its shape, and the others as they meet it there.
+static const char *broadcast_linear(const struct checker *c, int first, struct type *t)
+{
+    bool any = false;
+    for (int i = first; i < c->op->n_operands; i++) {
+        const struct type *u = operand(c, i);
+        any |= u->linear != NULL;
+        if (u->linear && !t->linear && u->rank == t->rank && !memcmp(u->dims, t->dims, sizeof(dim) * (size_t)t->rank))
+            t->linear = u->linear;
+    }
+    NEED(!any || t->linear, "no operand has the shape of the result, so its layout is unknown; broadcast one");
+    for (int i = first; any && i < c->op->n_operands; i++) {
+        const struct type *u = operand(c, i);
+        if (u->kind != TYPE_TILE)
+            continue;
+        struct layout meets = layout_operand(t->linear, u);
+        NEED(u->linear && layout_equal(u->linear, &meets), "operand %d, %s, lies differently than the result", i + 1,
+             text(c, u));
+    }
+    return NULL;
+}
+
 // Result dimensions of operands that broadcast against each other from the last dimension on (size 1 stretches);
 // scalars broadcast to everything. *t is unset (kind view) when all are scalars.
 static const char *broadcast_types(const struct checker *c, int first, struct type *t)
@@ -85,7 +108,7 @@ static const char *broadcast_types(const struct checker *c, int first, struct ty
     }
     if (t->lanes > 1)
         t->vector_axis += t->rank;
-    return NULL;
+    return broadcast_linear(c, first, t);
 }
 
 static struct type *make_type(struct module *m, const struct type *t, enum dtype d)
@@ -93,6 +116,8 @@ static struct type *make_type(struct module *m, const struct type *t, enum dtype
     if (t->kind == TYPE_SCALAR)
         return type_scalar(m, d);
     struct type *u = type_tile(m, d, t->rank, t->dims);
+    if (t->linear)
+        return type_linear(m, u, t->linear);
     return t->lanes ? type_shaped(m, u, t->lanes, t->vector_axis) : u;
 }
 
@@ -403,6 +428,11 @@ static const char *check_reduce(const struct checker *c)
         if (t.lanes > 1 && t.vector_axis == axes.v[i])
             t.lanes = 1;
     }
+    struct layout reduced;
+    if (t.linear) {
+        reduced = layout_reduced(operand(c, 0)->linear, &t);
+        t.linear = &reduced;
+    }
     c->types[0] = make_type(c->m, &t, t.dtype);
     if (c->op->n_operands > 1) {
         NEED(c->op->n_operands == 2 && is_index(operand(c, 1)), "the count must be an index");
@@ -443,6 +473,25 @@ static const char *check_broadcast(const struct checker *c)
     for (int d = 0; d < from->rank; d++)
         NEED(from->dims[d] == 1 || from->dims[d] == to->dims[to->rank - from->rank + d],
              "%s does not broadcast to %s", text(c, from), text(c, to));
+    struct layout meets;
+    if (to->linear && from->kind == TYPE_TILE) {
+        meets = layout_operand(to->linear, from);
+        NEED(from->linear && layout_equal(from->linear, &meets), "%s lies differently than %s", text(c, from),
+             text(c, to));
+    }
+    c->types[0] = (struct type *)to;
+    return NULL;
+}
+
+static const char *check_convert_layout(const struct checker *c)
+{
+    const char *fault = check_tile(c, 0);
+    if (fault)
+        return fault;
+    const struct type *from = operand(c, 0), *to = stated(c, 0);
+    NEED(to && to->linear && from->linear, "goes from one GPU layout to another");
+    NEED(type_linear(c->m, from, to->linear) == to, "%s and %s differ in more than their layouts", text(c, from),
+         text(c, to));
     c->types[0] = (struct type *)to;
     return NULL;
 }
@@ -455,6 +504,13 @@ static const char *check_reshape(const struct checker *c)
     const struct type *from = operand(c, 0), *to = stated(c, 0);
     NEED(to && to->kind == TYPE_TILE && to->dtype == from->dtype, "needs a tile type of the same elements");
     NEED(type_elements(from) == type_elements(to), "%s and %s differ in size", text(c, from), text(c, to));
+    if (from->linear && to->linear) {
+        uint32_t shape[MAX_RANK];
+        for (int d = 0; d < to->rank; d++)
+            shape[d] = (uint32_t)to->dims[d];
+        struct layout l = layout_reshape(from->linear, (unsigned)to->rank, shape);
+        NEED(layout_equal(&l, to->linear), "%s lies differently than %s", text(c, from), text(c, to));
+    }
     c->types[0] = (struct type *)to;
     return NULL;
 }
@@ -473,6 +529,14 @@ static const char *check_transpose(const struct checker *c)
         t.dims[d] = operand(c, 0)->dims[axes.v[d]];
         if (t.lanes > 1 && operand(c, 0)->vector_axis == axes.v[d])
             t.vector_axis = d;
+    }
+    struct layout transposed;
+    if (t.linear) {
+        unsigned permutation[MAX_RANK];
+        for (int d = 0; d < t.rank; d++)
+            permutation[d] = (unsigned)axes.v[d];
+        transposed = layout_transpose(t.linear, permutation);
+        t.linear = &transposed;
     }
     c->types[0] = make_type(c->m, &t, t.dtype);
     return NULL;

@@ -178,6 +178,7 @@ static bool run_op(struct interp *in, const struct op *op)
         return interp_scan(in, op);
     case OP_BROADCAST:
     case OP_RESHAPE:
+    case OP_CONVERT_LAYOUT:
     case OP_TRANSPOSE:
         return interp_rearrange(in, op);
     case OP_EXTRACT:

@@ -114,7 +114,7 @@ bool interp_rearrange(struct interp *in, const struct op *op)
     if (!result || !interp_charge(in, op, type_elements(to)))
         return false;
     const union scalar *x = interp_elements(in, op->operands[0]);
-    if (op->code == OP_RESHAPE) {
+    if (op->code == OP_RESHAPE || op->code == OP_CONVERT_LAYOUT) {
         memcpy(result, x, sizeof *x * (size_t)type_elements(to));
         return true;
     }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "ir/layout.h"
+
 const struct op_info op_info[OP_COUNT] = {
 #define SCALAR(e, name, n, types, flags, identity, f, i)                                                               \
     [OP_##e] = {name, n, 1, 0, EFFECT_PURE, NULL, SCALAR_TYPES_##types, flags, IDENTITY_##identity},
@@ -80,7 +82,8 @@ static struct type *intern(struct module *m, const struct type *t)
     for (struct type *u = *slot; u; u = u->next) {
         size_t dims = sizeof(dim) * (size_t)t->rank;
         if (u->kind == t->kind && u->dtype == t->dtype && u->rank == t->rank && u->strided == t->strided &&
-            u->lanes == t->lanes && u->vector_axis == t->vector_axis && !memcmp(u->dims, t->dims, dims) &&
+            u->lanes == t->lanes && u->vector_axis == t->vector_axis &&
+            u->linear == t->linear && !memcmp(u->dims, t->dims, dims) &&
             (!t->strided || !memcmp(u->strides, t->strides, dims)))
             return u;
     }
@@ -107,6 +110,45 @@ struct type *type_shaped(struct module *m, const struct type *tile, int lanes, i
     struct type t = *tile;
     t.lanes = lanes;
     t.vector_axis = lanes > 1 ? vector_axis : 0;
+    t.linear = NULL;
+    return intern(m, &t);
+}
+
+struct interned_layout {
+    struct layout layout;
+    struct interned_layout *next;
+};
+
+static const struct layout *intern_layout(struct module *m, const struct layout *l)
+{
+    struct interned_layout *i = m->layouts;
+    while (i && !layout_equal(&i->layout, l))
+        i = i->next;
+    if (!i) {
+        i = ARENA_NEW(&m->arena, struct interned_layout);
+        i->layout = *l;
+        i->next = m->layouts;
+        m->layouts = i;
+    }
+    return &i->layout;
+}
+
+struct type *type_linear(struct module *m, const struct type *tile, const struct layout *l)
+{
+    if (!layout_valid(l) || l->out.rank != tile->rank)
+        return NULL;
+    for (int d = 0; d < LAYOUT_DIMS; d++)
+        if (d < LAYOUT_DIM0 ? d == LAYOUT_OFFSET ? l->in.bits[d] || l->out.bits[d] : l->out.bits[d] : l->in.bits[d])
+            return NULL;
+    for (int d = 0; d < tile->rank; d++)
+        if (layout_out_size(l, LAYOUT_DIM0 + d) != (uint64_t)tile->dims[d])
+            return NULL;
+    if (!layout_surjective(l))
+        return NULL;
+    struct type t = *tile;
+    t.lanes = 1;
+    t.vector_axis = 0;
+    t.linear = intern_layout(m, l);
     return intern(m, &t);
 }
 

@@ -35,6 +35,8 @@ static inline int dim_symbol_id(dim d)
 
 enum type_kind { TYPE_SCALAR, TYPE_TILE, TYPE_VIEW };
 
+struct layout;
+
 // Types are interned in their module: equal types are the same pointer.
 struct type {
     enum type_kind kind;
@@ -47,6 +49,9 @@ struct type {
     // Tiles only, set by shaping for a CPU: elements of dimension vector_axis lie in vectors of `lanes` elements;
     // lanes 0: not shaped yet; lanes 1: one scalar register per element.
     int lanes, vector_axis;
+    // Tiles only, set by shaping for a GPU (lanes is then 1): which elements each thread of the block holds, one register
+    // per element. Interned like the type. See ir/layout.h.
+    const struct layout *linear;
     struct type *next; // in the module's table
 };
 
@@ -206,8 +211,11 @@ struct module {
     struct arena arena;
     struct kernel *first_kernel, *last_kernel;
     struct type *types[256];
+    struct interned_layout *layouts;
     const char **symbols;
     int n_symbols;
+    const struct symbol_expression **expressions; // by symbol: NULL for free ones; dims.h
+    int n_expressions;                            // length of expressions
 };
 
 struct module *module_create(void);
@@ -220,6 +228,8 @@ struct type *type_scalar(struct module *m, enum dtype t);
 struct type *type_tile(struct module *m, enum dtype t, int rank, const dim *dims);
 // The same tile in a CPU register layout.
 struct type *type_shaped(struct module *m, const struct type *tile, int lanes, int vector_axis);
+// The same tile in a GPU register layout, which is copied; NULL if it is not a layout of this tile.
+struct type *type_linear(struct module *m, const struct type *tile, const struct layout *l);
 struct type *type_view(struct module *m, enum dtype t, int rank, const dim *dims, const dim *strides /* or NULL */);
 // The type with another element type.
 struct type *type_with_dtype(struct module *m, const struct type *t, enum dtype d);

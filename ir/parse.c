@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ir/layout.h"
 #include "ir/lex.h"
 #include "ir/scalar.h"
 
@@ -535,6 +536,27 @@ static bool tile_dims_ok(struct parser *p, int rank, const dim *dims)
     return true;
 }
 
+// `#linear<...>`: a layout on a GPU (ir/layout.h).
+static struct type *parse_linear(struct parser *p, struct type *tile)
+{
+    const char *start = p->lex.token.start;
+    size_t left = (size_t)(p->lex.end - start);
+    char text[LAYOUT_TEXT_MAX];
+    snprintf(text, sizeof text, "%.*s", (int)(left < sizeof text ? left : sizeof text - 1), start);
+    const char *cursor = text;
+    struct layout l;
+    const char *fault = layout_parse(&cursor, &l);
+    if (fault) {
+        FAIL(p, "%s", fault);
+        return tile;
+    }
+    lex_jump(&p->lex, start + (cursor - text));
+    struct type *type = type_linear(p->module, tile, &l);
+    if (!type)
+        FAIL(p, "this is not a layout of %s", type_string(&p->module->arena, p->module, tile));
+    return type ? type : tile;
+}
+
 static struct type *parse_type(struct parser *p)
 {
     struct token t = p->lex.token;
@@ -591,6 +613,8 @@ static struct type *parse_type(struct parser *p)
             else
                 type = type_shaped(p->module, type, (int)lanes, (int)axis);
             lex_next(&p->lex);
+        } else if (tile && is(p, "#")) {
+            type = parse_linear(p, type);
         } else {
             FAIL(p, "expected %s, found %s", tile ? "a register layout" : "strides", seen(p));
         }
@@ -1000,6 +1024,7 @@ static void parse_plain(struct parser *p, enum opcode code, struct statement *s)
 static void parse_statement(struct parser *p)
 {
     struct statement s = {.loc = here(p)};
+    const char *start = p->lex.token.start;
     p->failed = false;
     while (p->lex.token.kind == TOKEN_VALUE && s.n_names < MAX_OPERANDS) {
         s.names[s.n_names++] = p->lex.token;
@@ -1032,6 +1057,8 @@ static void parse_statement(struct parser *p)
     } else {
         parse_plain(p, code, &s);
     }
+    if (p->failed && p->lex.token.start == start)
+        lex_next(&p->lex);
     if (p->failed) // on to the next line
         while (p->lex.token.kind != TOKEN_END && !p->lex.token.first && !is(p, "}"))
             lex_next(&p->lex);

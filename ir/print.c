@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ir/ir.h"
+#include "ir/layout.h"
 
 struct text {
     char *data;
@@ -74,7 +75,11 @@ const char *type_string(struct arena *a, const struct module *m, const struct ty
     for (int i = 0; i < t->rank; i++)
         s = arena_printf(a, "%s%sx", s, dim_string(a, m, t->dims[i]));
     s = arena_printf(a, "%s%s", s, dtype_info[t->dtype].name);
-    if (t->lanes == 1)
+    if (t->linear) {
+        char layout[LAYOUT_TEXT_MAX];
+        layout_print(t->linear, layout, sizeof layout);
+        s = arena_printf(a, "%s, %s", s, layout);
+    } else if (t->lanes == 1)
         s = arena_printf(a, "%s, s", s);
     else if (t->lanes > 1)
         s = arena_printf(a, "%s, v%dx%d", s, t->vector_axis, t->lanes);

@@ -7,6 +7,9 @@
 struct finder {
     struct axes *axes;
     struct kernel *kernel;
+    const struct value **tiles; // by number of a dimension: whose it is
+    struct op *op;              // whose edge to `operand` is being followed
+    int operand;
     struct axes_conflict *conflict;
     bool failed;
 };
@@ -25,11 +28,31 @@ int axes_of(const struct axes *axes, const struct value *v, int dimension)
     return root(axes, axes->first[v->id] + dimension);
 }
 
+// Whether a tile has a dimension in either of two axes.
+static bool meet(const struct finder *f, int x, int y)
+{
+    for (int i = 0; i < f->axes->n; i++) {
+        const struct value *v = f->tiles[i];
+        if (root(f->axes, i) != x)
+            continue;
+        for (int d = 0; d < v->type->rank; d++)
+            if (axes_of(f->axes, v, d) == y)
+                return true;
+    }
+    return false;
+}
+
 static void unite(struct finder *f, const struct value *a, int da, const struct value *b, int db)
 {
     int x = axes_of(f->axes, a, da), y = axes_of(f->axes, b, db);
-    if (x != AXIS_NONE && y != AXIS_NONE && x != y)
-        f->axes->parent[y > x ? y : x] = y > x ? x : y;
+    if (f->failed || x == AXIS_NONE || y == AXIS_NONE || x == y)
+        return;
+    if (meet(f, x, y)) {
+        *f->conflict = (struct axes_conflict){f->op, f->operand};
+        f->failed = true;
+        return;
+    }
+    f->axes->parent[y > x ? y : x] = y > x ? x : y;
 }
 
 // Dimension by dimension, from the last on.
@@ -70,35 +93,65 @@ static void unite_reshape(struct finder *f, const struct value *from, const stru
     }
 }
 
-static void unite_dot(struct finder *f, const struct op *op)
+static void follow(struct finder *f, struct op *op, int operand)
 {
+    f->op = op;
+    f->operand = operand;
+}
+
+// The sum first: of two factors that are one tile, the second goes through memory.
+static void unite_dot(struct finder *f, struct op *op)
+{
+    static const int order[3] = {2, 0, 1};
     struct einsum e;
     einsum_parse(op_attr(op, ATTR_LABELS)->string, &e);
-    for (int x = 0; x < e.n_axes; x++) {
-        const struct value *have = NULL;
-        int have_d = 0;
-        for (int i = 0; i < 3; i++)
-            for (int d = 0; d < e.rank[i]; d++) {
-                if (e.axis[i][d] != x)
-                    continue;
-                if (have)
-                    unite(f, have, have_d, op->operands[i], d);
-                have = op->operands[i];
-                have_d = d;
-            }
+    const struct value *have[EINSUM_LABELS] = {NULL};
+    int dimension[EINSUM_LABELS];
+    for (int n = 0; n < 3; n++) {
+        int i = order[n];
+        follow(f, op, i);
+        for (int d = 0; d < e.rank[i]; d++) {
+            int x = e.axis[i][d];
+            if (have[x])
+                unite(f, have[x], dimension[x], op->operands[i], d);
+            have[x] = op->operands[i];
+            dimension[x] = d;
+        }
     }
+    follow(f, op, 2);
     unite_all(f, op->operands[2], op->results[0]);
 }
 
 static void unite_yield(struct finder *f, const struct op *op, const struct block *b)
 {
-    const struct op *end = block_terminator(b);
-    for (int i = 0; end && end->code == OP_YIELD && i < op->n_results; i++)
+    struct op *end = block_terminator(b);
+    for (int i = 0; end && end->code == OP_YIELD && i < op->n_results; i++) {
+        follow(f, end, i);
         unite_all(f, op->results[i], end->operands[i]);
+    }
 }
 
-static void unite_op(struct finder *f, const struct op *op)
+static void unite_carried(struct finder *f, struct op *op, int first)
 {
+    for (int i = 0; i < op->n_results; i++) {
+        follow(f, op, first + i);
+        for (int b = 0; b < op->n_blocks; b++)
+            unite_all(f, op->results[i], op->blocks[b]->args[i + (op->code == OP_FOR)]);
+        unite_all(f, op->operands[first + i], op->results[i]);
+    }
+}
+
+static void unite_operands(struct finder *f, struct op *op, int first, const struct value *with)
+{
+    for (int i = first; i < op->n_operands; i++) {
+        follow(f, op, i);
+        unite_all(f, op->operands[i], with);
+    }
+}
+
+static void unite_op(struct finder *f, struct op *op)
+{
+    follow(f, op, 0);
     switch (op->code) {
     case OP_RESHAPE:
         unite_reshape(f, op->operands[0], op->results[0]);
@@ -111,103 +164,66 @@ static void unite_op(struct finder *f, const struct op *op)
         unite_dot(f, op);
         break;
     case OP_FOR:
-    case OP_WHILE: {
-        int first = op->code == OP_FOR ? 3 : 0;
-        for (int i = 0; i < op->n_results; i++) {
-            unite_all(f, op->operands[first + i], op->results[i]);
-            for (int b = 0; b < op->n_blocks; b++)
-                unite_all(f, op->results[i], op->blocks[b]->args[i + (op->code == OP_FOR)]);
-        }
-        unite_yield(f, op, op->blocks[op->n_blocks - 1]);
-        break;
-    }
-    case OP_IF:
-        unite_yield(f, op, op->blocks[0]);
-        unite_yield(f, op, op->blocks[1]);
+    case OP_WHILE:
+        unite_carried(f, op, op->code == OP_FOR ? 3 : 0);
         break;
     case OP_GATHER:
-        for (int i = 1; i < op->n_operands; i++)
-            unite_all(f, op->operands[i], op->results[0]);
+        unite_operands(f, op, 1, op->results[0]);
         break;
     case OP_SCATTER:
     case OP_ATOMIC:
+        if (op->operands[0]->type->kind == TYPE_TILE)
+            unite_operands(f, op, 2, op->operands[0]);
         for (int i = 2; i < op->n_operands; i++)
-            unite_all(f, op->operands[i], op->operands[0]->type->kind == TYPE_TILE ? op->operands[0] : op->operands[2]);
-        for (int i = 3; i < op->n_operands; i++)
-            unite_all(f, op->operands[i], op->operands[2]);
+            unite_operands(f, op, i + 1, op->operands[i]);
         break;
+    case OP_IF:
     case OP_EXTRACT:
     case OP_YIELD:
     case OP_STORE:
     case OP_LOAD:
         break;
     default: // element by element, also reduce and scan: reduced dimensions are of size 1
-        for (int i = 0; i < op->n_operands && op->n_results == 1; i++)
-            unite_all(f, op->operands[i], op->results[0]);
+        if (op->n_results == 1)
+            unite_operands(f, op, 0, op->results[0]);
     }
 }
 
-static bool holds_twice(const struct axes *axes, const struct value *v)
+static void walk(struct finder *f, struct block *b)
 {
-    if (v->type->kind != TYPE_TILE)
-        return false;
-    for (int i = 0; i < v->type->rank; i++)
-        for (int j = 0; j < i; j++)
-            if (axes_of(axes, v, i) != AXIS_NONE && axes_of(axes, v, i) == axes_of(axes, v, j))
-                return true;
-    return false;
-}
-
-static void check_op_axes(struct finder *f, struct op *op)
-{
-    if (f->failed)
-        return;
-    bool twice = false;
-    for (int i = 0; i < op->n_operands; i++)
-        twice |= holds_twice(f->axes, op->operands[i]);
-    for (int i = 0; i < op->n_results; i++)
-        twice |= holds_twice(f->axes, op->results[i]);
-    // The operand to go through memory: the first tile (a dot of a tile with itself: its second factor).
-    for (int i = op->code == OP_DOT ? 1 : 0; twice && i < op->n_operands; i++)
-        if (op->operands[i]->type->kind == TYPE_TILE) {
-            *f->conflict = (struct axes_conflict){op, i};
-            f->failed = true;
-            return;
-        }
-}
-
-static void walk(struct finder *f, struct block *b, bool checking)
-{
-    for (struct op *op = b->first; op; op = op->next) {
-        if (checking)
-            check_op_axes(f, op);
-        else
-            unite_op(f, op);
+    for (struct op *op = b->first; op && !f->failed; op = op->next) {
+        unite_op(f, op);
         for (int i = 0; i < op->n_blocks; i++)
-            walk(f, op->blocks[i], checking);
+            walk(f, op->blocks[i]);
+        if (op->code == OP_IF)
+            unite_yield(f, op, op->blocks[0]);
+        if (op->n_blocks)
+            unite_yield(f, op, op->blocks[op->n_blocks - 1]);
     }
 }
 
-static void number_value(struct axes *axes, const struct value *v)
+static void number_value(struct finder *f, const struct value *v)
 {
+    struct axes *axes = f->axes;
     if (v->type->kind != TYPE_TILE)
         return;
     axes->first[v->id] = axes->n;
     for (int d = 0; d < v->type->rank; d++, axes->n++) {
+        f->tiles[axes->n] = v;
         axes->parent[axes->n] = axes->n;
         axes->size[axes->n] = v->type->dims[d];
     }
 }
 
-static void number_block(struct axes *axes, const struct block *b)
+static void number_block(struct finder *f, const struct block *b)
 {
     for (int i = 0; i < b->n_args; i++)
-        number_value(axes, b->args[i]);
+        number_value(f, b->args[i]);
     for (const struct op *op = b->first; op; op = op->next) {
         for (int i = 0; i < op->n_results; i++)
-            number_value(axes, op->results[i]);
+            number_value(f, op->results[i]);
         for (int i = 0; i < op->n_blocks; i++)
-            number_block(axes, op->blocks[i]);
+            number_block(f, op->blocks[i]);
     }
 }
 
@@ -218,9 +234,9 @@ bool axes_find(struct arena *a, struct kernel *k, struct axes *axes, struct axes
     axes->parent = ARENA_ARRAY(a, int, most);
     axes->size = ARENA_ARRAY(a, int64_t, most);
     axes->first = ARENA_ARRAY(a, int, k->n_values);
-    number_block(axes, k->body);
     struct finder f = {.axes = axes, .kernel = k, .conflict = conflict};
-    walk(&f, k->body, false);
-    walk(&f, k->body, true);
+    f.tiles = ARENA_ARRAY(a, const struct value *, most);
+    number_block(&f, k->body);
+    walk(&f, k->body);
     return !f.failed;
 }

@@ -10,8 +10,6 @@
 // computing it in f32 would be silently wrong. Nothing in a function depends on its operands' sizes or layouts.
 #include "passes/expand_math.h"
 
-#include <string.h>
-
 #include "passes/expand_math_functions.h"
 #include "passes/pass.h"
 #include "passes/replace.h"

@@ -142,25 +142,6 @@ static void run_groups(struct shaper *s, struct block *block, struct op *first, 
     }
 }
 
-static const struct place *full_place(struct shaper *s, struct value *v)
-{
-    int axis = s->vector_axis, lanes = s->lanes;
-    s->vector_axis = AXIS_NONE; // rounded up for any choice of vectors
-    s->lanes = 1;
-    struct place *p = (struct place *)place_create(s, v, 0, NULL, NULL);
-    int64_t widest = s->target->vector_bytes / dtype_bytes(v->type->dtype);
-    int last = p->rank - 1;
-    if (p->size[last] > 1 && p->size[last] % widest) {
-        op_remove(p->view->def);
-        p->size[last] = (p->size[last] + widest - 1) / widest * widest;
-        p->view = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL,
-                              type_view(s->m, v->type->dtype, p->rank, p->size, NULL));
-    }
-    s->vector_axis = axis;
-    s->lanes = lanes;
-    return p;
-}
-
 static bool cone_holds(struct shaper *s, struct value *of, const struct value *v)
 {
     struct anchor a = {.kind = ANCHOR_EXPORT, .value = of};
@@ -186,7 +167,7 @@ static void hand_over(struct shaper *s, struct block *block, int n, const struct
         struct anchor a = {.kind = ANCHOR_EXPORT, .value = y, .place = places[i]};
         if (read) {
             again[n_again++] = a;
-            a.place = full_place(s, y);
+            a.place = place_create(s, y, 0, NULL);
         }
         exports[n_exports++] = a;
     }
@@ -239,7 +220,7 @@ static int enter_carried(struct shaper *s, struct op *op, int first, const struc
             scalars[n++] = shape_scalar(s, v);
             continue;
         }
-        places[i] = full_place(s, op->results[i]);
+        places[i] = place_create(s, op->results[i], 0, NULL);
         exports[n_exports++] = (struct anchor){.kind = ANCHOR_EXPORT, .value = v, .place = places[i]};
     }
     if (n_exports) {
@@ -305,7 +286,7 @@ static void shape_if(struct shaper *s, struct op *op)
     int n = 0;
     for (int i = 0; i < op->n_results; i++) {
         if (op->results[i]->type->kind == TYPE_TILE)
-            places[i] = full_place(s, op->results[i]);
+            places[i] = place_create(s, op->results[i], 0, NULL);
         else
             types[n++] = op->results[i]->type;
     }

@@ -165,8 +165,7 @@ struct value *leaf_value(struct shaper *s, struct value *old);
 void leaf_group(struct shaper *s, struct group *g);
 
 // shape_place.c: scratch memory.
-const struct place *place_create(struct shaper *s, struct value *old, int n_order, const int *order,
-                                 const struct op *loop);
+struct place *place_create(struct shaper *s, struct value *old, int n_order, const int *order);
 struct value *place_load(struct shaper *s, const struct place *p, struct value *old);
 void place_store(struct shaper *s, const struct place *p, struct value *old, struct value *x);
 

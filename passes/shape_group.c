@@ -477,7 +477,7 @@ static bool fits(const struct shaper *s, const struct group *g, const struct anc
     for (int x = 0; x < s->axes.n; x++) {
         int64_t step;
         bool in = split_step(g, x, &step);
-        bool cut = in && step < s->axes.size[x];
+        bool cut = in && (step < s->axes.size[x] || s->clip[x].known);
         if (a->axes[x] && !in)
             return false;
         if (cut && !a->axes[x])

@@ -371,6 +371,17 @@ static struct type *carried_type(struct shaper *s, const struct op *op)
     return type_shaped(s->m, type_tile(s->m, t.dtype, t.rank, t.dims), t.lanes, t.vector_axis);
 }
 
+// Whether a reduction or scan goes along an axis that the loops walk. Others are done within each step.
+static bool is_carried(const struct shaper *s, const struct carry *c, const struct op *op)
+{
+    if (op->code == OP_SCAN)
+        return walks(c, axes_of(&s->axes, op->operands[0], (int)op_int(op, ATTR_AXIS, 0)));
+    for (int i = 0; op->code == OP_REDUCE && i < op_ints(op, ATTR_AXES).n; i++)
+        if (walks(c, axis_of_reduced(s, op, i)))
+            return true;
+    return false;
+}
+
 static void run_carry(struct shaper *s, const struct group *g, struct carry *c)
 {
     struct split splits[3 * MAX_RANK];
@@ -383,8 +394,7 @@ static void run_carry(struct shaper *s, const struct group *g, struct carry *c)
     struct value *acc[MAX_OPERANDS];
     for (int i = 0; i < c->n_anchors; i++) {
         struct op *op = c->anchors[i]->kind == ANCHOR_OP ? c->anchors[i]->op : NULL;
-        bool carries = op && (op->code == OP_REDUCE || op->code == OP_SCAN);
-        if (!carries)
+        if (!op || !is_carried(s, c, op))
             continue;
         c->ops[n.n_acc] = op;
         if (op->code == OP_SCAN && op->n_operands > 1)
@@ -532,7 +542,7 @@ void leaf_group(struct shaper *s, struct group *g)
     s->group = g;
     for (int i = 0; i < g->n_anchors; i++)
         if (g->anchors[i].kind == ANCHOR_EXPORT && !g->anchors[i].place)
-            g->anchors[i].place = place_create(s, g->anchors[i].value, 0, NULL, NULL);
+            g->anchors[i].place = place_create(s, g->anchors[i].value, 0, NULL);
     // Axes that a reduction walks go innermost, within the leaf; an axis whose step covers it needs no loop.
     struct split parallel[3 * MAX_RANK];
     struct nest n = {.splits = parallel, .leaf = group_leaf, .before_level = g->dot ? group_before_level : NULL,

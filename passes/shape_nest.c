@@ -10,10 +10,16 @@ static bool is_vector(const struct shaper *s, int axis)
     return axis == s->vector_axis && s->lanes > 1;
 }
 
+// A clip may hang on scalars of a later place.
+static bool is_made(const struct shaper *s, const struct value *scalar)
+{
+    return !scalar || scalar->symbol >= 0 || s->bind[scalar->id].kind == BIND_DIRECT;
+}
+
 struct value *nest_trip(struct shaper *s, int axis)
 {
     const struct clip *c = &s->clip[axis];
-    if (!c->known)
+    if (!c->known || !is_made(s, c->bound) || !is_made(s, c->base))
         return NULL;
     struct builder *b = &s->b;
     struct value *bound = c->bound ? shape_scalar(s, c->bound) : build_index(b, c->constant);
@@ -105,6 +111,22 @@ static void rest_by_halves(struct shaper *s, struct nest *n, int level, struct v
     }
 }
 
+// A vector may reach over the clip, where nobody observes it, but not over the end of the axis.
+static void rest_by_vectors(struct shaper *s, struct nest *n, int level, struct value *main_end, struct value *trip,
+                            struct value **acc)
+{
+    struct builder *b = &s->b;
+    int64_t size = s->axes.size[n->splits[level].axis], whole = size / s->lanes * s->lanes;
+    if (whole == size) {
+        stretch(s, n, level, main_end, trip, s->lanes, s->lanes, false, false, acc);
+        return;
+    }
+    struct value *last = build_index(b, whole);
+    if (whole)
+        stretch(s, n, level, main_end, build_binary(b, OP_MIN, trip, last), s->lanes, s->lanes, false, false, acc);
+    stretch(s, n, level, build_binary(b, OP_MAX, main_end, last), trip, s->lanes, size - whole, false, false, acc);
+}
+
 void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc)
 {
     if (n->before_level)
@@ -137,7 +159,7 @@ void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc)
     s->trip[axis] = trip;
     stretch(s, n, level, build_index(b, 0), main_end, step, step, true, false, acc);
     if (is_vector(s, axis))
-        stretch(s, n, level, main_end, trip, s->lanes, s->lanes, false, false, acc);
+        rest_by_vectors(s, n, level, main_end, trip, acc);
     else if (step > 1)
         rest_by_halves(s, n, level, main_end, trip, step, acc);
 }

@@ -253,7 +253,7 @@ static void pack_tile(struct shaper *s, struct group *g, struct value *v, const 
     }
     int order[MAX_RANK];
     int n = copy_order(s, g, v, order);
-    struct place *p = (struct place *)place_create(s, v, n, order, loop);
+    struct place *p = place_create(s, v, n, order);
     p->loop_dim = loop_dim;
     p->panel = panel;
     if (loop_dim >= 0)
@@ -419,6 +419,22 @@ static bool negative_coefficient(const struct op *load)
     return false;
 }
 
+// Whether one copy can hold what a loop around the dot reads: step by step, side by side.
+static bool spans_steps(const struct shaper *s, const struct value *v, const struct op *loop, int loop_dim)
+{
+    for (int i = 0; i < loop->n_results; i++)
+        if (loop->results[i]->type->kind != TYPE_TILE) // its copies of scalars lack the carried ones
+            return false;
+    if (!is_zero(loop->operands[0]))
+        return false;
+    if (loop_dim < 0)
+        return true;
+    const struct op *step = loop->operands[2]->def;
+    int64_t size = v->type->dims[loop_dim];
+    return size > 1 && axes_of(&s->axes, v, loop_dim) != s->vector_axis && step && step->code == OP_CONSTANT &&
+           op_attr(step, ATTR_VALUE)->number.i == size;
+}
+
 void pack_operands(struct shaper *s, struct group *g, int level)
 {
     const struct op *loop = g->dot->block->parent && group_loop_fuses(s, g->dot->block->parent) ? g->dot->block->parent
@@ -440,7 +456,7 @@ void pack_operands(struct shaper *s, struct group *g, int level)
         struct op *load = plain_load(v, &computed);
         if (!load || !shape_is_lazy(s, load) || !pays(s, g, v, load, computed, reuse))
             continue;
-        if (loop && (!loop_dimension(load, loop, &loop_dim) || !is_zero(loop->operands[0])))
+        if (loop && (!loop_dimension(load, loop, &loop_dim) || !spans_steps(s, v, loop, loop_dim)))
             continue;
         // Shared with other program instances: all panels at once, before any loop. Otherwise one at a time.
         struct value *keys[MAX_OPERANDS];

@@ -3,16 +3,20 @@
 
 #include "passes/shape.h"
 
-static int64_t round_up(int64_t x, int64_t to)
+// Where an axis is clipped, its last vectors are masked and may reach over the end, for any choice of vectors.
+static int64_t room(const struct shaper *s, const struct value *v, int axis)
 {
-    return (x + to - 1) / to * to;
+    int64_t size = s->window[axis].size;
+    if (!s->clip[axis].known)
+        return size;
+    enum dtype d = v->type->dtype;
+    int64_t widest = s->target->vector_bytes / (d == DTYPE_INDEX ? 1 : dtype_bytes(d));
+    return (size + widest - 1) / widest * widest;
 }
 
 // Scratch for the windows' part of a tile. order lists the value's dimensions as they lie in memory (NULL: as they are);
-// dimensions of size 1 are dropped. loop: the `for` whose whole range the tile of a loaded operand is kept for; its
-// index moves the dimension place->loop_dim, which the caller sets.
-const struct place *place_create(struct shaper *s, struct value *old, int n_order, const int *order,
-                                 const struct op *loop)
+// dimensions of size 1 are dropped.
+struct place *place_create(struct shaper *s, struct value *old, int n_order, const int *order)
 {
     struct place *p = ARENA_NEW(s->scratch, struct place);
     p->loop_dim = -1;
@@ -23,16 +27,13 @@ const struct place *place_create(struct shaper *s, struct value *old, int n_orde
             continue;
         p->dim_of[p->rank] = d;
         p->origin[d] = s->window[axis].offset;
-        int64_t size = s->window[axis].size;
-        // The last vector may reach over the end.
-        dims[p->rank] = p->size[p->rank] = axis == s->vector_axis ? round_up(size, s->lanes) : size;
+        dims[p->rank] = p->size[p->rank] = room(s, old, axis);
         p->rank++;
     }
     if (!p->rank) { // one element
         p->dim_of[0] = 0;
         dims[p->rank++] = p->size[0] = 1;
     }
-    (void)loop;
     p->view = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL,
                           type_view(s->m, old->type->dtype, p->rank, dims, NULL));
     return p;

@@ -1,10 +1,11 @@
 // A fork-join team of threads.
 //
-// A loop is published by writing `job` and then `call`, one word that holds a number counted up with each loop and how many
-// workers take part. A worker that sees a new word and takes part runs chunks until none is left, and then checks out; the
-// caller does the same and waits until all of them have, so a job is never changed under a worker. Chunks are handed out
-// first come first served, which evens out unequal instances and unequal cores; a kernel's instances do not depend on how
-// they are grouped.
+// A loop is published by writing `job` and then `call`, one word that holds a number counted up with each loop and how
+// many workers may still join. A worker that sees a new number joins by counting that down, runs chunks until none is
+// left, and checks out. The caller runs chunks too, then closes the loop and waits for those that have joined, so a job
+// is never changed under a worker, and a worker that the system has not got round to running holds nobody up. Chunks
+// are handed out first come first served, which evens out unequal instances and unequal cores; a kernel's instances do
+// not depend on how they are grouped.
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -21,6 +22,7 @@
 #define MOST_THREADS 1024
 #define CHUNKS_PER_THREAD 4
 #define SPIN_NANOSECONDS 1000000
+#define SLOT_BITS 16
 #define LINE 64
 
 struct scratch {
@@ -31,7 +33,6 @@ struct scratch {
 struct worker {
     tg_pool *pool;
     pthread_t thread;
-    int index;
     struct scratch scratch;
 };
 
@@ -39,7 +40,7 @@ struct job {
     tg_range *range;
     const tg_arg *args;
     int64_t n, chunk;
-    size_t scratch_bytes;
+    bool scratch; // is wanted
 };
 
 struct tg_pool {
@@ -49,11 +50,11 @@ struct tg_pool {
     struct scratch caller_scratch;
     atomic_flag busy;
     struct job job;
-    _Alignas(LINE) atomic_uint_fast64_t call; // number << 16 | workers taking part
-    atomic_int awake;                         // depth of begin/end
+    _Alignas(LINE) _Atomic uint64_t call; // number << SLOT_BITS | workers that may join
+    atomic_int awake;                     // depth of begin/end
     atomic_bool quit;
     _Alignas(LINE) _Atomic int64_t next; // the first instance not handed out
-    _Alignas(LINE) atomic_int running;   // workers that have not checked out
+    _Alignas(LINE) atomic_int left;      // workers that have joined and checked out
     atomic_int status;
     pthread_mutex_t mutex;
     pthread_cond_t work, done;
@@ -85,40 +86,33 @@ static bool reserve(struct scratch *s, size_t bytes)
     return s->memory != NULL;
 }
 
-static void set_status(tg_pool *p, int status)
-{
-    int none = 0;
-    atomic_compare_exchange_strong(&p->status, &none, status);
-}
-
-static void run_chunks(tg_pool *p, struct scratch *scratch)
+static void run_chunks(tg_pool *p, const struct scratch *scratch)
 {
     const struct job *j = &p->job;
-    bool reserved = false;
     while (!atomic_load_explicit(&p->status, memory_order_relaxed)) {
         int64_t begin = atomic_fetch_add_explicit(&p->next, j->chunk, memory_order_relaxed);
         if (begin >= j->n)
             return;
-        if (!reserved && j->scratch_bytes && !reserve(scratch, j->scratch_bytes)) {
-            set_status(p, 1);
-            return;
-        }
-        reserved = true;
         int64_t end = j->n - begin < j->chunk ? j->n : begin + j->chunk;
-        int status = j->range(j->args, begin, end, j->scratch_bytes ? scratch->memory : NULL);
+        int status = j->range(j->args, begin, end, j->scratch ? scratch->memory : NULL), none = 0;
         if (status)
-            set_status(p, status);
+            atomic_compare_exchange_strong(&p->status, &none, status);
     }
 }
 
-// Waits for a word other than `seen`; looks for it as long as the pool is awake, then sleeps.
-static uint_fast64_t next_call(tg_pool *p, uint_fast64_t seen)
+static uint64_t number_of(uint64_t call)
 {
-    uint_fast64_t call;
+    return call >> SLOT_BITS;
+}
+
+// Waits for a number other than `seen`; looks for it as long as the pool is awake, then sleeps.
+static uint64_t next_call(tg_pool *p, uint64_t seen)
+{
+    uint64_t call;
     int64_t start = 0;
     for (int i = 1; atomic_load_explicit(&p->awake, memory_order_relaxed) > 0; i++) {
         call = atomic_load_explicit(&p->call, memory_order_acquire);
-        if (call != seen)
+        if (number_of(call) != seen)
             return call;
         if (i % 64 == 0) {
             int64_t t = now();
@@ -130,46 +124,60 @@ static uint_fast64_t next_call(tg_pool *p, uint_fast64_t seen)
         pause_cpu();
     }
     pthread_mutex_lock(&p->mutex);
-    while ((call = atomic_load_explicit(&p->call, memory_order_acquire)) == seen)
+    while (number_of(call = atomic_load_explicit(&p->call, memory_order_acquire)) == seen)
         pthread_cond_wait(&p->work, &p->mutex);
     pthread_mutex_unlock(&p->mutex);
     return call;
+}
+
+static bool take_slot(tg_pool *p, uint64_t call)
+{
+    uint64_t number = number_of(call);
+    while (number_of(call) == number && call != number << SLOT_BITS)
+        if (atomic_compare_exchange_weak_explicit(&p->call, &call, call - 1, memory_order_acq_rel,
+                                                  memory_order_acquire))
+            return true;
+    return false;
 }
 
 static void *work(void *data)
 {
     struct worker *w = data;
     tg_pool *p = w->pool;
-    uint_fast64_t seen = 0;
+    uint64_t seen = 0;
     for (;;) {
-        seen = next_call(p, seen);
+        uint64_t call = next_call(p, seen);
         if (atomic_load(&p->quit))
             return NULL;
-        if (w->index >= (int)(seen & 0xFFFF))
+        seen = number_of(call);
+        if (!take_slot(p, call))
             continue;
         run_chunks(p, &w->scratch);
-        if (atomic_fetch_sub_explicit(&p->running, 1, memory_order_acq_rel) == 1) {
-            pthread_mutex_lock(&p->mutex);
-            pthread_cond_signal(&p->done);
-            pthread_mutex_unlock(&p->mutex);
-        }
+        atomic_fetch_add_explicit(&p->left, 1, memory_order_release);
+        // The caller may be asleep, and sees the count under the mutex.
+        pthread_mutex_lock(&p->mutex);
+        pthread_cond_signal(&p->done);
+        pthread_mutex_unlock(&p->mutex);
     }
 }
 
-static void publish(tg_pool *p, int n_workers)
+static void publish(tg_pool *p, int slots)
 {
     pthread_mutex_lock(&p->mutex);
-    uint_fast64_t number = atomic_load_explicit(&p->call, memory_order_relaxed) >> 16;
-    atomic_store_explicit(&p->call, (number + 1) << 16 | (uint_fast64_t)n_workers, memory_order_release);
+    uint64_t number = number_of(atomic_load_explicit(&p->call, memory_order_relaxed));
+    atomic_store_explicit(&p->call, (number + 1) << SLOT_BITS | (uint64_t)slots, memory_order_release);
     pthread_cond_broadcast(&p->work);
     pthread_mutex_unlock(&p->mutex);
 }
 
-static void join(tg_pool *p)
+// Lets no more workers in, and waits for those that are.
+static void join(tg_pool *p, int slots)
 {
+    uint64_t unused = ((uint64_t)1 << SLOT_BITS) - 1;
+    int joined = slots - (int)(atomic_fetch_and_explicit(&p->call, ~unused, memory_order_acq_rel) & unused);
     int64_t start = 0;
     for (int i = 1; p->n_workers < p->n_cpus; i++) {
-        if (!atomic_load_explicit(&p->running, memory_order_acquire))
+        if (atomic_load_explicit(&p->left, memory_order_acquire) == joined)
             return;
         if (i % 64 == 0) {
             int64_t t = now();
@@ -181,7 +189,7 @@ static void join(tg_pool *p)
         pause_cpu();
     }
     pthread_mutex_lock(&p->mutex);
-    while (atomic_load_explicit(&p->running, memory_order_acquire))
+    while (atomic_load_explicit(&p->left, memory_order_acquire) != joined)
         pthread_cond_wait(&p->done, &p->mutex);
     pthread_mutex_unlock(&p->mutex);
 }
@@ -189,7 +197,7 @@ static void join(tg_pool *p)
 static int32_t run_alone(int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes)
 {
     struct scratch scratch = {0};
-    if (scratch_bytes && !reserve(&scratch, (size_t)scratch_bytes))
+    if (!reserve(&scratch, (size_t)scratch_bytes))
         return 1;
     int32_t status = range(args, 0, n, scratch.memory);
     memory_free(scratch.memory);
@@ -203,18 +211,27 @@ static int32_t parallel_for(const tg_env *env, int64_t n, tg_range *range, const
         return 0;
     if (scratch_bytes < 0)
         return 1;
-    if (n == 1 || !p->n_workers || atomic_flag_test_and_set_explicit(&p->busy, memory_order_acquire))
+    if (atomic_flag_test_and_set_explicit(&p->busy, memory_order_acquire))
         return run_alone(n, range, args, scratch_bytes);
-    int n_workers = n - 1 < p->n_workers ? (int)(n - 1) : p->n_workers;
-    int64_t chunks = (int64_t)(n_workers + 1) * CHUNKS_PER_THREAD;
-    p->job = (struct job){range, args, n, n / chunks + (n % chunks != 0), (size_t)scratch_bytes};
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->status, 0, memory_order_relaxed);
-    atomic_store_explicit(&p->running, n_workers, memory_order_relaxed);
-    publish(p, n_workers);
-    run_chunks(p, &p->caller_scratch);
-    join(p);
-    int32_t status = atomic_load_explicit(&p->status, memory_order_relaxed);
+    // All scratch is had before anything runs: without memory nothing has been computed.
+    int32_t status = !reserve(&p->caller_scratch, (size_t)scratch_bytes);
+    int slots = n - 1 < p->n_workers ? (int)(n - 1) : p->n_workers;
+    for (int i = 0; i < p->n_workers && slots; i++) // any of them may join
+        if (!reserve(&p->workers[i].scratch, (size_t)scratch_bytes))
+            slots = 0;
+    if (!status) {
+        int64_t chunks = slots ? (int64_t)(slots + 1) * CHUNKS_PER_THREAD : 1;
+        p->job = (struct job){range, args, n, n / chunks + (n % chunks != 0), scratch_bytes > 0};
+        atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+        atomic_store_explicit(&p->status, 0, memory_order_relaxed);
+        atomic_store_explicit(&p->left, 0, memory_order_relaxed);
+        if (slots)
+            publish(p, slots);
+        run_chunks(p, &p->caller_scratch);
+        if (slots)
+            join(p, slots);
+        status = atomic_load_explicit(&p->status, memory_order_relaxed);
+    }
     atomic_flag_clear_explicit(&p->busy, memory_order_release);
     return status;
 }
@@ -276,7 +293,7 @@ int tg_pool_create(int n_threads, tg_pool **out)
     pthread_cond_init(&p->done, NULL);
     for (int i = 0; i < n_threads - 1; i++) {
         struct worker *w = &p->workers[i];
-        *w = (struct worker){.pool = p, .index = i};
+        w->pool = p;
         if (pthread_create(&w->thread, NULL, work, w))
             break;
         p->n_workers++;

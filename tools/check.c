@@ -1,8 +1,9 @@
 // tegula check: runs one kernel on the same random data by the interpreter before the passes (tile), by the interpreter
 // after them (shaped), and as machine code (native), and compares the memory they leave behind.
 //
-// Every view parameter, written to or not, starts with random elements, so an element that a stage should have left alone
-// differs as well. Machine code runs twice, with memory that ends, then starts, at a page that may not be touched.
+// Every view parameter, written to or not, starts with random elements, so an element that a stage should have left
+// alone differs as well. Machine code runs twice, with memory that ends, then starts, at a page that may not be
+// touched.
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -30,9 +31,9 @@ struct request {
 // What a kernel is run on.
 struct subject {
     struct kernel *k;
-    int64_t *symbols;                      // values by id
-    struct interp_arg args[MOST_PARAMS];   // data is unset
-    void *start[MOST_PARAMS];              // the contents before a run, of views
+    int64_t *symbols;                    // values by id
+    struct interp_arg args[MOST_PARAMS]; // data is unset
+    void *start[MOST_PARAMS];            // the contents before a run, of views
 };
 
 // The memory of one run; those of scalar parameters are empty.
@@ -124,8 +125,8 @@ static int check_names(const struct subject *s, const char *option, const struct
         for (int j = 0; (!symbols || name[n]) && j < s->k->n_params; j++)
             known |= strlen(s->k->params[j]->name) == n && !memcmp(s->k->params[j]->name, name, n);
         if (!known)
-            status = fail(diags, s, "%s %s: there is no such %s", option, words->word[i],
-                          symbols ? "size" : "parameter");
+            status =
+                fail(diags, s, "%s %s: there is no such %s", option, words->word[i], symbols ? "size" : "parameter");
     }
     return status;
 }
@@ -621,8 +622,8 @@ static int check(const struct request *q, int n_defines, const struct define *de
 
 int command_check(int argc, char *const *argv)
 {
-    static struct request q = {.stages = "tile,shaped,native", .target = "native", .seed = 1, .opt_level = 2,
-                               .threads = 1, .tolerance = -1};
+    static struct request q = {
+        .stages = "tile,shaped,native", .target = "native", .seed = 1, .opt_level = 2, .threads = 1, .tolerance = -1};
     static struct words files;
     const struct option options[] = {
         {"size", 's', OPTION_WORDS, &q.sizes, "NAME=N", "value of a size; a.0=N for an unknown size of %a"},
@@ -645,10 +646,13 @@ int command_check(int argc, char *const *argv)
         {"print-after-all", 0, OPTION_FLAG, &q.pipeline.print_after_all, NULL,
          "print the kernels after each pass, on stderr"},
     };
-    const struct command c = {
-        .name = "check", .summary = "Runs a kernel on random data at several stages of compilation, and compares.",
-        .files = "FILE", .least_files = 1, .most_files = 1, .n_options = sizeof options / sizeof options[0],
-        .options = options};
+    const struct command c = {.name = "check",
+                              .summary = "Runs a kernel on random data at several stages of compilation, and compares.",
+                              .files = "FILE",
+                              .least_files = 1,
+                              .most_files = 1,
+                              .n_options = sizeof options / sizeof options[0],
+                              .options = options};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;

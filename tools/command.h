@@ -9,8 +9,8 @@
 typedef int command_function(int argc, char *const *argv);
 command_function command_opt, command_kernel, command_check;
 
-// Reads the definitions -D NAME=VALUE into at most OPTIONS_MOST_WORDS entries; their text lives in the arena. Returns the
-// number, or -1 after complaining.
+// Reads the definitions -D NAME=VALUE into at most OPTIONS_MOST_WORDS entries; their text lives in the arena. Returns
+// the number, or -1 after complaining.
 int command_defines(const struct command *c, struct arena *a, const struct words *words, struct define *defines);
 
 // Reads and verifies the file of kernels. NULL after reporting errors.

@@ -19,8 +19,8 @@ bool fence_init(struct fence *f, size_t bytes, enum fence_side side); // false: 
 void fence_finish(struct fence *f);                                   // a zeroed one is fine
 bool fence_intact(const struct fence *f);                             // no guard byte has changed
 
-// Calls run(data). Returns true; or false when that got a signal for a fault, with its number and, for a memory access, its
-// address. Faults of other threads end the process.
+// Calls run(data). Returns true; or false when that got a signal for a fault, with its number and, for a memory access,
+// its address. Faults of other threads end the process.
 bool fence_call(void (*run)(void *data), void *data, int *signal_number, const char **address);
 
 #endif

@@ -2,11 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if __has_include("codegen/header.h")
 #include "codegen/header.h"
-#else
-#define header_print(m, out, diags) 1
-#endif
 #include "codegen/link.h"
 #include "tools/command.h"
 
@@ -15,8 +11,8 @@ static const struct {
     const char *name, *ending, *other_ending;
     enum compile_output output;
 } outputs[] = {
-    {"obj", ".o", NULL, COMPILE_OBJECT},      {"asm", ".s", ".ptx", COMPILE_ASSEMBLY},
-    {"llvm", ".ll", NULL, COMPILE_LLVM},      {"shaped", ".shaped", NULL, COMPILE_SHAPED},
+    {"obj", ".o", NULL, COMPILE_OBJECT},   {"asm", ".s", ".ptx", COMPILE_ASSEMBLY},
+    {"llvm", ".ll", NULL, COMPILE_LLVM},   {"shaped", ".shaped", NULL, COMPILE_SHAPED},
     {"tile", ".tile", NULL, COMPILE_TILE},
 };
 
@@ -42,8 +38,9 @@ static int choose_output(const struct command *c, struct job *j)
     j->kind = COMPILE_OBJECT;
     bool known = j->shared;
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
-        if (j->emit ? !strcmp(j->emit, outputs[i].name)
-                    : j->output && (ends_in(j->output, outputs[i].ending) || ends_in(j->output, outputs[i].other_ending))) {
+        if (j->emit
+                ? !strcmp(j->emit, outputs[i].name)
+                : j->output && (ends_in(j->output, outputs[i].ending) || ends_in(j->output, outputs[i].other_ending))) {
             j->kind = outputs[i].output;
             known = true;
         }
@@ -60,8 +57,12 @@ static int choose_output(const struct command *c, struct job *j)
 static int link_shared(const struct job *j, const struct driver_buffer *object, struct diags *diags)
 {
     const char *arguments[] = {"-lm"};
-    const struct link_job link = {.kind = LINK_SHARED, .output = j->output, .objects = object, .n_objects = 1,
-                                  .arguments = arguments, .n_arguments = 1};
+    const struct link_job link = {.kind = LINK_SHARED,
+                                  .output = j->output,
+                                  .objects = object,
+                                  .n_objects = 1,
+                                  .arguments = arguments,
+                                  .n_arguments = 1};
     char *message = NULL;
     if (!link_run(&link, &message))
         return EXIT_OK;
@@ -111,9 +112,13 @@ int command_kernel(int argc, char *const *argv)
          "print the kernels after each pass, on stderr"},
         {"time-passes", 0, OPTION_FLAG, &j.pipeline.time_passes, NULL, "print the time that passes took, on stderr"},
     };
-    const struct command c = {
-        .name = "kernel", .summary = "Compiles the kernels of a file.", .files = "FILE", .least_files = 1,
-        .most_files = 1, .n_options = sizeof options / sizeof options[0], .options = options};
+    const struct command c = {.name = "kernel",
+                              .summary = "Compiles the kernels of a file.",
+                              .files = "FILE",
+                              .least_files = 1,
+                              .most_files = 1,
+                              .n_options = sizeof options / sizeof options[0],
+                              .options = options};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;

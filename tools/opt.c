@@ -34,9 +34,12 @@ int command_opt(int argc, char *const *argv)
         {"time-passes", 0, OPTION_FLAG, &time_passes, NULL, "print the time that passes took, on stderr"},
         {"list-passes", 0, OPTION_FLAG, &list, NULL, "print the passes and the target's default, and exit"},
     };
-    const struct command c = {
-        .name = "opt", .summary = "Runs passes over the kernels of a file and prints them.", .files = "FILE",
-        .most_files = 1, .n_options = sizeof options / sizeof options[0], .options = options};
+    const struct command c = {.name = "opt",
+                              .summary = "Runs passes over the kernels of a file and prints them.",
+                              .files = "FILE",
+                              .most_files = 1,
+                              .n_options = sizeof options / sizeof options[0],
+                              .options = options};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;
@@ -59,7 +62,9 @@ int command_opt(int argc, char *const *argv)
     struct target_desc desc;
     struct module *m = NULL;
     if (!compile_target(target, &desc, &diags) && (m = command_read(files.word[0], n_defines, defines, &diags))) {
-        const struct pipeline_options pipeline = {.passes = passes ? passes : stop_after ? "default" : "",
+        const struct pipeline_options pipeline = {.passes = passes       ? passes
+                                                            : stop_after ? "default"
+                                                                         : "",
                                                   .stop_after = stop_after,
                                                   .print_after_all = print_after_all,
                                                   .time_passes = time_passes};

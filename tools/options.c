@@ -60,7 +60,8 @@ static void print_option(const struct option *o)
 
 static void print_help(const struct command *c)
 {
-    printf("usage: tegula %s%s%s [options]\n%s\n\n", c->name, c->files ? " " : "", c->files ? c->files : "", c->summary);
+    printf("usage: tegula %s%s%s [options]\n%s\n\n", c->name, c->files ? " " : "", c->files ? c->files : "",
+           c->summary);
     for (int i = 0; i < c->n_options; i++)
         print_option(&c->options[i]);
     print_option(&(struct option){"help", 'h', OPTION_FLAG, NULL, NULL, "print this"});
@@ -138,7 +139,9 @@ int options_parse(const struct command *c, int argc, char *const *argv, struct w
                 return options_fail(c, "'%s' needs a value, %s", word, o->argument);
             value = argv[++i];
         }
-        int status = set_option(c, o, word, value);
+        char shown[64];
+        snprintf(shown, sizeof shown, "%.*s", word[1] == '-' ? (int)strcspn(word, "=") : 2, word);
+        int status = set_option(c, o, shown, value);
         if (status >= 0)
             return status;
     }

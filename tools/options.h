@@ -28,9 +28,9 @@ struct option {
     const char *name; // without the dashes; NULL: only a letter
     char letter;      // 0: only a name
     enum option_kind kind;
-    void *value;         // holds the default
+    void *value;          // holds the default
     const char *argument; // how the help calls the value
-    const char *help;    // ends with the default in brackets where there is one
+    const char *help;     // ends with the default in brackets where there is one
 };
 
 struct command {
@@ -41,8 +41,8 @@ struct command {
     const struct option *options;
 };
 
-// Reads the words behind a command's name, at most OPTIONS_MOST_WORDS of them as files. Returns -1 when the command is to
-// run; else the exit status: --help has been printed, or a complaint.
+// Reads the words behind a command's name, at most OPTIONS_MOST_WORDS of them as files. Returns -1 when the command is
+// to run; else the exit status: --help has been printed, or a complaint.
 int options_parse(const struct command *c, int argc, char *const *argv, struct words *files);
 
 // Complains about the usage of a command on stderr, and returns EXIT_USAGE.

@@ -39,9 +39,10 @@ typedef struct tg_env {
     int32_t version; // TG_ENV_VERSION
     void *user;      // for the functions below
     // Calls range(args, begin, end, scratch) so that the ranges cover [0, n) once, on as many threads as it likes, and
-    // returns when all are done: 0, or the first status that was not 0. scratch_bytes of 64-byte aligned memory go to each
-    // call (NULL for 0 bytes); if they cannot be had it returns 1.
-    int32_t (*parallel_for)(const struct tg_env *env, int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes);
+    // returns when all are done: 0, or the first status that was not 0. scratch_bytes of 64-byte aligned memory go to
+    // each call (NULL for 0 bytes); if they cannot be had it returns 1.
+    int32_t (*parallel_for)(const struct tg_env *env, int64_t n, tg_range *range, const tg_arg *args,
+                            int64_t scratch_bytes);
     // Memory aligned to 64 bytes, or NULL; and its release (NULL is fine).
     void *(*alloc)(const struct tg_env *env, size_t bytes);
     void (*free)(const struct tg_env *env, void *memory);

@@ -1,4 +1,5 @@
-// Threads and memory for compiled kernels: an environment (tg_env, see kernel.h) that is ready to use. Link libtegula_runtime.
+// Threads and memory for compiled kernels: an environment (tg_env, see kernel.h) that is ready to use. Link
+// libtegula_runtime.
 //
 //     tg_pool *pool;
 //     if (tg_pool_create(0, &pool))
@@ -28,8 +29,8 @@ extern "C" {
 typedef struct tg_pool tg_pool;
 
 // Creates a pool of n_threads threads, the caller of a loop being one of them; 0: as many as this process has CPUs.
-// Where the system grants fewer threads the pool is smaller. Returns 0 and stores the pool, which the caller destroys, in
-// *out; 1 without memory, and *out is untouched.
+// Where the system grants fewer threads the pool is smaller. Returns 0 and stores the pool, which the caller destroys,
+// in *out; 1 without memory, and *out is untouched.
 TG_API int tg_pool_create(int n_threads, tg_pool **out);
 
 // Ends the threads and frees the pool; no loop may be running. pool may be NULL.
@@ -42,8 +43,8 @@ TG_API int tg_pool_threads(const tg_pool *pool);
 TG_API const tg_env *tg_pool_env(const tg_pool *pool);
 
 // Between begin and end, idle threads wait for the next loop by looking for it, for up to a millisecond, before they
-// sleep: brackets around loops that follow each other closely, such as the kernels of one inference. Outside of them idle
-// threads sleep at once. Pairs may nest and be on several threads.
+// sleep: brackets around loops that follow each other closely, such as the kernels of one inference. Outside of them
+// idle threads sleep at once. Pairs may nest and be on several threads.
 TG_API void tg_pool_begin(tg_pool *pool);
 TG_API void tg_pool_end(tg_pool *pool);
 

@@ -12,8 +12,8 @@
 //
 // Functions that can fail return 0 on success, and otherwise leave their outputs untouched and describe the failure in
 // tg_last_error. Nothing is printed, and no fault of an input ends the process. Unless said otherwise what is passed in
-// need only live as long as the call and stays the caller's. A context, with the kernels made in it, is used by one thread
-// at a time; different contexts by different threads at once.
+// need only live as long as the call and stays the caller's. A context, with the kernels made in it, is used by one
+// thread at a time; different contexts by different threads at once.
 #ifndef TEGULA_TEGULA_H
 #define TEGULA_TEGULA_H
 
@@ -29,8 +29,8 @@ extern "C" {
 
 // ---- Tensors ---------------------------------------------------------------------------------------------------
 
-// A tensor in memory, laid out as DLPack's DLTensor (https://dmlc.github.io/dlpack), which it is where dlpack.h has been
-// included before; else a pointer to one may be cast to a pointer to the other.
+// A tensor in memory, laid out as DLPack's DLTensor (https://dmlc.github.io/dlpack), which it is where dlpack.h has
+// been included before; else a pointer to one may be cast to a pointer to the other.
 #ifdef DLPACK_DLPACK_H_
 typedef DLDevice tg_device;
 typedef DLDataType tg_data_type;
@@ -84,8 +84,8 @@ TG_API void tg_context_destroy(tg_context *ctx);
 // Never NULL. The text belongs to the context and lives until the next call that fails.
 TG_API const char *tg_last_error(const tg_context *ctx);
 
-// The context's threads, for tg_pool_begin and tg_pool_end around kernels that follow each other closely. They belong to
-// the context.
+// The context's threads, for tg_pool_begin and tg_pool_end around kernels that follow each other closely. They belong
+// to the context.
 TG_API tg_pool *tg_context_pool(tg_context *ctx);
 
 // ---- Kernels ---------------------------------------------------------------------------------------------------
@@ -109,8 +109,8 @@ typedef struct tg_kernel_options {
 
 #define TG_KERNEL_OPTIONS_INIT {sizeof(tg_kernel_options), NULL, NULL, 2, 0, NULL}
 
-// Compiles a kernel from `length` bytes of text. name stands for the text in messages, as a file's name does. options may
-// be NULL. Stores the kernel, which the caller destroys, in *out.
+// Compiles a kernel from `length` bytes of text. name stands for the text in messages, as a file's name does. options
+// may be NULL. Stores the kernel, which the caller destroys, in *out.
 TG_API int tg_kernel_compile(tg_context *ctx, const char *source, size_t length, const char *name,
                              const tg_kernel_options *options, tg_kernel_handle **out);
 
@@ -125,14 +125,14 @@ TG_API void tg_kernel_destroy(tg_kernel_handle *k);
 TG_API const tg_kernel *tg_kernel_code(const tg_kernel_handle *k);
 
 // Runs every instance of the kernel on the context's threads with raw arguments: one for each parameter, a pointer or a
-// number, then one for each size that is not constant, in the order in which the text names them first. The memory is not
-// checked; only the number of arguments is.
+// number, then one for each size that is not constant, in the order in which the text names them first. The memory is
+// not checked; only the number of arguments is.
 TG_API int tg_kernel_run(tg_kernel_handle *k, const tg_arg *args, int n_args);
 
 // Runs the kernel on tensors, one for each view parameter in their order, and scalars, one for each other parameter.
-// Everything the parameters' types say is checked first: number, element type, rank, sizes and strides, alignment to the
-// elements, that sizes of the same name are equal, and that what the kernel writes overlaps nothing else. Tensors must be
-// in the CPU's memory. On failure no tensor has changed.
+// Everything the parameters' types say is checked first: number, element type, rank, sizes and strides, alignment to
+// the elements, that sizes of the same name are equal, and that what the kernel writes overlaps nothing else. Tensors
+// must be in the CPU's memory. On failure no tensor has changed.
 TG_API int tg_kernel_launch(tg_kernel_handle *k, int n_tensors, const tg_tensor *const *tensors, int n_scalars,
                             const tg_arg *scalars);
 

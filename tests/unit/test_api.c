@@ -5,16 +5,17 @@
 
 #include <tegula/tegula.h>
 
-static const char axpy[] = "kernel @axpy<BN = 32>(%a: f32, %x: view<MxNxf32>, %y: view<MxNxf32>) grid [ceildiv(N, BN), M] {\n"
-                           "  %i = program_id 0\n"
-                           "  %m = program_id 1\n"
-                           "  %n = mul %i, BN\n"
-                           "  %u = load %x[%m, %n] : tile<1xBNxf32>\n"
-                           "  %v = load %y[%m, %n] : tile<1xBNxf32>\n"
-                           "  %w = mul %u, %a\n"
-                           "  %r = add %w, %v\n"
-                           "  store %r, %y[%m, %n]\n"
-                           "}\n";
+static const char axpy[] =
+    "kernel @axpy<BN = 32>(%a: f32, %x: view<MxNxf32>, %y: view<MxNxf32>) grid [ceildiv(N, BN), M] {\n"
+    "  %i = program_id 0\n"
+    "  %m = program_id 1\n"
+    "  %n = mul %i, BN\n"
+    "  %u = load %x[%m, %n] : tile<1xBNxf32>\n"
+    "  %v = load %y[%m, %n] : tile<1xBNxf32>\n"
+    "  %w = mul %u, %a\n"
+    "  %r = add %w, %v\n"
+    "  store %r, %y[%m, %n]\n"
+    "}\n";
 
 static tg_context *ctx;
 
@@ -141,12 +142,11 @@ START_TEST(wrong_tensors)
 }
 END_TEST
 
-static const char copy[] =
-    "kernel @copy(%x: view<MxNxi32, strides [P, Q]>, %y: view<Mx4xi32>) grid [M] {\n"
-    "  %m = program_id 0\n"
-    "  %u = load %x[%m, 0] : tile<1x4xi32>\n"
-    "  store %u, %y[%m, 0]\n"
-    "}\n";
+static const char copy[] = "kernel @copy(%x: view<MxNxi32, strides [P, Q]>, %y: view<Mx4xi32>) grid [M] {\n"
+                           "  %m = program_id 0\n"
+                           "  %u = load %x[%m, 0] : tile<1x4xi32>\n"
+                           "  store %u, %y[%m, 0]\n"
+                           "}\n";
 
 START_TEST(strided_tensors)
 {
@@ -155,7 +155,8 @@ START_TEST(strided_tensors)
         x[i] = i;
     const tg_data_type i32 = {TG_CODE_INT, 32, 1};
     int64_t shape[2] = {3, 4}, strides[2] = {1, 3};
-    tg_tensor tx = {.data = x, .device = {TG_DEVICE_CPU, 0}, .ndim = 2, .dtype = i32, .shape = shape, .strides = strides};
+    tg_tensor tx = {
+        .data = x, .device = {TG_DEVICE_CPU, 0}, .ndim = 2, .dtype = i32, .shape = shape, .strides = strides};
     tg_tensor ty = {.data = y, .device = {TG_DEVICE_CPU, 0}, .ndim = 2, .dtype = i32, .shape = shape};
     tg_kernel_handle *k = compile(copy, NULL);
     int status = tg_kernel_launch(k, 2, (const tg_tensor *[]){&tx, &ty}, 0, NULL);

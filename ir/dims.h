@@ -1,0 +1,36 @@
+// Sizes as expressions: integer polynomials over symbols, and floordiv, mod, min and max of such.
+//
+// An expression that is not a constant is a symbol of the module whose name is its canonical text, so equal expressions
+// are equal dims. Free symbols are non-negative sizes; nothing here overflows silently: a constant beyond 2^62 becomes
+// DIM_UNKNOWN, which every operation passes on.
+#ifndef TEGULA_IR_DIMS_H
+#define TEGULA_IR_DIMS_H
+
+#include "ir/ir.h"
+
+dim dims_add(struct module *m, dim a, dim b);
+dim dims_sub(struct module *m, dim a, dim b);
+dim dims_mul(struct module *m, dim a, dim b);
+dim dims_floordiv(struct module *m, dim a, dim b); // unknown if b is 0
+dim dims_ceildiv(struct module *m, dim a, dim b);
+dim dims_mod(struct module *m, dim a, dim b);
+dim dims_min(struct module *m, dim a, dim b);
+dim dims_max(struct module *m, dim a, dim b);
+
+// The product of some sizes: a tensor's elements.
+dim dims_product(struct module *m, int n, const dim *dims);
+
+// The quotient of products that differ by common factors: dims_exact(6*N*S, 2*N) = 3*S. DIM_UNKNOWN if b does not divide
+// a for every value of the symbols.
+dim dims_exact(struct module *m, dim a, dim b);
+
+// Bounds of the value, given that free symbols are at least 0. INT64_MAX: none.
+void dims_range(const struct module *m, dim d, int64_t *lo, int64_t *hi);
+
+// The value, with free symbols' values by id. False on overflow, division by 0 or DIM_UNKNOWN.
+bool dims_eval(const struct module *m, dim d, const int64_t *symbols, int64_t *value);
+
+// Calls use(data, id) for each free symbol in d.
+void dims_symbols(const struct module *m, dim d, void (*use)(void *data, int id), void *data);
+
+#endif

@@ -1,0 +1,50 @@
+// Shaping for GPUs: what the files shape_gpu*.c share. The pass is described at the top of shape_gpu.c.
+#ifndef TEGULA_PASSES_SHAPE_GPU_H
+#define TEGULA_PASSES_SHAPE_GPU_H
+
+#include "ir/layout_tile.h"
+#include "passes/pass.h"
+
+#define GPU_LANES 32
+#define GPU_MOST_WARPS 16
+#define GPU_MOST_REGISTERS 128 // of 32 bits, that one tile may take in each thread
+
+// Accesses to memory of one shape, and along one dimension, share a layout.
+struct gpu_access {
+    int rank, fast;
+    dim dims[MAX_RANK];
+    int element_bits; // the least of theirs
+    struct gpu_access *next;
+};
+
+struct gpu_shaper {
+    struct module *m;
+    struct kernel *k;
+    struct pass_context *c;
+    struct arena *scratch;
+    int warps;
+    struct gpu_access *accesses;
+    const struct layout **of; // by value id: the layout foreseen; NULL: any will do
+    int n_values;             // length of `of`
+    bool changed, failed;
+};
+
+// shape_gpu.c
+void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *text);
+
+// shape_gpu_choose.c: how many warps, and the layouts that operations would like best.
+int gpu_warps(struct gpu_shaper *g);
+// Notes the access of a load or store of tiles.
+void gpu_note_access(struct gpu_shaper *g, const struct op *op);
+struct layout gpu_access_layout(const struct gpu_shaper *g, const struct op *op); // coalesced
+struct layout gpu_default_layout(const struct gpu_shaper *g, const struct type *t);
+// Layouts of a dot's factors and sum.
+void gpu_dot_layouts(const struct gpu_shaper *g, const struct op *dot, struct layout layouts[3]);
+// Elements that a thread holds side by side in memory, where an access of layout l is made.
+int64_t gpu_access_width(const struct op *op, const struct layout *l);
+
+// shape_gpu_convert.c: brings operands into the layouts that operations want.
+// Operand i of op, a tile, is replaced by one of layout l. With `reload`, loads that lead to it may be made again.
+void gpu_need(struct gpu_shaper *g, struct op *op, int i, const struct layout *l, bool reload);
+
+#endif

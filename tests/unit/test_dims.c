@@ -1,0 +1,134 @@
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ir/dims.h"
+
+static struct module *m;
+static dim N, S;
+
+static void setup(void)
+{
+    m = module_create();
+    N = dim_symbol(module_symbol(m, "N", 1));
+    S = dim_symbol(module_symbol(m, "S", 1));
+}
+
+static void teardown(void)
+{
+    module_destroy(m);
+}
+
+static const char *name(dim d)
+{
+    return m->symbols[dim_symbol_id(d)];
+}
+
+START_TEST(constants)
+{
+    ck_assert_int_eq(dims_add(m, 3, 4), 7);
+    ck_assert_int_eq(dims_sub(m, 4, 4), 0);
+    ck_assert_int_eq(dims_mul(m, 3, 4), 12);
+    ck_assert_int_eq(dims_floordiv(m, 7, 2), 3);
+    ck_assert_int_eq(dims_ceildiv(m, 7, 2), 4);
+    ck_assert_int_eq(dims_mod(m, 7, 4), 3);
+    ck_assert_int_eq(dims_min(m, 7, 4), 4);
+    ck_assert_int_eq(dims_max(m, 7, 4), 7);
+    ck_assert_int_eq(dims_floordiv(m, 7, 0), DIM_UNKNOWN);
+    ck_assert_int_eq(dims_mul(m, (int64_t)1 << 40, (int64_t)1 << 40), DIM_UNKNOWN);
+    ck_assert_int_eq(dims_add(m, DIM_UNKNOWN, 1), DIM_UNKNOWN);
+}
+END_TEST
+
+START_TEST(equal_expressions_are_equal)
+{
+    dim a = dims_mul(m, dims_add(m, N, 1), dims_add(m, S, 2));
+    dim b = dims_add(m, dims_mul(m, N, S), dims_add(m, dims_mul(m, 2, N), dims_add(m, S, 2)));
+    ck_assert_int_eq(a, b);
+    ck_assert_int_eq(dims_sub(m, a, b), 0);
+    ck_assert_int_eq(dims_sub(m, dims_add(m, N, 5), 5), N);
+    ck_assert_str_eq(name(dims_add(m, dims_mul(m, 2, N), 1)), "(2 * N + 1)");
+}
+END_TEST
+
+START_TEST(division)
+{
+    ck_assert_int_eq(dims_floordiv(m, dims_mul(m, 6, N), 2), dims_mul(m, 3, N));
+    ck_assert_int_eq(dims_floordiv(m, dims_add(m, dims_mul(m, 4, N), 3), 2), dims_add(m, dims_mul(m, 2, N), 1));
+    ck_assert_str_eq(name(dims_floordiv(m, dims_add(m, N, 1), 2)), "floordiv((N + 1), 2)");
+    ck_assert_int_eq(dims_exact(m, dims_mul(m, dims_mul(m, 6, N), S), dims_mul(m, 2, N)), dims_mul(m, 3, S));
+    ck_assert_int_eq(dims_exact(m, N, S), DIM_UNKNOWN);
+    ck_assert_int_eq(dims_exact(m, dims_add(m, N, 1), 2), DIM_UNKNOWN);
+    ck_assert_int_eq(dims_mod(m, dims_mul(m, 8, N), 4), 0);
+}
+END_TEST
+
+START_TEST(extremes)
+{
+    ck_assert_int_eq(dims_max(m, dims_add(m, N, 1), N), dims_add(m, N, 1));
+    ck_assert_int_eq(dims_min(m, dims_add(m, N, 1), N), N);
+    ck_assert_int_eq(dims_max(m, N, 0), N);
+    ck_assert_int_eq(dims_min(m, N, S), dims_min(m, S, N));
+}
+END_TEST
+
+// The value of an expression is what the same arithmetic on numbers gives.
+START_TEST(values)
+{
+    srand(1);
+    for (int round = 0; round < 3000; round++) {
+        int64_t x[2] = {rand() % 50, rand() % 50}, v[8] = {x[0], x[1], 3, 1};
+        dim d[8] = {N, S, 3, 1};
+        for (int i = 4; i < 8; i++) {
+            int a = rand() % i, b = rand() % i, f = rand() % 6;
+            if (f >= 3 && f <= 4 && v[b] <= 0)
+                f = 0;
+            if (f == 0)
+                d[i] = dims_add(m, d[a], d[b]), v[i] = v[a] + v[b];
+            if (f == 1)
+                d[i] = dims_sub(m, d[a], d[b]), v[i] = v[a] - v[b];
+            if (f == 2)
+                d[i] = dims_mul(m, d[a], d[b]), v[i] = v[a] * v[b];
+            if (f == 3)
+                d[i] = dims_floordiv(m, d[a], d[b]), v[i] = v[a] / v[b] - (v[a] % v[b] < 0);
+            if (f == 4)
+                d[i] = dims_mod(m, d[a], d[b]), v[i] = v[a] % v[b] + (v[a] % v[b] < 0 ? v[b] : 0);
+            if (f == 5)
+                d[i] = dims_max(m, d[a], d[b]), v[i] = v[a] > v[b] ? v[a] : v[b];
+            if (d[i] == DIM_UNKNOWN)
+                break;
+            int64_t symbols[4096] = {0}, got, lo, hi;
+            ck_assert_int_lt(m->n_symbols, 4096);
+            symbols[dim_symbol_id(N)] = x[0];
+            symbols[dim_symbol_id(S)] = x[1];
+            ck_assert(dims_eval(m, d[i], symbols, &got));
+            ck_assert_int_eq(got, v[i]);
+            dims_range(m, d[i], &lo, &hi);
+            ck_assert_int_le(lo, got);
+            ck_assert_int_ge(hi, got);
+        }
+        if (m->n_symbols > 3000) {
+            teardown();
+            setup();
+        }
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("dims");
+    TCase *c = tcase_create("dims");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, constants);
+    tcase_add_test(c, equal_expressions_are_equal);
+    tcase_add_test(c, division);
+    tcase_add_test(c, extremes);
+    tcase_add_test(c, values);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
