@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "codegen/lower.h"
+#include "codegen/nvptx.h"
 
 static struct loc module_loc(const struct module *m)
 {
@@ -69,7 +70,9 @@ static int lower_and_emit(struct module *m, const struct compile_options *option
         return report(diags, loc, message);
     int failed = 0;
     for (struct kernel *k = m->first_kernel; k; k = k->next)
-        failed |= lower_kernel(k, &options->target, driver_context(d), module, diags);
+        failed |= options->target.kind == TARGET_KIND_NVPTX
+                      ? lower_nvptx(k, &options->target, driver_context(d), module, false, diags)
+                      : lower_kernel(k, &options->target, driver_context(d), module, diags);
     if (failed)
         return 1;
     static const enum driver_output outputs[] = {

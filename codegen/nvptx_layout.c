@@ -22,7 +22,7 @@ static LLVMValueRef map_bits(struct nvptx *n, LLVMValueRef sum, LLVMValueRef x, 
         LLVMValueRef y = x;
         if (i)
             y = LLVMBuildLShr(l->b, y, lower_i32(l, i), "");
-        if (i + run < bits || bits < 5) // what lies above the number's last bit is 0
+        if (i + run < bits) // what lies above the number's last bit is 0
             y = LLVMBuildAnd(l->b, y, lower_i32(l, (1 << run) - 1), "");
         if (basis[i] != 1)
             y = single ? LLVMBuildShl(l->b, y, lower_i32(l, __builtin_ctz(basis[i])), "")

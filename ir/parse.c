@@ -493,7 +493,7 @@ static bool parse_shape(struct parser *p, bool view, int *rank, dim *dims, enum 
             while (whole < end && name_char(*whole))
                 whole++;
             enum dtype d = dtype_of_name(p, start, (size_t)(whole - start));
-            if (d != DTYPE_NONE || whole == c) {
+            if (d != DTYPE_NONE || (whole == c && c > start)) {
                 if (d == DTYPE_NONE) {
                     FAIL(p, "'%.*s' is not an element type", (int)(whole - start), start);
                     return false;
@@ -1108,7 +1108,7 @@ static void parse_parameter(struct parser *p)
             if (!given)
                 break;
             lex_init(&p->lex, given, strlen(given));
-            p->lex.token.line = outer.token.line;
+            p->lex.line = p->lex.token.line = outer.token.line;
         }
         struct attr a = {.key = q.kind == PARAMETER_DTYPE    ? ATTR_TO
                                 : q.kind == PARAMETER_OPCODE ? ATTR_COMBINE
@@ -1183,6 +1183,14 @@ static void parse_grid(struct parser *p)
         build_yield(&p->b, n, sizes);
 }
 
+// To behind the next block.
+static void skip_kernel(struct parser *p)
+{
+    while (p->lex.token.kind != TOKEN_END && !is(p, "{"))
+        lex_next(&p->lex);
+    skip_block(p);
+}
+
 static void parse_kernel(struct parser *p)
 {
     struct loc loc = here(p);
@@ -1190,6 +1198,7 @@ static void parse_kernel(struct parser *p)
     p->n_parameters = p->n_bindings = 0;
     if (name.kind != TOKEN_SYMBOL) {
         FAIL(p, "expected the kernel's name, as in @matmul, found %s", seen(p));
+        skip_kernel(p);
         return;
     }
     lex_next(&p->lex);
@@ -1211,9 +1220,7 @@ static void parse_kernel(struct parser *p)
         parse_grid(p);
     if (p->failed || !is(p, "{")) {
         FAIL(p, "expected '{', found %s", seen(p));
-        while (p->lex.token.kind != TOKEN_END && !is(p, "{"))
-            lex_next(&p->lex);
-        skip_block(p);
+        skip_kernel(p);
         return;
     }
     if (!grid) { // the printed form has the grid inside

@@ -71,6 +71,7 @@ struct anchor {
 struct split {
     int axis;
     int64_t step;
+    bool backward; // from the end of the axis
 };
 
 struct dot_axes {

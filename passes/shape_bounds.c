@@ -349,6 +349,33 @@ static void observe_block(struct shaper *s, struct observers *o, const struct bl
     }
 }
 
+static bool varies_in(const struct op *loop, const struct value *v)
+{
+    for (int i = 0; v && i < loop->n_blocks; i++) {
+        const struct block *b = loop->blocks[i];
+        if (v->block == b || (v->def && block_contains(b, v->def)) ||
+            (v->block && v->block->parent && block_contains(b, v->block->parent)))
+            return true;
+    }
+    return false;
+}
+
+// What one step of a loop does not observe, the next may, if the clip is another there and the tile is carried.
+static void forget_varying(struct shaper *s, const struct block *b)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        for (int i = 0; i < op->n_results && (op->code == OP_FOR || op->code == OP_WHILE); i++)
+            for (int d = 0; op->results[i]->type->kind == TYPE_TILE && d < op->results[i]->type->rank; d++) {
+                int axis = axes_of(&s->axes, op->results[i], d);
+                if (axis != AXIS_NONE &&
+                    (varies_in(op, s->clip[axis].base) || varies_in(op, s->clip[axis].bound)))
+                    s->clip[axis].known = false;
+            }
+        for (int i = 0; i < op->n_blocks; i++)
+            forget_varying(s, op->blocks[i]);
+    }
+}
+
 void bounds_find_clips(struct shaper *s)
 {
     struct observers o = {s->clip, ARENA_ARRAY(s->scratch, bool, s->axes.n + 1),
@@ -365,6 +392,7 @@ void bounds_find_clips(struct shaper *s)
         if (!c->bound && add_bound(base.hi, s->axes.size[x], INT64_MAX) <= c->constant && base.hi != INT64_MAX)
             c->known = false;
     }
+    forget_varying(s, s->old->body);
 }
 
 // ---- Proofs ----------------------------------------------------------------------------------------------------

@@ -467,12 +467,59 @@ static const struct value *written_root(const struct anchor *a)
     return view_root(a->op->operands[1]);
 }
 
+static bool is_cut(const struct shaper *s, const struct group *g, int axis)
+{
+    int64_t step;
+    return split_step(g, axis, &step) && (step < s->axes.size[axis] || s->clip[axis].known);
+}
+
+// The axes along which anchors reduce or scan are walked by one nest of loops: what is carried through it must have
+// none of them left.
+static bool carries_agree(const struct shaper *s, const struct group *g, const struct anchor *a)
+{
+    bool *walked = ARENA_ARRAY(s->scratch, bool, s->axes.n + 1);
+    for (int i = 0; i <= g->n_anchors; i++) {
+        const struct anchor *b = i < g->n_anchors ? &g->anchors[i] : a;
+        for (int x = 0; b->kind == ANCHOR_OP && x < s->axes.n; x++)
+            walked[x] |= reduces(s, b->op, x) && is_cut(s, g, x);
+    }
+    for (int i = 0; i <= g->n_anchors; i++) {
+        const struct anchor *b = i < g->n_anchors ? &g->anchors[i] : a;
+        bool carried = false, left = false;
+        for (int x = 0; b->kind == ANCHOR_OP && x < s->axes.n; x++)
+            if (walked[x] && reduces(s, b->op, x))
+                carried = true;
+            else if (walked[x] && b->axes[x])
+                left = true;
+        if (carried && left)
+            return false;
+    }
+    return true;
+}
+
+static bool scans_backward(const struct shaper *s, const struct anchor *a, int axis)
+{
+    return a->kind == ANCHOR_OP && a->op->code == OP_SCAN && op_attr(a->op, ATTR_REVERSE) && reduces(s, a->op, axis);
+}
+
+// Whether a scan would go against the direction in which the group walks its axis.
+static bool turns_around(const struct shaper *s, const struct group *g, const struct anchor *a)
+{
+    if (a->kind != ANCHOR_OP || a->op->code != OP_SCAN)
+        return false;
+    for (int i = 0; i < g->n_splits; i++)
+        if (reduces(s, a->op, g->splits[i].axis) &&
+            g->splits[i].backward != scans_backward(s, a, g->splits[i].axis))
+            return true;
+    return false;
+}
+
 static bool fits(const struct shaper *s, const struct group *g, const struct anchor *a)
 {
     if (a->kind == ANCHOR_LOOP || (a->kind == ANCHOR_OP && a->op->code == OP_DOT))
         return false;
     const struct value *root = written_root(a);
-    if (root && g->written[root->id])
+    if ((root && g->written[root->id]) || turns_around(s, g, a) || !carries_agree(s, g, a))
         return false;
     for (int x = 0; x < s->axes.n; x++) {
         int64_t step;
@@ -614,6 +661,8 @@ void group_block(struct shaper *s, struct block *block, struct op *first, struct
                 shape_by_dot(s, g, a->op);
             else
                 shape_by_rows(s, g, a);
+            for (int j = 0; j < g->n_splits; j++)
+                g->splits[j].backward = scans_backward(s, a, g->splits[j].axis);
         }
         join(s, g, a);
     }

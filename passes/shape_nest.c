@@ -49,7 +49,10 @@ static void loop(struct shaper *s, struct nest *n, int level, struct value *from
     struct block *body = op->blocks[0];
     for (int i = 0; i < n->n_acc; i++)
         acc[i] = body->args[1 + i];
-    piece(s, n, level, body->args[0], size, inside, acc);
+    struct value *at = body->args[0];
+    if (n->splits[level].backward)
+        at = shape_sub(s, shape_sub(s, shape_add(s, from, to), build_index(&s->b, step)), at);
+    piece(s, n, level, at, size, inside, acc);
     build_yield(&s->b, n->n_acc, acc);
     build_end(&s->b, op);
     for (int i = 0; i < n->n_acc; i++)
@@ -146,11 +149,14 @@ void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc)
     if (!trip) {
         bool inside = s->window[axis].inside;
         int64_t main_end = size / step * step;
+        bool backward = n->splits[level].backward;
+        if (backward && main_end < size)
+            stretch(s, n, level, build_index(b, main_end), NULL, step, size - main_end, inside, true, acc);
         if (main_end == step)
             stretch(s, n, level, NULL, NULL, step, step, inside, true, acc);
         else
             stretch(s, n, level, build_index(b, 0), build_index(b, main_end), step, step, inside, false, acc);
-        if (main_end < size)
+        if (!backward && main_end < size)
             stretch(s, n, level, build_index(b, main_end), NULL, step, size - main_end, inside, true, acc);
         return;
     }

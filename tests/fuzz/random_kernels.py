@@ -1330,10 +1330,16 @@ class Reducer:
         self.runner, self.kernel, self.target, self.wanted, self.deadline = runner, kernel, target, wanted, deadline
 
     def fails(self, kernel):
-        if time.time() > self.deadline:
+        if time.time() > self.deadline or self.reads_nothing(kernel.lines):
             return False
         status, said = self.runner.run(kernel, self.target)
         return symptom(status, said) == self.wanted
+
+    def reads_nothing(self, lines):
+        """Whether scratch is read that no statement writes."""
+        text = "\n".join(lines)
+        return any("load %s[" % name in text and not re.search(r"store %%\w+, %s\[" % name, text)
+                   for name in re.findall(r"(%\w+) = scratch", text))
 
     def attempt(self, lines, header=None, sizes=None):
         k = Kernel(header or self.kernel.header, lines, sizes or self.kernel.sizes, self.kernel.types)
