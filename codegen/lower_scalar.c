@@ -300,6 +300,42 @@ static LLVMValueRef i_mod(struct lower *l, enum dtype t, LLVMValueRef *x)
     return LLVMBuildAdd(l->b, q.remainder, LLVMBuildSelect(l->b, up, x[1], zero_like(x[0]), ""), "");
 }
 
+// ---- By AVX-512 ------------------------------------------------------------------------------------------------
+
+static LLVMValueRef f_scalef(struct lower *l, enum dtype t, LLVMValueRef *x)
+{
+    int n = lower_lanes(x[0]), part = n > 4 ? n > 8 ? 16 : 8 : 4, lane[128];
+    LLVMValueRef y = NULL;
+    for (int first = 0; first < n; first += part) {
+        LLVMValueRef args[5], all = NULL;
+        for (int i = 0; i < 2; i++) {
+            LLVMValueRef v = n == 1 ? lower_splat(l, x[i], part) : x[i];
+            for (int j = 0; j < part; j++)
+                lane[j] = n == 1 ? j : first + j < n ? first + j : first;
+            args[i] = lower_shuffle(l, v, NULL, part, lane);
+        }
+        args[2] = LLVMConstNull(LLVMTypeOf(args[0]));
+        args[3] = LLVMConstInt(part == 16 ? l->i16 : l->i8, part == 16 ? 0xffff : 0xff, false);
+        args[4] = lower_i32(l, 4); // as the current rounding mode says
+        char name[64];
+        snprintf(name, sizeof name, "llvm.x86.avx512.mask.scalef.ps.%d", part * 32);
+        all = lower_intrinsic(l, name, 0, NULL, part == 16 ? 5 : 4, args);
+        if (n == 1)
+            return lower_pick(l, all, 0);
+        if (n <= part) {
+            for (int j = 0; j < n; j++)
+                lane[j] = j;
+            return lower_shuffle(l, all, NULL, n, lane);
+        }
+        if (!y)
+            y = LLVMGetPoison(LLVMTypeOf(x[0]));
+        for (int j = 0; j < part && first + j < n; j++)
+            y = lower_insert(l, y, lower_pick(l, all, j), first + j);
+    }
+    (void)t;
+    return y;
+}
+
 // ---- The table -------------------------------------------------------------------------------------------------
 
 static const struct scalar_row {
@@ -325,6 +361,7 @@ static const struct scalar_row {
     [OP_LT] = {f_lt, i_lt},           [OP_LE] = {f_le, i_le},
     [OP_GT] = {f_gt, i_gt},           [OP_GE] = {f_ge, i_ge},
     [OP_ISNAN] = {f_isnan, NULL},     [OP_ISINF] = {f_isinf, NULL},
+    [OP_SCALEF] = {f_scalef, NULL},
 };
 
 LLVMValueRef lower_apply(struct lower *l, const struct op *op, enum opcode code, enum dtype t, LLVMValueRef *x)
@@ -332,6 +369,8 @@ LLVMValueRef lower_apply(struct lower *l, const struct op *op, enum opcode code,
     if (code == OP_SELECT)
         return LLVMBuildSelect(l->b, x[0], x[1], x[2], "");
     scalar_code *make = dtype_is_float(t) ? rows[code].on_floats : rows[code].on_ints;
+    if (code == OP_SCALEF && (t == DTYPE_F64 || !l->target->avx512))
+        make = NULL;
     if (!make) {
         lower_error(l, op, "'%s' of %s has no machine code and was not expanded", op_info[code].name,
                     dtype_info[t].name);

@@ -197,9 +197,7 @@ void nvptx_load_global(struct nvptx *n, LLVMValueRef p, LLVMValueRef condition, 
     for (int i = 0; i < words; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "mov.b%d $%d, 0x%llx;\n\t", width, i, (unsigned long long)pad);
     print_registers(registers, sizeof registers, 0, words);
-    char vector[8] = "";
-    if (words > 1)
-        snprintf(vector, sizeof vector, ".v%d", words);
+    const char *vector = words == 4 ? ".v4" : words == 2 ? ".v2" : "";
     snprintf(text + at, sizeof text - at, "@$%d ld.global%s.%c%d %s, [$%d];", words + 1, vector, bits == 8 ? 'u' : 'b',
              bits, registers, words);
     for (int i = 0; i < words; i++)
@@ -227,10 +225,9 @@ void nvptx_store_global(struct nvptx *n, LLVMValueRef p, LLVMValueRef condition,
         return;
     }
     int width = bits == 8 ? 16 : bits;
-    char text[256], constraints[64] = "b,l", registers[64], vector[8] = "";
+    char text[256], constraints[64] = "b,l", registers[64];
+    const char *vector = words == 4 ? ".v4" : words == 2 ? ".v2" : "";
     print_registers(registers, sizeof registers, 2, words);
-    if (words > 1)
-        snprintf(vector, sizeof vector, ".v%d", words);
     snprintf(text, sizeof text, "@$0 st.global%s.%c%d [$1], %s;", vector, bits == 8 ? 'u' : 'b', bits, registers);
     LLVMTypeRef params[6] = {l->i1, pointer_type(n, NVPTX_GLOBAL)};
     LLVMValueRef args[6] = {condition, p};

@@ -67,6 +67,16 @@ static int64_t int_shr(enum dtype t, int64_t a, int64_t b)
     return (int64_t)(negative ? ~(bits >> b) : bits >> b);
 }
 
+static double scale_by_power(double a, double b)
+{
+    if (isnan(a) || isnan(b))
+        return NAN;
+    if (isinf(b)) // the limits; infinity by zero has none
+        return b < 0 ? (isinf(a) ? NAN : copysign(0, a)) : (a == 0 ? NAN : copysign(INFINITY, a));
+    b = floor(b);
+    return ldexp(a, b < -5000 ? -5000 : b > 5000 ? 5000 : (int)b);
+}
+
 static double fused_multiply_add(enum dtype t, double a, double b, double c)
 {
     return t == DTYPE_F32 ? fmaf((float)a, (float)b, (float)c) : fma(a, b, c);

@@ -6,9 +6,10 @@
 
 struct finder {
     struct axes *axes;
-    struct kernel *kernel;
     const struct value **tiles; // by number of a dimension: whose it is
-    struct op *op;              // whose edge to `operand` is being followed
+    const struct op **dots;     // seen so far
+    int n_dots;
+    struct op *op; // whose edge to `operand` is being followed
     int operand;
     struct axes_conflict *conflict;
     bool failed;
@@ -28,7 +29,16 @@ int axes_of(const struct axes *axes, const struct value *v, int dimension)
     return root(axes, axes->first[v->id] + dimension);
 }
 
-// Whether a tile has a dimension in either of two axes.
+static bool has_axis(const struct axes *axes, const struct op *dot, int axis)
+{
+    for (int i = 0; i < dot->n_operands; i++)
+        for (int d = 0; d < dot->operands[i]->type->rank; d++)
+            if (axes_of(axes, dot->operands[i], d) == axis)
+                return true;
+    return false;
+}
+
+// Whether a tile has a dimension in either of two axes, or a dot a label.
 static bool meet(const struct finder *f, int x, int y)
 {
     for (int i = 0; i < f->axes->n; i++) {
@@ -39,7 +49,17 @@ static bool meet(const struct finder *f, int x, int y)
             if (axes_of(f->axes, v, d) == y)
                 return true;
     }
+    for (int i = 0; i < f->n_dots; i++)
+        if (has_axis(f->axes, f->dots[i], x) && has_axis(f->axes, f->dots[i], y))
+            return true;
     return false;
+}
+
+static void fail(struct finder *f)
+{
+    if (!f->failed)
+        *f->conflict = (struct axes_conflict){f->op, f->operand};
+    f->failed = true;
 }
 
 static void unite(struct finder *f, const struct value *a, int da, const struct value *b, int db)
@@ -47,12 +67,10 @@ static void unite(struct finder *f, const struct value *a, int da, const struct 
     int x = axes_of(f->axes, a, da), y = axes_of(f->axes, b, db);
     if (f->failed || x == AXIS_NONE || y == AXIS_NONE || x == y)
         return;
-    if (meet(f, x, y)) {
-        *f->conflict = (struct axes_conflict){f->op, f->operand};
-        f->failed = true;
-        return;
-    }
-    f->axes->parent[y > x ? y : x] = y > x ? x : y;
+    if (meet(f, x, y))
+        fail(f);
+    else
+        f->axes->parent[y > x ? y : x] = y > x ? x : y;
 }
 
 // Dimension by dimension, from the last on.
@@ -117,9 +135,16 @@ static void unite_dot(struct finder *f, struct op *op)
             have[x] = op->operands[i];
             dimension[x] = d;
         }
+        for (int x = 0; x < e.n_axes && !f->failed; x++)
+            for (int y = 0; y < x; y++) {
+                int axis = have[x] ? axes_of(f->axes, have[x], dimension[x]) : AXIS_NONE;
+                if (axis != AXIS_NONE && have[y] && axes_of(f->axes, have[y], dimension[y]) == axis)
+                    fail(f);
+            }
     }
     follow(f, op, 2);
     unite_all(f, op->operands[2], op->results[0]);
+    f->dots[f->n_dots++] = op;
 }
 
 static void unite_yield(struct finder *f, const struct op *op, const struct block *b)
@@ -234,9 +259,10 @@ bool axes_find(struct arena *a, struct kernel *k, struct axes *axes, struct axes
     axes->parent = ARENA_ARRAY(a, int, most);
     axes->size = ARENA_ARRAY(a, int64_t, most);
     axes->first = ARENA_ARRAY(a, int, k->n_values);
-    struct finder f = {.axes = axes, .kernel = k, .conflict = conflict};
+    struct finder f = {.axes = axes, .conflict = conflict};
     f.tiles = ARENA_ARRAY(a, const struct value *, most);
     number_block(&f, k->body);
+    f.dots = ARENA_ARRAY(a, const struct op *, k->n_values + 1);
     walk(&f, k->body);
     return !f.failed;
 }

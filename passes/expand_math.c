@@ -30,7 +30,7 @@ static bool has_expansion(enum opcode code)
     return false;
 }
 
-static struct value *expansion(struct builder *b, enum opcode code, struct value *const *x)
+static struct value *expansion(B *b, enum opcode code, struct value *const *x)
 {
     switch (code) {
 #define MATH_1(e, name, ...)                                                                                           \
@@ -50,6 +50,7 @@ static struct value *expansion(struct builder *b, enum opcode code, struct value
 struct expand {
     struct kernel *k;
     struct diags *diags;
+    bool has_scalef;
     struct replace replace;
     bool progress;
 };
@@ -62,13 +63,13 @@ static void expand(struct expand *e, struct op *op)
                    op_info[op->code].name);
         return;
     }
-    struct builder b = {.kernel = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags};
+    B b = {{.kernel = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags}, e->has_scalef};
     struct value *x[2];
     for (int i = 0; i < op->n_operands; i++)
-        x[i] = t == DTYPE_F32 ? op->operands[i] : build_cast(&b, DTYPE_F32, op->operands[i]);
+        x[i] = t == DTYPE_F32 ? op->operands[i] : build_cast(&b.builder, DTYPE_F32, op->operands[i]);
     struct value *y = expansion(&b, op->code, x);
     if (t != DTYPE_F32)
-        y = build_cast(&b, t, y);
+        y = build_cast(&b.builder, t, y);
     replace_set(&e->replace, op->results[0], y);
     op_remove(op);
     e->progress = true;
@@ -90,7 +91,7 @@ bool pass_expand_math(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct kernel *k = m->first_kernel; k; k = k->next) {
-        struct expand e = {.k = k, .diags = c->diags};
+        struct expand e = {.k = k, .diags = c->diags, .has_scalef = c->target->avx512};
         replace_init(&e.replace, c->scratch, k);
         walk(&e, k->grid);
         walk(&e, k->body);

@@ -27,10 +27,12 @@ static V power_of_two(B *b, V shifted)
     return flt(b, ishl(b, shifted, icst(b, 23)));
 }
 
-// p * 2^n, -151 <= n <= 129, from the low bits n + 254 of `shifted`: two factors, of which each is normal, so that only
-// the last product rounds, overflows or is denormal.
-V expand_math_scale(B *b, V p, V shifted)
+// Two factors, of which each is normal, so that only the last product rounds, overflows or is denormal: the same as one
+// instruction gives where there is one.
+V expand_math_scale(B *b, V p, V n, V shifted)
 {
+    if (b->has_scalef)
+        return build_binary(&b->builder, OP_SCALEF, p, n);
     V half = ishr(b, shifted, icst(b, 1));
     V first = power_of_two(b, half);
     V second = power_of_two(b, isub(b, shifted, half));
@@ -47,7 +49,7 @@ V expand_math_exp(B *b, V x)
 {
     x = at_most(b, at_least(b, x, -104.0f), 89.0f);
     struct reduced a = reduce_ln2(b, x, 254);
-    return expand_math_scale(b, exp_poly(b, a.r), a.shifted);
+    return expand_math_scale(b, exp_poly(b, a.r), a.n, a.shifted);
 }
 
 // 2^r, |r| <= 0.5; minimax, error 0.061
@@ -62,8 +64,9 @@ V expand_math_exp2(B *b, V x)
     x = at_most(b, at_least(b, x, -151.0f), 129.0f);
     V magic = cst(b, ROUNDER + 254);
     V t = add(b, x, magic);
-    V r = sub(b, x, sub(b, t, magic));
-    return expand_math_scale(b, expand_math_exp2_poly(b, r), bits(b, t));
+    V n = sub(b, t, magic);
+    V r = sub(b, x, n);
+    return expand_math_scale(b, expand_math_exp2_poly(b, r), n, bits(b, t));
 }
 
 // expm1(x) = 2^n expm1(r) + (2^n - 1), with all terms halved against overflow at n = 128. Below 2^-25 the result is x:

@@ -24,8 +24,8 @@
 
 // 2^r, |r| <= 0.5
 V expand_math_exp2_poly(B *b, V r);
-// p * 2^n, -151 <= n <= 129, from the low bits n + 254 of `shifted`
-V expand_math_scale(B *b, V p, V shifted);
+// p * 2^n, -151 <= n <= 129; the low bits of `shifted` are n + 254
+V expand_math_scale(B *b, V p, V n, V shifted);
 
 // ---- Shared by all -----------------------------------------------------------------------------------------------
 

@@ -172,7 +172,7 @@ V expand_math_pow(B *b, V x, V y)
     V t = add(b, n, magic);
     n = sub(b, t, magic);
     V frac = at_most(b, at_least(b, add(b, sub(b, v, n), v_lo), -1.0f), 1.0f);
-    V result = expand_math_scale(b, expand_math_exp2_poly(b, frac), bits(b, t));
+    V result = expand_math_scale(b, expand_math_exp2_poly(b, frac), n, bits(b, t));
 
     // |x| = 0 or inf: |x| or its inverse, by the sign of y
     V edge = bor(b, ceq(b, a, zero), ceq(b, a, inf));

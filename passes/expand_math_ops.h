@@ -21,33 +21,37 @@
 
 #include "ir/ir.h"
 
-typedef struct builder B;
+// What the functions write to, and what the target has for them.
+typedef struct math_builder {
+    struct builder builder;
+    bool has_scalef; // the operation of this name
+} B;
 typedef struct value *V;
 
 static inline V cst(B *b, float c)
 {
-    return build_float(b, type_scalar(b->kernel->module, DTYPE_F32), (double)c);
+    return build_float(&b->builder, type_scalar(b->builder.kernel->module, DTYPE_F32), (double)c);
 }
 
 static inline V icst(B *b, uint32_t c)
 {
-    return build_int(b, type_scalar(b->kernel->module, DTYPE_U32), c);
+    return build_int(&b->builder, type_scalar(b->builder.kernel->module, DTYPE_U32), c);
 }
 
 static inline V expand_math_convert(B *b, enum opcode code, enum dtype to, V x)
 {
-    return build_value(b, code, 1, &x, 1, &(struct attr){ATTR_TO, {.dtype = to}}, NULL);
+    return build_value(&b->builder, code, 1, &x, 1, &(struct attr){ATTR_TO, {.dtype = to}}, NULL);
 }
 
 #define EXPAND_MATH_UNARY(name, code)                                                                                  \
     static inline V name(B *b, V x)                                                                                    \
     {                                                                                                                  \
-        return build_unary(b, code, x);                                                                                \
+        return build_unary(&b->builder, code, x);                                                                                \
     }
 #define EXPAND_MATH_BINARY(name, code)                                                                                 \
     static inline V name(B *b, V x, V y)                                                                               \
     {                                                                                                                  \
-        return build_binary(b, code, x, y);                                                                            \
+        return build_binary(&b->builder, code, x, y);                                                                            \
     }
 #define EXPAND_MATH_CONVERT(name, code, to)                                                                            \
     static inline V name(B *b, V x)                                                                                    \
@@ -87,12 +91,12 @@ EXPAND_MATH_BINARY(ishr, OP_SHR)
 
 static inline V fma_(B *b, V x, V y, V z)
 {
-    return build_value(b, OP_FMA, 3, (V[]){x, y, z}, 0, NULL, NULL);
+    return build_value(&b->builder, OP_FMA, 3, (V[]){x, y, z}, 0, NULL, NULL);
 }
 
 static inline V sel(B *b, V c, V x, V y)
 {
-    return build_select(b, c, x, y);
+    return build_select(&b->builder, c, x, y);
 }
 
 static inline V isar(B *b, V x, V n)
@@ -108,7 +112,7 @@ static inline V tofloat(B *b, V x)
 static inline V umulh(B *b, V x, V y)
 {
     V wide = mul(b, expand_math_convert(b, OP_CAST, DTYPE_U64, x), expand_math_convert(b, OP_CAST, DTYPE_U64, y));
-    wide = ishr(b, wide, build_int(b, type_scalar(b->kernel->module, DTYPE_U64), 32));
+    wide = ishr(b, wide, build_int(&b->builder, type_scalar(b->builder.kernel->module, DTYPE_U64), 32));
     return expand_math_convert(b, OP_CAST, DTYPE_U32, wide);
 }
 

@@ -10,8 +10,9 @@
 
 #define MOST_WHOLE_VECTORS 16 // a row that is reduced and read again stays in registers up to this size
 #define CHUNK_VECTORS 4       // else it is walked by this many vectors
-#define MOST_ROWS 14        // of a register tile
-#define MOST_STRIDED_ROWS 6 // when each row needs an address register
+#define MOST_ROWS_AT_ONCE 4   // of such short rows
+#define MOST_ROWS 14          // of a register tile
+#define MOST_STRIDED_ROWS 6   // when each row needs an address register
 #define MOST_UNROLLED 4       // short reduced axes are unrolled
 
 // ---- Cones -----------------------------------------------------------------------------------------------------
@@ -78,7 +79,8 @@ void group_cone(struct shaper *s, struct anchor *a)
     }
     for (int i = 0; i < a->op->n_operands; i++)
         cone_value(s, a, a->op->operands[i]);
-    for (int i = 0; a->kind == ANCHOR_LOOP && i < a->op->n_results; i++)
+    bool reads = a->op->code == OP_LOAD || a->op->code == OP_GATHER;
+    for (int i = 0; (a->kind == ANCHOR_LOOP || reads) && i < a->op->n_results; i++)
         cone_value(s, a, a->op->results[i]);
 }
 
@@ -445,6 +447,14 @@ static void shape_by_rows(struct shaper *s, struct group *g, struct anchor *a)
     bool square = false;
     for (int i = 0; i < g->n_splits; i++)
         square |= g->splits[i].step == g->lanes && g->lanes > 1;
+    // Short rows that are reduced wait for their sums: several at once fill the time.
+    struct split *last = g->n_splits ? &g->splits[g->n_splits - 1] : NULL;
+    if (whole && last && last->step == 1 && !ever_reduced(s, s->old->body, last->axis)) {
+        int64_t vectors = (size + g->lanes - 1) / g->lanes, rows = s->target->n_vector_registers / 2 / vectors;
+        last->step = rows < 1 ? 1 : rows < MOST_ROWS_AT_ONCE ? rows : MOST_ROWS_AT_ONCE;
+        if (last->step > s->axes.size[last->axis])
+            last->step = s->axes.size[last->axis];
+    }
     add_split(g, g->vector_axis, whole ? size : (square ? 1 : CHUNK_VECTORS) * g->lanes);
 }
 
@@ -514,8 +524,39 @@ static bool turns_around(const struct shaper *s, const struct group *g, const st
     return false;
 }
 
+// Whether a store puts each element where the load has found it.
+static bool in_place(const struct shaper *s, const struct op *load, const struct op *store)
+{
+    const struct value *view = load->operands[0], *x = load->results[0], *y = store->operands[0];
+    if (load->code != OP_LOAD || store->code != OP_STORE || store->operands[1] != view || view->type->strided ||
+        (view->def && view->def->code == OP_WINDOW) || x->type->kind != TYPE_TILE || y->type->kind != TYPE_TILE)
+        return false;
+    for (int d = 0; d < view->type->rank; d++)
+        if (load->operands[1 + d] != store->operands[2 + d] || x->type->dims[d] != y->type->dims[d] ||
+            axes_of(&s->axes, x, d) != axes_of(&s->axes, y, d))
+            return false;
+    return true;
+}
+
+// Whether the order in which the group's loops would run an anchor and one before it matters to memory.
+static bool collide(const struct shaper *s, const struct anchor *before, const struct anchor *a)
+{
+    if (before->kind != ANCHOR_OP || a->kind != ANCHOR_OP)
+        return false;
+    enum op_effect first = op_info[before->op->code].effect, second = op_info[a->op->code].effect;
+    bool memory = first == EFFECT_WRITE ? second == EFFECT_READ || second == EFFECT_WRITE
+                                        : first == EFFECT_READ && second == EFFECT_WRITE;
+    return memory &&
+           view_root(before->op->operands[op_view_operand(before->op)]) ==
+               view_root(a->op->operands[op_view_operand(a->op)]) &&
+           !in_place(s, before->op, a->op);
+}
+
 static bool fits(const struct shaper *s, const struct group *g, const struct anchor *a)
 {
+    for (int i = 0; i < g->n_anchors; i++)
+        if (collide(s, &g->anchors[i], a))
+            return false;
     if (a->kind == ANCHOR_LOOP || (a->kind == ANCHOR_OP && a->op->code == OP_DOT))
         return false;
     const struct value *root = written_root(a);
@@ -641,7 +682,7 @@ void group_block(struct shaper *s, struct block *block, struct op *first, struct
     later.cone = ARENA_ARRAY(s->scratch, bool, s->old->n_values);
     later.axes = ARENA_ARRAY(s->scratch, bool, s->axes.n + 1);
     for (struct op *op = last; op; op = op->next)
-        if (!shape_is_lazy(s, op) && op->code != OP_YIELD)
+        if (!shape_is_lazy(s, op) && !(op == last && op->code == OP_YIELD)) // what is handed over here are exports
             mark_later(s, op, &later);
     struct anchor *list;
     int n = list_anchors(s, first, last, n_exports, exports, &later, &list);

@@ -1,4 +1,5 @@
-// The reader of ONNX files under arbitrary bytes: it must give a model or a diagnostic. A model's tensors are all fetched.
+// The reader of ONNX files under arbitrary bytes: it must give a model or a diagnostic. A model's tensors are all
+// fetched.
 //
 // Built with -fsanitize=fuzzer this is a libFuzzer target; without, its main reads the files and folders it is given.
 #include <stdio.h>
@@ -35,7 +36,7 @@ static void fetch_tensors(struct model *m, const ProtobufCMessage *message, stru
             continue;
         if (f->label == PROTOBUF_C_LABEL_REPEATED) {
             for (size_t k = 0; k < *(const size_t *)n; k++)
-                fetch_tensors(m, (*(ProtobufCMessage **const *)member)[k], diags);
+                fetch_tensors(m, (*(ProtobufCMessage * *const *)member)[k], diags);
         } else if (!(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) || *(const uint32_t *)n == f->id) {
             if (*(ProtobufCMessage *const *)member)
                 fetch_tensors(m, *(ProtobufCMessage *const *)member, diags);

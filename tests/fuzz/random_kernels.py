@@ -494,6 +494,11 @@ class Generator:
             a = self.define("add %s, 1.0" % a, dtype, shape, REAL, a.bound + 1)
             op = self.pick(("sqrt", "rsqrt", "recip"))
             return self.define("%s %s" % (op, a), dtype, shape, REAL, a.bound if op == "sqrt" else 1)
+        if self.chance(0.3) and not is_narrow(dtype):
+            a = self.limited(a, 3)
+            op, bound = self.pick((("exp", 21), ("tanh", 1), ("sigmoid", 1), ("erf", 1), ("sin", 1), ("gelu", 3),
+                                   ("silu", 3), ("exp2", 8)))
+            return self.define("%s %s" % (op, a), dtype, shape, REAL, bound)
         return self.define("%s %s" % (self.pick(("neg", "abs", "relu")), a), dtype, shape, a.kind, a.bound)
 
     def tile_select(self, shape, dtype, depth):
@@ -873,8 +878,10 @@ class Generator:
         self.loop_index.append(i)
         self.trips *= max(1, n)
         self.scopes[-1] += args
-        if self.chance(0.2):
+        if self.chance(0.3):
             self.statement(depth)
+        if self.chance(0.2) and args[0].shape is not None:
+            self.store(self.pick([a for a in args if a.shape is not None]))
         values = [self.yielded(args, k, depth) for k in range(len(args))]
         self.emit("yield %s" % self.names(values))
         self.trips //= max(1, n)
