@@ -89,6 +89,20 @@ bool layout_reduces(const struct layout *l, uint32_t mask)
     return layout_image_bits(&moving) == n;
 }
 
+uint32_t layout_run(const struct layout *l, enum layout_dim d, uint32_t most, uint32_t regs[LAYOUT_MAX_BITS])
+{
+    uint64_t width = layout_vector_width(l, d, regs);
+    if (width < most)
+        most = (uint32_t)width;
+    for (unsigned i = l->in.bits[LAYOUT_REG]; i < layout_in_bits(l); i++) {
+        uint32_t at[LAYOUT_DIMS];
+        layout_unpack(&l->out, l->basis[i], at);
+        while (at[d] & (most - 1))
+            most /= 2;
+    }
+    return most;
+}
+
 void layout_first_thread(const struct layout *l, int *reg_at)
 {
     uint32_t elements = UINT32_C(1) << layout_out_bits(l);

@@ -28,6 +28,9 @@ struct layout layout_factor(const struct layout *sum, const struct einsum *e, in
 // held twice by inputs that move along reduced dimensions.
 bool layout_reduces(const struct layout *l, uint32_t mask);
 
+// As layout_vector_width, but with the same registers in the same order in every lane and warp: no more than `most`.
+uint32_t layout_run(const struct layout *l, enum layout_dim d, uint32_t most, uint32_t regs[LAYOUT_MAX_BITS]);
+
 // The register, in lane 0 of warp 0, of the element with these coordinates: reg_at[row-major index]; -1 where other
 // threads hold it. Room for the whole tile is the caller's.
 void layout_first_thread(const struct layout *l, int *reg_at);
