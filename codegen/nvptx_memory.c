@@ -178,10 +178,8 @@ static struct vectors find_vectors(struct nvptx *n, const struct site *s)
             v.fast = d;
     if (v.fast < 0)
         return v;
-    int64_t most = (int64_t)layout_vector_width(s->tile->linear, LAYOUT_DIM0 + v.fast, v.run),
-            bytes = dtype_bytes(s->dtype);
-    while (most > 16 / bytes)
-        most /= 2;
+    int64_t bytes = dtype_bytes(s->dtype),
+            most = layout_run(s->tile->linear, LAYOUT_DIM0 + (unsigned)v.fast, (uint32_t)(16 / bytes), v.run);
     for (int d = 0; d < s->a.rank; d++)
         while (most > 1 && moves(s, d) && d != v.fast && lower_is_constant(s->stride[d], &c) && c % most)
             most /= 2;

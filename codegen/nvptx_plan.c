@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "ir/layout_tile.h"
+
 static bool plan_shuffle(struct convert_plan *p)
 {
     p->n_choices = 0;
@@ -37,9 +39,9 @@ static unsigned choose_width(struct plan_access *a, const struct layout *reg, co
     struct layout l = layout_solve(shared, reg);
     a->offset = layout_sublayout(&l, 1u << LAYOUT_REG | 1u << LAYOUT_LANE | 1u << LAYOUT_WARP, 1u << LAYOUT_OFFSET);
     uint32_t run[LAYOUT_MAX_BITS];
-    layout_vector_width(&a->offset, LAYOUT_OFFSET, run);
+    a->width = layout_run(&a->offset, LAYOUT_OFFSET, 128 / element_bits, run);
     memcpy(a->run, run, sizeof a->run);
-    for (a->width = 128 / element_bits; a->width > 1; a->width /= 2) {
+    for (; a->width > 1; a->width /= 2) {
         unsigned n = layout_wavefronts(reg, shared, element_bits, a->width);
         if (n)
             return n * (registers(reg) / a->width);

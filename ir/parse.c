@@ -2,13 +2,9 @@
 //
 // Errors are collected: after one, reading goes on at the next line, and values that the faulty line would have defined
 // are silent about themselves.
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "ir/layout.h"
 #include "ir/parse_internal.h"
-#include "ir/scalar.h"
 
 // ---- Statements ------------------------------------------------------------------------------------------------
 

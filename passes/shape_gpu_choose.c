@@ -126,8 +126,8 @@ int64_t gpu_access_width(const struct op *op, const struct layout *l)
     const struct type *t = accessed(op);
     if (t->rank == 0)
         return 1;
-    int64_t width = (int64_t)layout_vector_width(l, LAYOUT_DIM0 + fast_dimension(op), NULL);
-    return least(width, 16 / dtype_bytes(t->dtype));
+    uint32_t run[LAYOUT_MAX_BITS];
+    return layout_run(l, LAYOUT_DIM0 + (unsigned)fast_dimension(op), (uint32_t)(16 / dtype_bytes(t->dtype)), run);
 }
 
 // ---- Products --------------------------------------------------------------------------------------------------
