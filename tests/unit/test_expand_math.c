@@ -21,11 +21,20 @@
 
 static struct diags diags;
 static struct arena scratch;
+static struct target_desc target;
 
 static void setup(void)
 {
     diag_init(&diags);
     arena_init(&scratch);
+    ck_assert(!target_parse("x86-64-v3", &target, NULL));
+}
+
+// Some functions are shorter where the target has scalef.
+static void setup_avx512(void)
+{
+    setup();
+    ck_assert(!target_parse("x86-64-v4", &target, NULL));
 }
 
 static void teardown(void)
@@ -43,7 +52,7 @@ static struct module *read_module(const char *text)
 
 static bool run_pass(struct module *m)
 {
-    struct pass_context c = {.diags = &diags, .scratch = &scratch};
+    struct pass_context c = {.target = &target, .diags = &diags, .scratch = &scratch};
     return pass_expand_math(m, &c);
 }
 
@@ -233,6 +242,11 @@ int main(void)
     tcase_add_test(c, f64_is_refused);
     tcase_add_test(c, shapes);
     tcase_add_test(c, every_function_has_a_row);
+    suite_add_tcase(s, c);
+    c = tcase_create("avx512");
+    tcase_add_checked_fixture(c, setup_avx512, teardown);
+    tcase_set_timeout(c, 240);
+    tcase_add_loop_test(c, f32_within_bounds, 0, EXPAND_MATH_ROWS);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
