@@ -481,6 +481,8 @@ static void finish_kernel(struct nvptx *n, LLVMValueRef f)
     LLVMSetGlobalConstant(g, true);
     if (n->emulate)
         return;
+    if (!LLVMGetFirstUse(n->shared))
+        LLVMDeleteGlobal(n->shared);
     LLVMSetFunctionCallConv(f, 71); // ptx_kernel
     annotate(n, f, "kernel", 1);
     annotate(n, f, "maxntidx", threads);

@@ -429,13 +429,11 @@ static void parse_grid(struct parser *p)
     struct value *sizes[3];
     int n = 0;
     parse_expect(p, "[");
-    while (!p->failed && n < 3) {
+    do {
         struct operand o = parse_expression(p);
         if (p->failed || !(sizes[n++] = parse_materialise(p, &o, DTYPE_INDEX)))
             return;
-        if (!parse_accept(p, ","))
-            break;
-    }
+    } while (n < 3 && parse_accept(p, ","));
     parse_expect(p, "]");
     p->b.loc = parse_here(p);
     if (!p->failed)
@@ -466,12 +464,12 @@ static void parse_kernel(struct parser *p)
         FAIL_AT(p, loc, "a kernel named @%s stands above", text);
     p->b = (struct builder){.kernel = kernel_create(p->module, text, loc), .diags = p->diags, .loc = loc};
     p->b.block = p->b.kernel->body;
-    if (parse_accept(p, "<"))
+    if (parse_accept(p, "<")) {
         do
             parse_parameter(p);
         while (!p->failed && parse_accept(p, ","));
-    if (parse_is(p, ">"))
-        lex_next(&p->lex);
+        parse_expect(p, ">");
+    }
     if (!p->failed)
         parse_params(p);
     bool grid = !p->failed && parse_accept(p, "grid");

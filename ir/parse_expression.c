@@ -227,11 +227,9 @@ static struct operand parse_call(struct parser *p, enum opcode code, struct loc 
     struct operand args[3];
     int n = 0;
     parse_expect(p, "(");
-    while (!p->failed && n < 3) {
+    do
         args[n++] = parse_expression(p);
-        if (!parse_accept(p, ","))
-            break;
-    }
+    while (!p->failed && n < 3 && parse_accept(p, ","));
     parse_expect(p, ")");
     if (!p->failed && n != op_info[code].n_operands)
         FAIL_AT(p, loc, "%s takes %d operands, not %d", op_info[code].name, op_info[code].n_operands, n);
@@ -261,6 +259,13 @@ struct operand parse_primary(struct parser *p)
             FAIL(p, "the number %.*s does not fit", (int)(t.length < 40 ? t.length : 40), t.text);
         lex_next(&p->lex);
     } else if (parse_accept(p, "-")) {
+        t = p->lex.token;
+        if (t.kind == TOKEN_NUMBER && t.length == 19 && !memcmp(t.text, "9223372036854775808", 19)) { // fits with its sign
+            lex_next(&p->lex);
+            o.literal = true;
+            o.number = (struct number){.i = INT64_MIN, .f = (double)INT64_MIN};
+            return o;
+        }
         p->depth++;
         struct operand x = parse_primary(p);
         p->depth--;

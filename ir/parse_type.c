@@ -275,7 +275,7 @@ static const struct affine_map *parse_map(struct parser *p)
                     FAIL_AT(p, o.loc, "expected a compile-time whole number");
                 k = o.number.i;
             }
-            row[d] += k;
+            row[d] = (int64_t)((uint64_t)row[d] + (uint64_t)k);
         } while (!p->failed && parse_accept(p, "+"));
         if (!parse_accept(p, ","))
             break;

@@ -181,18 +181,17 @@ void bounds_access(const struct op *op, const struct value **root, struct affine
                 for (int d = 0; d < n; d++)
                     composed.coefficient[r][d] += c * map->coefficient[k][d];
                 int64_t zero;
-                for (int t = 0; c && t < n_terms[k]; t++) {
+                if (c && n_terms[k] > MAX_RANK)
+                    n_sums[r] = MAX_RANK + 1;
+                for (int t = 0; c && n_sums[r] <= MAX_RANK && t < n_terms[k]; t++) {
                     if (constant(terms[k][t], &zero) && !zero)
                         continue;
                     // A scaled term is not one of the plain sums kept here: mark it by leaving room for nothing.
-                    if (c != 1 || n_sums[r] == MAX_RANK) {
+                    if (c != 1 || n_sums[r] == MAX_RANK)
                         n_sums[r] = MAX_RANK + 1;
-                        break;
-                    }
-                    sums[r][n_sums[r]++] = terms[k][t];
+                    else
+                        sums[r][n_sums[r]++] = terms[k][t];
                 }
-                if (n_sums[r] > MAX_RANK)
-                    break;
             }
         }
         for (int r = 0; r < outer->n_out; r++) {

@@ -56,12 +56,15 @@ static void check_type(struct gpu_shaper *g, const struct op *op, const struct t
             return;
         }
     int64_t bytes = type_elements(t) * (dtype_bytes(t->dtype) > 4 ? 8 : 4);
-    int64_t most = (int64_t)GPU_MOST_REGISTERS * 4 * GPU_LANES * g->warps;
+    int registers = GPU_REGISTERS / GPU_LANES / g->warps / 2; // the other half is for all else
+    if (registers > GPU_MOST_REGISTERS)
+        registers = GPU_MOST_REGISTERS;
+    int64_t most = (int64_t)registers * 4 * GPU_LANES * g->warps;
     // Factors of a dot are smaller than their sum, or were loaded and would be reported there.
     if (bytes > most && op->code != OP_CONSTANT && op->code != OP_IOTA && op->code != OP_BROADCAST)
         FAIL(g, op->loc, "%s: %s needs %lld registers in each of %d threads on %s, where %d are reasonable; "
              "choose smaller tiles, or loop over them", name, text_of(g, t),
-             (long long)(bytes / 4 / GPU_LANES / g->warps), GPU_LANES * g->warps, target, GPU_MOST_REGISTERS);
+             (long long)(bytes / 4 / GPU_LANES / g->warps), GPU_LANES * g->warps, target, registers);
 }
 
 static void check_block(struct gpu_shaper *g, const struct block *b)

@@ -7,6 +7,7 @@
 
 #define GPU_LANES 32
 #define GPU_MOST_WARPS 16
+#define GPU_REGISTERS 65536    // of 32 bits, for a block
 #define GPU_MOST_REGISTERS 128 // of 32 bits, that one tile may take in each thread
 
 // Accesses to memory of one shape, and along one dimension, share a layout.

@@ -249,8 +249,13 @@ static struct value *build_reduce(struct shaper *s, enum opcode combine, struct 
 static struct value *mask_counted(struct shaper *s, const struct op *op, struct value *x, int d)
 {
     int axis = axes_of(&s->axes, op->operands[0], d);
-    if (op->n_operands < 2 || axis == AXIS_NONE || (s->clip[axis].known && s->window[axis].inside))
+    enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
+    if (op->n_operands < 2 || (axis != AXIS_NONE && s->clip[axis].known && s->window[axis].inside))
         return x;
+    if (axis == AXIS_NONE) { // one position, or none
+        struct value *any = build_binary(&s->b, OP_GT, shape_scalar(s, op->operands[1]), build_index(&s->b, 0));
+        return build_select(&s->b, any, x, identity(s, combine, type_scalar(s->m, x->type->dtype)));
+    }
     dim dims[MAX_RANK];
     for (int i = 0; i < x->type->rank; i++)
         dims[i] = i == d ? x->type->dims[i] : 1;
@@ -260,7 +265,6 @@ static struct value *mask_counted(struct shaper *s, const struct op *op, struct 
     struct value *index = build_value(&s->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = d}}, t);
     struct value *left = shape_sub(s, shape_scalar(s, op->operands[1]), s->window[axis].offset);
     struct value *in = build_binary(&s->b, OP_LT, index, left);
-    enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
     return build_select(&s->b, in, x, identity(s, combine, type_scalar(s->m, x->type->dtype)));
 }
 

@@ -475,8 +475,9 @@ class Generator:
 
     def logic(self, shape, depth):
         a, b = self.pair(shape, "i1", depth)
-        if self.chance(0.2):
-            return self.define("not %s" % (a if a.shape == shape else b), "i1", shape)
+        whole = [v for v in (a, b) if v.shape == shape]
+        if whole and self.chance(0.2):
+            return self.define("not %s" % whole[0], "i1", shape)
         return self.define("%s %s, %s" % (self.pick(("and", "or", "xor")), a, b), "i1", shape)
 
     def tile_unary(self, shape, dtype, depth):
@@ -494,7 +495,7 @@ class Generator:
             a = self.define("add %s, 1.0" % a, dtype, shape, REAL, a.bound + 1)
             op = self.pick(("sqrt", "rsqrt", "recip"))
             return self.define("%s %s" % (op, a), dtype, shape, REAL, a.bound if op == "sqrt" else 1)
-        if self.chance(0.3) and not is_narrow(dtype):
+        if self.chance(0.3) and dtype == "f32":
             a = self.limited(a, 3)
             op, bound = self.pick((("exp", 21), ("tanh", 1), ("sigmoid", 1), ("erf", 1), ("sin", 1), ("gelu", 3),
                                    ("silu", 3), ("exp2", 8)))
