@@ -15,8 +15,8 @@
 #include "ir/scalar.h"
 #include "passes/pass.h"
 
-#ifndef KERNELS
-#define KERNELS "examples/kernels"
+#ifndef EXAMPLE_KERNELS
+#define EXAMPLE_KERNELS "examples/kernels"
 #endif
 #define PAGE 4096
 #define MOST 16 // parameters
@@ -115,7 +115,7 @@ static void call(void)
 static char *read_file(const char *name)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s.tile", KERNELS, name);
+    snprintf(path, sizeof path, "%s/%s.tile", EXAMPLE_KERNELS, name);
     FILE *f = fopen(path, "r");
     ck_assert_msg(f, "cannot open %s", path);
     char *text = calloc(1, 1 << 16);
