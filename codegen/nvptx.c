@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define MOST_REGISTER_BITS 9 // log2 of a tile's registers in a thread
+
 // ---- Values ------------------------------------------------------------------------------------------------------
 
 LLVMValueRef nvptx_register(struct nvptx *n, struct value *v, int r)
@@ -396,6 +398,11 @@ static void examine(struct nvptx *n, const struct block *b)
                 continue;
             if (!t->linear || t->linear->in.bits[LAYOUT_LANE] != 5 || t->linear->in.bits[LAYOUT_BLOCK]) {
                 lower_error(l, op, "the tile %s has no layout on a GPU", type_string(&l->arena, l->kernel->module, t));
+                return;
+            }
+            if (t->linear->in.bits[LAYOUT_REG] > MOST_REGISTER_BITS || t->linear->in.bits[LAYOUT_WARP] > 5) {
+                lower_error(l, op, "%s takes more registers or warps than a block has",
+                            type_string(&l->arena, l->kernel->module, t));
                 return;
             }
             int bits = t->linear->in.bits[LAYOUT_WARP];
