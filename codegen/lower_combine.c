@@ -224,6 +224,8 @@ static LLVMValueRef tree(struct lower *l, const struct reduction *x, int64_t fir
     return half[1] ? lower_apply(l, x->op, x->combine, x->t, half) : NULL;
 }
 
+#define FEW_ROWS 4
+
 LLVMValueRef lower_reduce(struct lower *l, struct op *op, int64_t r)
 {
     enum dtype t = op->results[0]->type->dtype;
@@ -247,7 +249,13 @@ LLVMValueRef lower_reduce(struct lower *l, struct op *op, int64_t r)
     LLVMValueRef y = tree(l, &x, 0, n);
     if (y && x.s.axis >= 0 && x.reduced[x.s.axis])
         y = horizontal(l, op, x.combine, x.t, y);
-    return y ? lower_cast(l, t, x.t, y) : NULL;
+    y = y ? lower_cast(l, t, x.t, y) : NULL;
+    // A sum's last steps wait for each other: those of a few rows go side by side, before anything that needs one.
+    if (s.total <= FEW_ROWS && r + 1 < s.total && y) {
+        lower_set_register(l, op->results[0], r, y);
+        lower_register(l, op->results[0], r + 1);
+    }
+    return y;
 }
 
 // ---- scan ------------------------------------------------------------------------------------------------------

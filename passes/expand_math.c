@@ -10,6 +10,8 @@
 // computing it in f32 would be silently wrong. Nothing in a function depends on its operands' sizes or layouts.
 #include "passes/expand_math.h"
 
+#include <math.h>
+
 #include "passes/expand_math_functions.h"
 #include "passes/pass.h"
 #include "passes/replace.h"
@@ -55,6 +57,44 @@ struct expand {
     bool progress;
 };
 
+static const struct value *behind_reshapes(const struct value *v)
+{
+    while (v->def && (v->def->code == OP_RESHAPE || v->def->code == OP_BROADCAST))
+        v = v->def->operands[0];
+    return v;
+}
+
+static bool is_lowest(const struct value *v)
+{
+    return v->def && v->def->code == OP_CONSTANT && op_attr(v->def, ATTR_VALUE)->number.f == -INFINITY;
+}
+
+// Whether every element of x is at most the element of top that it meets: top is a maximum over x, or of such and
+// others. A maximum of -inf may have been replaced, against -inf - -inf.
+static bool bounds(const struct value *x, const struct value *top, int depth)
+{
+    top = behind_reshapes(top);
+    const struct op *op = top->def;
+    if (!op || depth == 0)
+        return false;
+    if (op->code == OP_REDUCE)
+        return op_attr(op, ATTR_COMBINE)->opcode == OP_MAX && op->n_operands == 1 && op->operands[0] == x;
+    if (op->code == OP_MAX)
+        return bounds(x, op->operands[0], depth - 1) || bounds(x, op->operands[1], depth - 1);
+    if (op->code == OP_SELECT) {
+        const struct op *c = op->operands[0]->def;
+        return c && c->code == OP_EQ && c->operands[0] == op->operands[2] && is_lowest(c->operands[1]) &&
+               bounds(x, op->operands[2], depth - 1);
+    }
+    return false;
+}
+
+// x minus its row's maximum, as in softmax.
+static bool is_not_positive(const struct value *v)
+{
+    return v->def && v->def->code == OP_SUB && bounds(v->def->operands[0], v->def->operands[1], 4);
+}
+
 static void expand(struct expand *e, struct op *op)
 {
     enum dtype t = op->operands[0]->type->dtype;
@@ -63,7 +103,8 @@ static void expand(struct expand *e, struct op *op)
                    op_info[op->code].name);
         return;
     }
-    B b = {{.kernel = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags}, e->has_scalef};
+    B b = {{.kernel = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags}, e->has_scalef,
+           op->n_operands == 1 && is_not_positive(op->operands[0])};
     struct value *x[2];
     for (int i = 0; i < op->n_operands; i++)
         x[i] = t == DTYPE_F32 ? op->operands[i] : build_cast(&b.builder, DTYPE_F32, op->operands[i]);

@@ -47,7 +47,9 @@ static V exp_poly(B *b, V r)
 
 V expand_math_exp(B *b, V x)
 {
-    x = at_most(b, at_least(b, x, -104.0f), 89.0f);
+    x = at_least(b, x, -104.0f);
+    if (!b->not_positive)
+        x = at_most(b, x, 89.0f);
     struct reduced a = reduce_ln2(b, x, 254);
     return expand_math_scale(b, exp_poly(b, a.r), a.n, a.shifted);
 }

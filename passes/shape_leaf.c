@@ -252,6 +252,9 @@ static struct value *mask_counted(struct shaper *s, const struct op *op, struct 
     enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
     if (op->n_operands < 2 || (axis != AXIS_NONE && s->clip[axis].known && s->window[axis].inside))
         return x;
+    const struct op *count = op->operands[1]->def;
+    if (count && count->code == OP_CONSTANT && op_attr(count, ATTR_VALUE)->number.i >= op->operands[0]->type->dims[d])
+        return x;
     if (axis == AXIS_NONE) { // one position, or none
         struct value *any = build_binary(&s->b, OP_GT, shape_scalar(s, op->operands[1]), build_index(&s->b, 0));
         return build_select(&s->b, any, x, identity(s, combine, type_scalar(s->m, x->type->dtype)));
