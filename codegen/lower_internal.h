@@ -200,6 +200,8 @@ lower_op lower_op_broadcast, lower_reshape, lower_transpose, lower_extract;
 
 void lower_store(struct lower *l, struct op *op);
 void lower_scatter(struct lower *l, struct op *op);
+// The atomic instruction that combines so, if there is one.
+bool lower_atomic_instruction(enum opcode combine, enum dtype t, LLVMAtomicRMWBinOp *out);
 void lower_atomic(struct lower *l, struct op *op);
 
 // ---- Entry points (lower_abi.c) --------------------------------------------------------------------------------

@@ -332,7 +332,7 @@ void lower_scatter(struct lower *l, struct op *op)
 
 // ---- Atomic updates --------------------------------------------------------------------------------------------
 
-static bool atomic_instruction(enum opcode combine, enum dtype t, LLVMAtomicRMWBinOp *out)
+bool lower_atomic_instruction(enum opcode combine, enum dtype t, LLVMAtomicRMWBinOp *out)
 {
     bool is_signed = dtype_is_signed(t);
     if (dtype_is_float(t)) {
@@ -396,7 +396,7 @@ static void update(struct lower *l, struct op *op, struct access *a, LLVMValueRe
     enum dtype t = op->operands[1]->type->dtype;
     LLVMAtomicRMWBinOp instruction;
     LLVMValueRef p = access_safe_pointer(l, a, (int64_t[MAX_RANK]){0});
-    if (t != DTYPE_I1 && atomic_instruction(op_attr(op, ATTR_COMBINE)->opcode, t, &instruction))
+    if (t != DTYPE_I1 && lower_atomic_instruction(op_attr(op, ATTR_COMBINE)->opcode, t, &instruction))
         LLVMBuildAtomicRMW(l->b, instruction, p, x, LLVMAtomicOrderingMonotonic, false);
     else
         exchange_loop(l, op, t, p, x);

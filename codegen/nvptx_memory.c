@@ -421,35 +421,7 @@ void nvptx_gather(struct nvptx *n, struct op *op)
 
 static bool atomic_instruction(enum opcode combine, enum dtype t, LLVMAtomicRMWBinOp *out)
 {
-    bool is_signed = dtype_is_signed(t);
-    if (dtype_bytes(t) < 4 || t == DTYPE_I1)
-        return false;
-    if (dtype_is_float(t)) {
-        *out = LLVMAtomicRMWBinOpFAdd;
-        return combine == OP_ADD;
-    }
-    switch (combine) {
-    case OP_ADD:
-        *out = LLVMAtomicRMWBinOpAdd;
-        return true;
-    case OP_AND:
-        *out = LLVMAtomicRMWBinOpAnd;
-        return true;
-    case OP_OR:
-        *out = LLVMAtomicRMWBinOpOr;
-        return true;
-    case OP_XOR:
-        *out = LLVMAtomicRMWBinOpXor;
-        return true;
-    case OP_MAX:
-        *out = is_signed ? LLVMAtomicRMWBinOpMax : LLVMAtomicRMWBinOpUMax;
-        return true;
-    case OP_MIN:
-        *out = is_signed ? LLVMAtomicRMWBinOpMin : LLVMAtomicRMWBinOpUMin;
-        return true;
-    default:
-        return false;
-    }
+    return dtype_bytes(t) >= 4 && t != DTYPE_I1 && lower_atomic_instruction(combine, t, out);
 }
 
 // One update, by the threads for which the condition holds.

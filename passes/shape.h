@@ -128,6 +128,12 @@ struct value *shape_sub(struct shaper *s, struct value *a, struct value *b);
 void bounds_find_clips(struct shaper *s);
 // Whether the access (load, store) at the current windows is in bounds in the root's dimension r.
 bool bounds_proven(struct shaper *s, const struct op *op, const struct value *tile, int r);
+// The distance in elements between neighbours along an axis of the tile that is loaded or stored: 0 if the access does
+// not have the axis. False if it is not constant.
+bool bounds_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis,
+                   int64_t *stride);
+bool bounds_unit_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis);
+bool bounds_touches(const struct shaper *s, const struct op *access, const struct value *tile, int axis);
 // Whether program instances that follow each other mostly agree on an index: it is computed from program ids of the
 // grid's slower dimensions.
 bool bounds_shared_by_neighbours(const struct value *index);
@@ -139,8 +145,6 @@ void group_block(struct shaper *s, struct block *block, struct op *first, struct
                  const struct anchor *exports, int *n_groups, struct group **groups);
 bool group_loop_fuses(struct shaper *s, const struct op *loop);
 void group_cone(struct shaper *s, struct anchor *a);
-bool group_unit_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis);
-bool group_touches(const struct shaper *s, const struct op *access, const struct value *tile, int axis);
 struct op *group_loop_dot(const struct op *loop);
 bool group_expensive(const struct op *op);
 
@@ -171,8 +175,6 @@ struct value *place_load(struct shaper *s, const struct place *p, struct value *
 void place_store(struct shaper *s, const struct place *p, struct value *old, struct value *x);
 
 // shape_pack.c: copies of a dot's operands, laid out for it.
-// The constant stride of a load along an axis, in elements; false if it is not known.
-bool pack_stride(const struct shaper *s, const struct op *load, int axis, int64_t *stride);
 void pack_operands(struct shaper *s, struct group *g, int level);
 
 // shape_tile.c: the best register tile.

@@ -458,3 +458,54 @@ bool bounds_shared_by_neighbours(const struct value *index)
 {
     return is_grid_constant(index, DEPTH);
 }
+
+// ---- Strides ---------------------------------------------------------------------------------------------------
+
+// The root's stride along a dimension; false if it is not constant.
+static bool root_stride(const struct type *t, int r, int64_t *stride)
+{
+    if (t->strided) {
+        *stride = t->strides[r];
+        return t->strides[r] >= 0;
+    }
+    *stride = 1;
+    for (int i = r + 1; i < t->rank; i++) {
+        if (t->dims[i] < 0)
+            return false;
+        *stride *= t->dims[i];
+    }
+    return true;
+}
+
+bool bounds_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis,
+                   int64_t *stride)
+{
+    const struct value *root;
+    struct affine_map map;
+    struct value *terms[MAX_RANK][MAX_RANK];
+    int n_terms[MAX_RANK];
+    bounds_access(access, &root, &map, terms, n_terms);
+    *stride = 0;
+    for (int d = 0; d < map.n_in; d++)
+        for (int r = 0; axes_of(&s->axes, tile, d) == axis && r < map.n_out; r++) {
+            int64_t step;
+            if (!map.coefficient[r][d])
+                continue;
+            if (!root_stride(root->type, r, &step))
+                return false;
+            *stride += map.coefficient[r][d] * step;
+        }
+    return true;
+}
+
+bool bounds_unit_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis)
+{
+    int64_t stride;
+    return bounds_stride(s, access, tile, axis, &stride) && stride == 1;
+}
+
+bool bounds_touches(const struct shaper *s, const struct op *access, const struct value *tile, int axis)
+{
+    int64_t stride;
+    return !bounds_stride(s, access, tile, axis, &stride) || stride != 0;
+}

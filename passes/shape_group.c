@@ -145,76 +145,14 @@ struct op *group_loop_dot(const struct op *loop)
 
 // ---- Choosing the vector axis ----------------------------------------------------------------------------------
 
-static int dimension_of_axis(const struct shaper *s, const struct value *v, int axis)
-{
-    for (int d = 0; v->type->kind == TYPE_TILE && d < v->type->rank; d++)
-        if (axes_of(&s->axes, v, d) == axis)
-            return d;
-    return -1;
-}
-
-// The root's stride along a dimension; false if it is not constant.
-static bool root_stride(const struct type *t, int r, int64_t *stride)
-{
-    if (t->strided) {
-        *stride = t->strides[r];
-        return t->strides[r] >= 0;
-    }
-    *stride = 1;
-    for (int i = r + 1; i < t->rank; i++) {
-        if (t->dims[i] < 0)
-            return false;
-        *stride *= t->dims[i];
-    }
-    return true;
-}
-
-bool group_touches(const struct shaper *s, const struct op *access, const struct value *tile, int axis)
-{
-    int d = dimension_of_axis(s, tile, axis);
-    if (d < 0)
-        return false;
-    const struct value *root;
-    struct affine_map map;
-    struct value *terms[MAX_RANK][MAX_RANK];
-    int n_terms[MAX_RANK];
-    bounds_access(access, &root, &map, terms, n_terms);
-    for (int r = 0; r < map.n_out; r++)
-        if (map.coefficient[r][d])
-            return true;
-    return false;
-}
-
-bool group_unit_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis)
-{
-    int d = dimension_of_axis(s, tile, axis);
-    if (d < 0)
-        return false;
-    const struct value *root;
-    struct affine_map map;
-    struct value *terms[MAX_RANK][MAX_RANK];
-    int n_terms[MAX_RANK];
-    bounds_access(access, &root, &map, terms, n_terms);
-    int64_t total = 0;
-    for (int r = 0; r < map.n_out; r++) {
-        int64_t stride, c = map.coefficient[r][d];
-        if (!c)
-            continue;
-        if (!root_stride(root->type, r, &stride))
-            return false;
-        total += c * stride;
-    }
-    return total == 1;
-}
-
 static void score(const struct shaper *s, const struct op *access, const struct value *tile, const bool *axes,
                   int weight, int *scores)
 {
     for (int x = 0; x < s->axes.n; x++)
         if (axes[x]) {
-            if (group_unit_stride(s, access, tile, x))
+            if (bounds_unit_stride(s, access, tile, x))
                 scores[x] += weight;
-            else if (group_touches(s, access, tile, x))
+            else if (bounds_touches(s, access, tile, x))
                 scores[x] -= weight;
         }
 }
@@ -363,7 +301,7 @@ static void shape_by_dot(struct shaper *s, struct group *g, struct op *dot)
     // Rows at a stride that is only known at run time take an address register each.
     int64_t stride;
     const struct op *load = dot->operands[g->swapped ? 1 : 0]->def;
-    bool fixed = !load || load->code != OP_LOAD || row == AXIS_NONE || pack_stride(s, load, row, &stride);
+    bool fixed = !load || load->code != OP_LOAD || row == AXIS_NONE || bounds_stride(s, load, load->results[0], row, &stride);
     struct register_tile t = tile_choose(s->target, g->lanes, row == AXIS_NONE ? 1 : s->axes.size[row],
                                          g->vector_axis == AXIS_NONE ? 1 : s->axes.size[g->vector_axis],
                                          fixed ? MOST_ROWS : MOST_STRIDED_ROWS);
@@ -412,8 +350,8 @@ static bool transposed_axis(const struct shaper *s, const struct block *b, const
     for (const struct op *op = b->first; op; op = op->next) {
         const struct value *tile = op->code == OP_LOAD ? op->results[0] : op->code == OP_STORE ? op->operands[0] : NULL;
         bool in = tile && tile->type->kind == TYPE_TILE && (a->op == op || a->cone[tile->id]);
-        if (in && s->bind[tile->id].kind != BIND_MEMORY && group_unit_stride(s, op, tile, axis) &&
-            group_touches(s, op, tile, vector_axis))
+        if (in && s->bind[tile->id].kind != BIND_MEMORY && bounds_unit_stride(s, op, tile, axis) &&
+            bounds_touches(s, op, tile, vector_axis))
             return true;
         for (int i = 0; i < op->n_blocks; i++)
             if (transposed_axis(s, op->blocks[i], a, vector_axis, axis))

@@ -88,38 +88,6 @@ static bool needs_no_checks(struct shaper *s, const struct op *load)
     return proven;
 }
 
-bool pack_stride(const struct shaper *s, const struct op *load, int axis, int64_t *stride)
-{
-    const struct value *root;
-    struct affine_map map;
-    struct value *terms[MAX_RANK][MAX_RANK];
-    int n_terms[MAX_RANK];
-    bounds_access(load, &root, &map, terms, n_terms);
-    *stride = 0;
-    for (int d = 0; d < map.n_in; d++) {
-        if (axes_of(&s->axes, load->results[0], d) != axis)
-            continue;
-        for (int r = 0; r < map.n_out; r++) {
-            if (!map.coefficient[r][d])
-                continue;
-            int64_t step = 1;
-            if (root->type->strided) {
-                step = root->type->strides[r];
-                if (step < 0)
-                    return false;
-            } else {
-                for (int i = r + 1; i < root->type->rank; i++) {
-                    if (root->type->dims[i] < 0)
-                        return false;
-                    step *= root->type->dims[i];
-                }
-            }
-            *stride += map.coefficient[r][d] * step;
-        }
-    }
-    return true;
-}
-
 static bool is_vector_factor(const struct shaper *s, const struct group *g, const struct value *v)
 {
     return g->vector_axis != AXIS_NONE && has_axis(s, v, g->vector_axis);
@@ -131,13 +99,13 @@ static bool pays(struct shaper *s, const struct group *g, const struct value *v,
     if (is_vector_factor(s, g, v)) {
         if (reuse < LEAST_REUSE)
             return false;
-        if (computed || !group_unit_stride(s, load, load->results[0], g->vector_axis) || !needs_no_checks(s, load))
+        if (computed || !bounds_unit_stride(s, load, load->results[0], g->vector_axis) || !needs_no_checks(s, load))
             return true;
         int64_t panel = s->window[g->vector_axis].size, stride;
         for (int i = 0; i < g->dot_axes.n_inner; i++) {
             if (!has_axis(s, v, g->dot_axes.inner[i]))
                 continue;
-            if (!pack_stride(s, load, g->dot_axes.inner[i], &stride) || stride > 4 * panel)
+            if (!bounds_stride(s, load, load->results[0], g->dot_axes.inner[i], &stride) || stride > 4 * panel)
                 return true;
         }
         return false;
@@ -170,8 +138,8 @@ static void copy_nest(struct shaper *s, struct copy *c, const struct op *load)
             if (axis == AXIS_NONE || (axis == s->vector_axis) != (vector == 1))
                 continue;
             bool transposed = axis != s->vector_axis && s->vector_axis != AXIS_NONE &&
-                              group_unit_stride(s, load, load->results[0], axis) &&
-                              group_touches(s, load, load->results[0], s->vector_axis);
+                              bounds_unit_stride(s, load, load->results[0], axis) &&
+                              bounds_touches(s, load, load->results[0], s->vector_axis);
             splits[n.n_splits++] = (struct split){axis, transposed ? s->lanes : vector ? width : 1};
         }
     nest_emit(s, &n, 0, NULL);
@@ -246,7 +214,7 @@ static void pack_tile(struct shaper *s, struct group *g, struct value *v, const 
         s->vector_axis = AXIS_NONE;
         for (int d = 0; d < v->type->rank; d++) {
             int axis = axes_of(&s->axes, load->results[0], d);
-            if (axis != AXIS_NONE && group_unit_stride(s, load, load->results[0], axis))
+            if (axis != AXIS_NONE && bounds_unit_stride(s, load, load->results[0], axis))
                 s->vector_axis = axis;
         }
         s->lanes = s->vector_axis == AXIS_NONE ? 1 : outer_lanes;
