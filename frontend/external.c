@@ -109,6 +109,7 @@ static int open_through_link(const struct external *e, const char *location)
     int fd = -1;
     char *path = arena_printf(e->arena, "%s/%s", e->folder, location);
     char *target = realpath(path, NULL);
+    int error = errno; // realpath may set it where it succeeds, too
     char *roots[2] = {realpath(e->folder, NULL), e->model ? realpath(e->model, NULL) : NULL};
     if (roots[1]) // a file: its folder
         *strrchr(roots[1], '/') = 0;
@@ -119,8 +120,8 @@ static int open_through_link(const struct external *e, const char *location)
             if (rest)
                 fd = open_beneath(*roots[i] ? roots[i] : "/", rest);
         }
+        error = errno;
     }
-    int error = errno;
     free(target);
     free(roots[0]);
     free(roots[1]);

@@ -92,8 +92,8 @@ static union scalar random_scalar(uint64_t *state, enum dtype t, struct range r)
     uint64_t bits = next_random(state);
     if (dtype_is_float(t))
         return dtype_cast(t, DTYPE_F64, (union scalar){.f = r.lo + (r.hi - r.lo) * ldexp((double)(bits >> 11), -53)});
-    uint64_t n = (uint64_t)(r.hi - r.lo) + 1;
-    return (union scalar){.i = dtype_wrap(t, (int64_t)r.lo + (int64_t)(bits % n))};
+    uint64_t lo = (uint64_t)(int64_t)r.lo, n = (uint64_t)(int64_t)r.hi - lo + 1; // 0: all there are
+    return (union scalar){.i = dtype_wrap(t, (int64_t)(lo + (n ? bits % n : bits)))};
 }
 
 // The value given for a name, as in `--size M=37`; NULL if none is.
