@@ -138,40 +138,43 @@ int tensor_file_decode(const char *path, uint8_t *bytes, size_t size, struct are
     return 0;
 }
 
-static bool read_all(struct tensor_input *in, int fd)
+// Fills in->bytes. Returns an error number, or -1 if the file has become shorter. Allocates nothing, since running out
+// of memory would leave the file open.
+static int read_bytes(const struct tensor_input *in)
+{
+    int fd = open(in->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), error = fd < 0 ? errno : 0;
+    for (size_t done = 0; !error && done < in->size;) {
+        ssize_t n = read(fd, in->bytes + done, in->size - done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (!n || errno != EINTR)
+            error = n ? errno : -1;
+    }
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
+static bool read_file(struct tensor_input *in)
 {
     struct stat st;
-    if (fstat(fd, &st))
-        return tensor_fail(in, "cannot read: %s", strerror(errno));
-    if (!S_ISREG(st.st_mode))
+    if (stat(in->path, &st))
+        return tensor_fail(in, "cannot open: %s", strerror(errno));
+    if (!S_ISREG(st.st_mode)) // a device may have no end
         return tensor_fail(in, "this is %s; give a file that holds one tensor, .npy or .pb",
                            S_ISDIR(st.st_mode) ? "a folder" : "no regular file");
     in->size = (size_t)st.st_size;
     in->bytes = tensor_alloc(in, st.st_size);
-    for (size_t done = 0; done < in->size;) {
-        ssize_t n = read(fd, in->bytes + done, in->size - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return tensor_fail(in, "cannot read: %s", strerror(errno));
-        if (!n)
-            return tensor_fail(in, "the file became shorter while it was being read; try again");
-        done += (size_t)n;
-    }
-    return true;
+    int error = read_bytes(in);
+    if (error < 0)
+        return tensor_fail(in, "the file became shorter while it was being read; try again");
+    return error ? tensor_fail(in, "cannot read: %s", strerror(error)) : true;
 }
 
 int tensor_file_read(const char *path, struct arena *a, struct tensor_file *out, struct diags *diags)
 {
     struct tensor_input in = {.path = path, .arena = a, .diags = diags};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); // does not wait for the writer of a pipe
-    if (fd < 0) {
-        tensor_fail(&in, "cannot open: %s", strerror(errno));
-        return 1;
-    }
-    bool done = read_all(&in, fd);
-    close(fd);
-    return done ? tensor_file_decode(path, in.bytes, in.size, a, out, diags) : 1;
+    return read_file(&in) ? tensor_file_decode(path, in.bytes, in.size, a, out, diags) : 1;
 }
 
 // ---- Writing ----

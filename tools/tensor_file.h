@@ -4,8 +4,8 @@
 //     if (tensor_file_read("input_0.npy", &arena, &t, &diags)) ...   // diags say why
 //     if (tensor_file_write("output_0.pb", &t, TENSOR_FORMAT_AUTO, &diags)) ...
 //
-// Files may hold any bytes: what does not make a proper tensor gets a diagnostic, and what is allocated is at most 8
-// times the file's size. Running out of memory while reading unwinds to the recovery point of ir/arena.h.
+// Files may hold any bytes: what does not make a proper tensor gets a diagnostic, and no file makes a tensor larger
+// than 8 times its own size. Running out of memory while reading unwinds to the recovery point of ir/arena.h.
 //
 // numpy has no bf16, f8e4m3 and f8e5m2. Written as .npy they become their bits in u2 or u1, which read back as u16 and
 // u8, with a note; a .pb keeps them. `index` is written as a 64-bit integer and reads back as i64.

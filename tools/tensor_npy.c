@@ -19,10 +19,10 @@ static const struct npy_type {
     enum dtype dtype;
     bool exact; // or its bits; only written
 } types[] = {
-    {"f8", DTYPE_F64, true},     {"f4", DTYPE_F32, true},   {"f2", DTYPE_F16, true},     {"i8", DTYPE_I64, true},
-    {"i4", DTYPE_I32, true},     {"i2", DTYPE_I16, true},   {"i1", DTYPE_I8, true},      {"u8", DTYPE_U64, true},
-    {"u4", DTYPE_U32, true},     {"u2", DTYPE_U16, true},   {"u1", DTYPE_U8, true},      {"b1", DTYPE_I1, true},
-    {"u2", DTYPE_BF16, false},   {"u1", DTYPE_F8E4M3, false}, {"u1", DTYPE_F8E5M2, false}, {"i8", DTYPE_INDEX, true},
+    {"f8", DTYPE_F64, true},   {"f4", DTYPE_F32, true},     {"f2", DTYPE_F16, true},     {"i8", DTYPE_I64, true},
+    {"i4", DTYPE_I32, true},   {"i2", DTYPE_I16, true},     {"i1", DTYPE_I8, true},      {"u8", DTYPE_U64, true},
+    {"u4", DTYPE_U32, true},   {"u2", DTYPE_U16, true},     {"u1", DTYPE_U8, true},      {"b1", DTYPE_I1, true},
+    {"u2", DTYPE_BF16, false}, {"u1", DTYPE_F8E4M3, false}, {"u1", DTYPE_F8E5M2, false}, {"i8", DTYPE_INDEX, true},
 };
 
 #define N_TYPES (sizeof types / sizeof *types)
@@ -101,7 +101,7 @@ static bool parse_shape(struct header *h, struct tensor_file *t)
     if (!accept(h, "("))
         return damaged(h, "a shape like (2, 3)");
     while (!accept(h, ")")) {
-        int64_t size;
+        int64_t size = 0;
         if (!comma)
             return damaged(h, "',' or ')'");
         if (!parse_size(h, &size))

@@ -165,8 +165,8 @@ struct message {
     const struct type *type;
     int32_t type_number;
     uint64_t n[N_FIELDS]; // occurrences; of lists, entries
-    const uint8_t *raw;
-    size_t raw_length;
+    const uint8_t *raw, *name;
+    size_t raw_length, name_length;
     int64_t stored; // elements
 };
 
@@ -182,27 +182,24 @@ static bool scan_field(struct message *m, const struct field *f)
 {
     const uint8_t *at = f->data, *end = f->data + f->length;
     uint64_t value = 0;
-    if (f->wire == WIRE_VARINT)
-        next_entry(m->in, WIRE_VARINT, &(const uint8_t *){at}, end, &value);
-    while (f->info->list && at < end) {
-        if (!next_entry(m->in, f->info->wire, &at, end, &value))
+    bool number = f->info->list || f->wire == WIRE_VARINT;
+    for (; number && at < end; m->n[f->number]++)
+        if (!next_entry(m->in, f->info->wire, &at, end, &value) || (f->number == FIELD_dims && !add_dim(m, value)))
             return false;
-        if (f->number == FIELD_dims && !add_dim(m, value))
-            return false;
-        m->n[f->number]++;
-    }
-    m->n[f->number] += !f->info->list;
+    m->n[f->number] += !number;
     switch (f->number) {
     case FIELD_data_type:
         m->type_number = (int32_t)value;
         return true;
     case FIELD_data_location:
-        return value == 0 ? true
-                          : tensor_fail(m->in, "its data is in another file; save the tensor with its data in raw_data");
+        return value == 0
+                   ? true
+                   : tensor_fail(m->in, "its data is in another file; save the tensor with its data in raw_data");
     case FIELD_name:
         if (memchr(f->data, 0, f->length))
             return tensor_fail(m->in, "its name holds a NUL byte");
-        m->out->name = f->length ? arena_strndup(m->in->arena, (const char *)f->data, f->length) : NULL;
+        m->name = f->data;
+        m->name_length = f->length;
         return true;
     case FIELD_raw_data:
         m->raw = f->data;
@@ -236,7 +233,8 @@ static bool find_type(struct message *m)
     if (!m->type)
         return tensor_fail(m->in, "ONNX's element type %" PRId32 " is not known", m->type_number);
     m->out->dtype = type_dtype(m->type);
-    return m->out->dtype != DTYPE_NONE ? true : tensor_fail(m->in, "elements of type %s are not supported", m->type->name);
+    return m->out->dtype != DTYPE_NONE ? true
+                                       : tensor_fail(m->in, "elements of type %s are not supported", m->type->name);
 }
 
 // Typed data has its field for each class of types; narrow ones are widened to it.
@@ -311,6 +309,8 @@ bool tensor_pb_read(const struct tensor_input *in, struct tensor_file *out)
         return tensor_fail(in, "its data is in another file; save the tensor with its data in raw_data");
     if (!tensor_size(in, out))
         return false;
+    if (m.name_length)
+        out->name = arena_strndup(in->arena, (const char *)m.name, m.name_length);
     return m.raw_length ? read_raw(&m) : read_typed(&m);
 }
 

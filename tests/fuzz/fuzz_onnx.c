@@ -1,7 +1,9 @@
-// The reader of ONNX files under arbitrary bytes: it must give a model or a diagnostic. A model's tensors are all
-// fetched.
+// Fuzz target of the reader of ONNX files: any bytes must give a model or a diagnostic. Of a model all tensors are
+// fetched, and every node must find its inputs computed.
 //
-// Built with -fsanitize=fuzzer this is a libFuzzer target; without, its main reads the files and folders it is given.
+//   clang -fsanitize=fuzzer,address,undefined -DFUZZ_ONNX_LIBFUZZER ...   searches for faults
+//   otherwise a main() that replays the files and folders it is given; the tests run it over corpus/onnx. With -v it
+//   prints what each file is refused for.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t n_read, n_refused;
+static const char *verbose; // the name of the file; NULL: quiet
 
 static void fetch_tensors(struct model *m, const ProtobufCMessage *message, struct diags *diags)
 {
@@ -35,8 +38,9 @@ static void fetch_tensors(struct model *m, const ProtobufCMessage *message, stru
         if (f->type != PROTOBUF_C_TYPE_MESSAGE)
             continue;
         if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+            ProtobufCMessage **list = *(ProtobufCMessage * *const *)member;
             for (size_t k = 0; k < *(const size_t *)n; k++)
-                fetch_tensors(m, (*(ProtobufCMessage * *const *)member)[k], diags);
+                fetch_tensors(m, list[k], diags);
         } else if (!(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) || *(const uint32_t *)n == f->id) {
             if (*(ProtobufCMessage *const *)member)
                 fetch_tensors(m, *(ProtobufCMessage *const *)member, diags);
@@ -74,10 +78,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct diags diags;
     diag_init(&diags);
-    struct model *m = model_read_memory(data, size, "fuzz.onnx", NULL, &diags);
+    struct model *m = model_read_memory(data, size, verbose ? verbose : "fuzz.onnx", NULL, &diags);
     if (!m == !diags.n_errors) // one or the other
         abort();
     *(m ? &n_read : &n_refused) += 1;
+    if (!m && verbose)
+        diag_print(&diags, stdout);
     if (m) {
         check_order(m->graph);
         for (size_t i = 0; i < m->n_functions; i++)
@@ -90,11 +96,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef LIBFUZZER
+#ifndef FUZZ_ONNX_LIBFUZZER
 #include <ftw.h>
 #include <sys/stat.h>
 
 static size_t n_files;
+static bool print;
 
 static int run_file(const char *path, const struct stat *st, int kind, struct FTW *walk)
 {
@@ -109,6 +116,8 @@ static int run_file(const char *path, const struct stat *st, int kind, struct FT
         exit(1);
     }
     fclose(f);
+    if (print)
+        verbose = path;
     LLVMFuzzerTestOneInput(data, size);
     free(data);
     n_files++;
@@ -118,7 +127,9 @@ static int run_file(const char *path, const struct stat *st, int kind, struct FT
 int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
-        if (nftw(argv[i], run_file, 16, FTW_PHYS)) {
+        if (!strcmp(argv[i], "-v")) {
+            print = true;
+        } else if (nftw(argv[i], run_file, 16, FTW_PHYS)) {
             fprintf(stderr, "%s: cannot be read\n", argv[i]);
             return 1;
         }

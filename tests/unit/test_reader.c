@@ -480,7 +480,8 @@ static struct bytes wrap(struct bytes inner, int field)
     b.data[b.size++] = (uint8_t)(field << 3 | 2);
     for (size_t n = inner.size; n || b.size == 1; n >>= 7)
         b.data[b.size++] = (uint8_t)((n & 0x7f) | (n > 0x7f ? 0x80 : 0));
-    memcpy(b.data + b.size, inner.data, inner.size);
+    if (inner.size)
+        memcpy(b.data + b.size, inner.data, inner.size);
     b.size += inner.size;
     return b;
 }
