@@ -24,6 +24,7 @@
 
 // 2^r, |r| <= 0.5
 V expand_math_exp2_poly(B *b, V r);
+V expand_math_exp_accurate(B *b, V x);
 // p * 2^n, -151 <= n <= 129; the low bits of `shifted` are n + 254
 V expand_math_scale(B *b, V p, V n, V shifted);
 

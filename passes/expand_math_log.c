@@ -72,7 +72,7 @@ V expand_math_log1p(B *b, V x)
 // log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|))
 V expand_math_softplus(B *b, V x)
 {
-    V y = log1p_finite(b, expand_math_exp(b, neg(b, absf(b, x))), NULL);
+    V y = log1p_finite(b, expand_math_exp_accurate(b, neg(b, absf(b, x))), NULL);
     return add(b, at_least(b, x, 0.0f), y);
 }
 
