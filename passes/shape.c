@@ -128,12 +128,12 @@ void shape_clone_scalars(struct shaper *s, struct block *body)
 
 static void shape_block(struct shaper *s, struct block *block, int n_exports, const struct anchor *exports);
 
-static void run_groups(struct shaper *s, struct block *block, struct op *first, struct op *last, int n_exports,
+static void run_groups(struct shaper *s, struct op *first, struct op *last, int n_exports,
                        const struct anchor *exports)
 {
     struct group *groups;
     int n;
-    group_block(s, block, first, last, n_exports, exports, &n, &groups);
+    group_block(s, first, last, n_exports, exports, &n, &groups);
     for (int i = 0; i < n && !s->failed; i++) {
         // A value that a place was already made for by an earlier group is read from it.
         for (int j = 0; j < groups[i].n_anchors; j++)
@@ -173,7 +173,7 @@ static void hand_over(struct shaper *s, struct block *block, int n, const struct
     }
     shape_block(s, block, n_exports, exports);
     if (n_again)
-        run_groups(s, block, NULL, NULL, n_again, again);
+        run_groups(s, NULL, NULL, n_again, again);
 }
 
 // The scalars that a block hands over, after its tiles.
@@ -225,7 +225,7 @@ static int enter_carried(struct shaper *s, struct op *op, int first, const struc
     }
     if (n_exports) {
         struct undo *mark = shape_mark(s);
-        run_groups(s, op->block, NULL, NULL, n_exports, exports);
+        run_groups(s, NULL, NULL, n_exports, exports);
         shape_rollback(s, mark); // the initial value itself may live on elsewhere
     }
     return n;
@@ -323,7 +323,7 @@ static void shape_block(struct shaper *s, struct block *block, int n_exports, co
             if (!op->n_blocks && op->n_results == 1 && !has_tile(op))
                 clone_scalar(s, op);
         bool last = !op || op == end;
-        run_groups(s, block, first, op, last ? n_exports : 0, exports);
+        run_groups(s, first, op, last ? n_exports : 0, exports);
         if (last)
             return;
         if (op->code == OP_FOR)
@@ -380,7 +380,6 @@ static bool shape_kernel(struct kernel *k, struct pass_context *c)
     s.b = (struct builder){.kernel = s.new, .block = s.new->body, .diags = c->diags, .loc = k->loc};
     s.window = ARENA_ARRAY(c->scratch, struct window, s.axes.n + 1);
     s.clip = ARENA_ARRAY(c->scratch, struct clip, s.axes.n + 1);
-    s.trip = ARENA_ARRAY(c->scratch, struct value *, s.axes.n + 1);
     s.vector_axis = AXIS_NONE;
     s.lanes = 1;
     for (int i = 0; i < s.axes.n; i++)

@@ -104,7 +104,6 @@ struct shaper {
     struct axes axes;
     struct window *window; // by axis
     struct clip *clip;     // by axis
-    struct value **trip;   // by axis: the clip's value in the new kernel, where a nest has made it
     struct binding *bind;  // by old value id
     struct undo *trail;
     bool *written; // by old value id: roots that are stored to
@@ -141,7 +140,7 @@ void bounds_access(const struct op *op, const struct value **root, struct affine
                    struct value *terms[MAX_RANK][MAX_RANK], int n_terms[MAX_RANK]);
 
 // shape_group.c: which anchors share a nest, and how it is cut.
-void group_block(struct shaper *s, struct block *block, struct op *first, struct op *last, int n_exports,
+void group_block(struct shaper *s, struct op *first, struct op *last, int n_exports,
                  const struct anchor *exports, int *n_groups, struct group **groups);
 bool group_loop_fuses(struct shaper *s, const struct op *loop);
 void group_cone(struct shaper *s, struct anchor *a);

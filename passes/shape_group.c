@@ -612,10 +612,9 @@ static bool used_after(const struct group *groups, int n, int g, const struct an
     return false;
 }
 
-void group_block(struct shaper *s, struct block *block, struct op *first, struct op *last, int n_exports,
+void group_block(struct shaper *s, struct op *first, struct op *last, int n_exports,
                  const struct anchor *exports, int *n_groups, struct group **groups)
 {
-    (void)block;
     struct anchor later = {.kind = ANCHOR_EXPORT};
     later.cone = ARENA_ARRAY(s->scratch, bool, s->old->n_values);
     later.axes = ARENA_ARRAY(s->scratch, bool, s->axes.n + 1);

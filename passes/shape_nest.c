@@ -162,7 +162,6 @@ void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc)
     }
     struct value *over = build_binary(b, OP_MOD, trip, build_index(b, step));
     struct value *main_end = build_binary(b, OP_SUB, trip, over);
-    s->trip[axis] = trip;
     stretch(s, n, level, build_index(b, 0), main_end, step, step, true, false, acc);
     if (is_vector(s, axis))
         rest_by_vectors(s, n, level, main_end, trip, acc);
