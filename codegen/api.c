@@ -79,7 +79,7 @@ struct compilation {
     char *message; // of the code generator, to be freed
 };
 
-static void find_written(const struct block *b, const struct kernel *kernel, struct api_param *params)
+static void find_written(const struct block *b, const struct function *kernel, struct api_param *params)
 {
     for (const struct op *op = b->first; op; op = op->next) {
         const struct value *root = op_info[op->code].effect == EFFECT_WRITE ? view_root(op->operands[1]) : NULL;
@@ -91,7 +91,7 @@ static void find_written(const struct block *b, const struct kernel *kernel, str
 }
 
 // Copies what a launch must know of the kernel's interface.
-static void describe(tg_kernel_handle *k, const struct kernel *kernel)
+static void describe(tg_kernel_handle *k, const struct function *kernel)
 {
     struct arena *a = &k->arena;
     k->n_params = kernel->n_params;
@@ -110,11 +110,11 @@ static void describe(tg_kernel_handle *k, const struct kernel *kernel)
     }
 }
 
-static struct kernel *choose_kernel(struct compilation *w)
+static struct function *choose_kernel(struct compilation *w)
 {
     const char *name = w->options->kernel;
-    struct kernel *k = name ? module_kernel(w->m, name) : w->m->first_kernel;
-    struct loc loc = {.file = w->m->first_kernel->loc.file};
+    struct function *k = name ? module_function(w->m, name) : w->m->first_function;
+    struct loc loc = {.file = w->m->first_function->loc.file};
     if (!k)
         diag_error(&w->diags, loc, "there is no kernel @%s in this text", name);
     else if (!name && k->next)
@@ -122,7 +122,7 @@ static struct kernel *choose_kernel(struct compilation *w)
     return w->diags.n_errors ? NULL : k;
 }
 
-static int load_code(struct compilation *w, const struct kernel *kernel)
+static int load_code(struct compilation *w, const struct function *kernel)
 {
     char symbol[256];
     void *address;
@@ -150,7 +150,7 @@ static int compile(struct compilation *w)
     for (size_t i = 0; i < w->options->n_defines; i++)
         defines[i] = (struct define){w->options->defines[i].name, w->options->defines[i].value};
     w->m = compile_read(w->source, w->length, w->name, (int)w->options->n_defines, defines, &w->diags);
-    struct kernel *kernel = w->m ? choose_kernel(w) : NULL;
+    struct function *kernel = w->m ? choose_kernel(w) : NULL;
     if (!kernel)
         return 1;
     // Before the passes: what the text says is written to.

@@ -8,7 +8,7 @@
 
 static struct loc module_loc(const struct module *m)
 {
-    return (struct loc){.file = m->first_kernel ? m->first_kernel->loc.file : NULL};
+    return (struct loc){.file = m->first_function ? m->first_function->loc.file : NULL};
 }
 
 // Takes over an error message of the driver.
@@ -65,11 +65,11 @@ static int lower_and_emit(struct module *m, const struct compile_options *option
 {
     char *message = NULL;
     struct loc loc = module_loc(m);
-    LLVMModuleRef module = driver_new_module(d, m->first_kernel ? m->first_kernel->name : "empty", &message);
+    LLVMModuleRef module = driver_new_module(d, m->first_function ? m->first_function->name : "empty", &message);
     if (!module)
         return report(diags, loc, message);
     int failed = 0;
-    for (struct kernel *k = m->first_kernel; k; k = k->next)
+    for (struct function *k = m->first_function; k; k = k->next)
         failed |= options->target.kind == TARGET_KIND_NVPTX
                       ? lower_nvptx(k, &options->target, driver_context(d), module, false, diags)
                       : lower_kernel(k, &options->target, driver_context(d), module, diags);

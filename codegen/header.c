@@ -36,7 +36,7 @@ static bool writes(const struct block *b, const struct value *root)
 }
 
 // Parameter i's name in C: sizes may be called as a parameter is, and either as a keyword.
-static const char *name_of(struct arena *a, const struct kernel *k, int i)
+static const char *name_of(struct arena *a, const struct function *k, int i)
 {
     static const char keywords[] =
         " alignas alignof and asm auto bool break case catch char class const continue default delete do double else "
@@ -53,7 +53,7 @@ static const char *name_of(struct arena *a, const struct kernel *k, int i)
     return taken ? arena_printf(a, "%s_%d", name, i) : name;
 }
 
-static void put_sizes(FILE *f, const struct kernel *k, const dim *dims, int n, const char *between)
+static void put_sizes(FILE *f, const struct function *k, const dim *dims, int n, const char *between)
 {
     for (int d = 0; d < n; d++) {
         fputs(d ? between : "", f);
@@ -66,7 +66,7 @@ static void put_sizes(FILE *f, const struct kernel *k, const dim *dims, int n, c
     }
 }
 
-static void put_comment(FILE *f, struct arena *a, const struct kernel *k)
+static void put_comment(FILE *f, struct arena *a, const struct function *k)
 {
     fprintf(f, "// %s\n", k->name);
     bool fixed = true;
@@ -96,7 +96,7 @@ static void put_comment(FILE *f, struct arena *a, const struct kernel *k)
             fixed ? "All sizes are fixed. " : "");
 }
 
-static void put_function(FILE *f, struct arena *a, const struct kernel *k, bool with_env)
+static void put_function(FILE *f, struct arena *a, const struct function *k, bool with_env)
 {
     fprintf(f, "int32_t %s%s(%s", k->name, with_env ? "_env" : "", with_env ? "const struct tg_env *env" : "");
     int n = lower_n_args(k);
@@ -124,13 +124,13 @@ int header_print(struct module *m, struct driver_buffer *out, struct diags *diag
           "// parallel_for (tegula/kernel.h), or as NAME does when env is NULL; NAME__kernel describes it.\n"
           "#ifndef TEGULA_KERNELS",
           f);
-    for (const struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (const struct function *k = m->first_function; k; k = k->next) {
         fputc('_', f);
         for (const char *c = k->name; *c; c++)
             fputc(toupper((unsigned char)*c), f);
     }
     fputs("_H\n#define TEGULA_KERNELS", f);
-    for (const struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (const struct function *k = m->first_function; k; k = k->next) {
         fputc('_', f);
         for (const char *c = k->name; *c; c++)
             fputc(toupper((unsigned char)*c), f);
@@ -138,7 +138,7 @@ int header_print(struct module *m, struct driver_buffer *out, struct diags *diag
     fputs("_H\n\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
           "struct tg_env;\nstruct tg_kernel;\n",
           f);
-    for (const struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (const struct function *k = m->first_function; k; k = k->next) {
         fputs("\n", f);
         put_comment(f, &a, k);
         put_function(f, &a, k, false);

@@ -566,7 +566,7 @@ static void examine(struct lower *l, const struct block *b)
     }
 }
 
-int lower_kernel(struct kernel *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+int lower_kernel(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                  struct diags *diags)
 {
     struct lower l = {.kernel = k, .target = target, .diags = diags, .context = context, .module = out};
@@ -574,9 +574,9 @@ int lower_kernel(struct kernel *k, const struct target_desc *target, LLVMContext
         const struct type *t = k->params[i]->type;
         for (int d = 0; t->kind == TYPE_VIEW && d < t->rank; d++) {
             if (dim_is_symbol(t->dims[d]))
-                kernel_symbol(k, dim_symbol_id(t->dims[d]));
+                function_symbol(k, dim_symbol_id(t->dims[d]));
             if (t->strided && dim_is_symbol(t->strides[d]))
-                kernel_symbol(k, dim_symbol_id(t->strides[d]));
+                function_symbol(k, dim_symbol_id(t->strides[d]));
         }
     }
     arena_init(&l.arena);

@@ -19,7 +19,7 @@
 // args holds the parameters, then the symbols in the order of their ids in the module. The flattened grid counts its
 // first dimension fastest. Every tile type of the kernel must be shaped. Symbols that only the parameters' types name
 // are added to k->symbols. Returns 0, or 1 after reporting what cannot be lowered; `out` is then of no use.
-int lower_kernel(struct kernel *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+int lower_kernel(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                  struct diags *diags);
 
 #endif

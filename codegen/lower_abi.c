@@ -5,7 +5,7 @@
 
 #define STACK_SCRATCH 16384 // bytes; more comes from the heap
 
-int lower_n_args(const struct kernel *k)
+int lower_n_args(const struct function *k)
 {
     int n = k->n_params;
     for (int i = 0; i < k->n_symbols; i++)
@@ -13,7 +13,7 @@ int lower_n_args(const struct kernel *k)
     return n;
 }
 
-struct value *lower_arg(const struct kernel *k, int i)
+struct value *lower_arg(const struct function *k, int i)
 {
     if (i < k->n_params)
         return k->params[i];
@@ -67,14 +67,14 @@ static void bind(struct lower *l, struct value *v, LLVMValueRef x)
         lower_set_register(l, v, 0, x);
 }
 
-static int instance_params(const struct kernel *k)
+static int instance_params(const struct function *k)
 {
     return lower_n_args(k) + 8; // program ids, grid sizes, scratch, memory of `once` operations
 }
 
 static void make_instance(struct lower *l, struct functions *f)
 {
-    struct kernel *k = l->kernel;
+    struct function *k = l->kernel;
     int n = lower_n_args(k), total = instance_params(k);
     LLVMTypeRef *types = ARENA_ARRAY(&l->arena, LLVMTypeRef, total);
     for (int i = 0; i < n; i++) {
@@ -276,7 +276,7 @@ static LLVMTypeRef env_type(struct lower *l)
 
 static void make_launcher(struct lower *l, const struct functions *f, bool with_env)
 {
-    struct kernel *k = l->kernel;
+    struct function *k = l->kernel;
     int n = lower_n_args(k), skip = with_env;
     LLVMTypeRef *types = ARENA_ARRAY(&l->arena, LLVMTypeRef, n + 1);
     types[0] = l->ptr;

@@ -43,7 +43,7 @@ struct root {
 };
 
 struct lower {
-    struct kernel *kernel;
+    struct function *kernel;
     const struct target_desc *target;
     struct diags *diags;
     struct arena arena;
@@ -209,7 +209,7 @@ void lower_atomic(struct lower *l, struct op *op);
 void lower_abi(struct lower *l);
 
 // The slots of a kernel's arguments: its parameters, then the symbols it uses.
-int lower_n_args(const struct kernel *k);
-struct value *lower_arg(const struct kernel *k, int i);
+int lower_n_args(const struct function *k);
+struct value *lower_arg(const struct function *k, int i);
 
 #endif

@@ -372,15 +372,15 @@ static void lower_body(struct nvptx *n, struct block *b)
 
 // ---- Kernels -----------------------------------------------------------------------------------------------------
 
-static void name_symbols(struct kernel *k)
+static void name_symbols(struct function *k)
 {
     for (int i = 0; i < k->n_params; i++) {
         const struct type *t = k->params[i]->type;
         for (int d = 0; t->kind == TYPE_VIEW && d < t->rank; d++) {
             if (dim_is_symbol(t->dims[d]))
-                kernel_symbol(k, dim_symbol_id(t->dims[d]));
+                function_symbol(k, dim_symbol_id(t->dims[d]));
             if (t->strided && dim_is_symbol(t->strides[d]))
-                kernel_symbol(k, dim_symbol_id(t->strides[d]));
+                function_symbol(k, dim_symbol_id(t->strides[d]));
         }
     }
 }
@@ -435,7 +435,7 @@ static void set_attribute(struct lower *l, LLVMValueRef f, int at, const char *n
 static void bind_arguments(struct nvptx *n, LLVMValueRef f)
 {
     struct lower *l = &n->l;
-    struct kernel *k = l->kernel;
+    struct function *k = l->kernel;
     for (int i = 0; i < lower_n_args(k); i++) {
         struct value *v = lower_arg(k, i);
         LLVMValueRef x = LLVMGetParam(f, (unsigned)i);
@@ -461,7 +461,7 @@ static void bind_arguments(struct nvptx *n, LLVMValueRef f)
 static LLVMValueRef add_kernel(struct nvptx *n)
 {
     struct lower *l = &n->l;
-    struct kernel *k = l->kernel;
+    struct function *k = l->kernel;
     int n_args = lower_n_args(k);
     LLVMTypeRef *types = ARENA_ARRAY(&l->arena, LLVMTypeRef, n_args);
     for (int i = 0; i < n_args; i++) {
@@ -495,7 +495,7 @@ static void finish_kernel(struct nvptx *n, LLVMValueRef f)
     annotate(n, f, "maxntidx", threads);
 }
 
-int lower_nvptx(struct kernel *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+int lower_nvptx(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                 bool emulate, struct diags *diags)
 {
     struct nvptx state = {

@@ -21,7 +21,7 @@
 // be tested without a GPU.
 //
 // Returns 0, or 1 after reporting what cannot be lowered; `out` is then of no use.
-int lower_nvptx(struct kernel *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+int lower_nvptx(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                 bool emulate, struct diags *diags);
 
 #endif

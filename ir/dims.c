@@ -22,11 +22,11 @@ struct polynomial {
     struct term terms[MOST_TERMS];
 };
 
-enum function { FUNCTION_NONE, FUNCTION_FLOORDIV, FUNCTION_MOD, FUNCTION_MIN, FUNCTION_MAX };
+enum size_function { FUNCTION_NONE, FUNCTION_FLOORDIV, FUNCTION_MOD, FUNCTION_MIN, FUNCTION_MAX };
 
 // What a symbol of the module stands for; a free symbol has none.
 struct symbol_expression {
-    enum function function; // NONE: the polynomial
+    enum size_function function; // NONE: the polynomial
     struct polynomial polynomial;
     dim a, b;
 };
@@ -138,7 +138,7 @@ static dim from_polynomial(struct module *m, const struct polynomial *p)
     return dim_symbol(id);
 }
 
-static dim apply_function(struct module *m, enum function f, dim a, dim b)
+static dim apply_function(struct module *m, enum size_function f, dim a, dim b)
 {
     const char *names[2];
     dim both[2] = {a, b};
@@ -309,7 +309,7 @@ dim dims_mod(struct module *m, dim a, dim b)
     return apply_function(m, FUNCTION_MOD, a, b);
 }
 
-static dim extreme(struct module *m, enum function f, dim a, dim b)
+static dim extreme(struct module *m, enum size_function f, dim a, dim b)
 {
     if (a == DIM_UNKNOWN || b == DIM_UNKNOWN)
         return DIM_UNKNOWN;

@@ -211,7 +211,7 @@ static bool run_block(struct interp *in, const struct block *b)
 
 static bool set_params(struct interp *in, const struct interp_arg *params, const int64_t *symbols)
 {
-    struct kernel *k = in->k;
+    struct function *k = in->k;
     for (int i = 0; i < k->n_symbols; i++) {
         if (!k->symbols[i])
             continue;
@@ -259,7 +259,7 @@ static bool run_grid(struct interp *in)
     return true;
 }
 
-int interp_run(struct kernel *k, const struct interp_arg *params, const int64_t *symbols, int64_t budget,
+int interp_run(struct function *k, const struct interp_arg *params, const int64_t *symbols, int64_t budget,
                struct diags *diags)
 {
     struct interp in = {.k = k, .diags = diags, .budget = budget > 0 ? budget : USUAL_BUDGET, .room = MOST_ELEMENTS};

@@ -27,7 +27,7 @@ int interp_view_fill(struct interp_view *view, const struct type *type, const in
 // verify_module accepts. params has an entry for each parameter; symbols holds a value for each symbol of the module,
 // by id. budget bounds the work, counted in elements of the operations' results (0: 10^10). Nonzero after reporting an
 // error; what was stored until then stays.
-int interp_run(struct kernel *k, const struct interp_arg *params, const int64_t *symbols, int64_t budget,
+int interp_run(struct function *k, const struct interp_arg *params, const int64_t *symbols, int64_t budget,
                struct diags *diags);
 
 #endif

@@ -21,7 +21,7 @@ struct content {
 };
 
 struct interp {
-    struct kernel *k;
+    struct function *k;
     struct diags *diags;
     struct content *contents; // by value id
     int n_grid;

@@ -65,9 +65,9 @@ int module_symbol(struct module *m, const char *name, size_t length)
     return m->n_symbols++;
 }
 
-struct kernel *module_kernel(struct module *m, const char *name)
+struct function *module_function(struct module *m, const char *name)
 {
-    for (struct kernel *k = m->first_kernel; k; k = k->next)
+    for (struct function *k = m->first_function; k; k = k->next)
         if (!strcmp(k->name, name))
             return k;
     return NULL;
@@ -214,7 +214,7 @@ struct value *view_root(struct value *view)
 
 // ---- Building --------------------------------------------------------------------------------------------------
 
-static struct value *value_create(struct kernel *k, struct type *type, const char *name)
+static struct value *value_create(struct function *k, struct type *type, const char *name)
 {
     struct value *v = ARENA_NEW(&k->module->arena, struct value);
     v->type = type;
@@ -224,7 +224,7 @@ static struct value *value_create(struct kernel *k, struct type *type, const cha
     return v;
 }
 
-struct block *block_create(struct kernel *k, struct op *parent)
+struct block *block_create(struct function *k, struct op *parent)
 {
     struct block *b = ARENA_NEW(&k->module->arena, struct block);
     b->parent = parent;
@@ -240,7 +240,7 @@ static void append_value(struct arena *a, struct value ***list, int *n, struct v
     *list = grown;
 }
 
-struct value *block_add_arg(struct kernel *k, struct block *b, const char *name, struct type *type)
+struct value *block_add_arg(struct function *k, struct block *b, const char *name, struct type *type)
 {
     struct value *v = value_create(k, type, name);
     v->block = b;
@@ -248,30 +248,30 @@ struct value *block_add_arg(struct kernel *k, struct block *b, const char *name,
     return v;
 }
 
-struct kernel *kernel_create(struct module *m, const char *name, struct loc loc)
+struct function *function_create(struct module *m, const char *name, struct loc loc)
 {
-    struct kernel *k = ARENA_NEW(&m->arena, struct kernel);
+    struct function *k = ARENA_NEW(&m->arena, struct function);
     k->module = m;
     k->name = arena_strdup(&m->arena, name);
     k->loc = loc;
     k->grid = block_create(k, NULL);
     k->body = block_create(k, NULL);
-    if (m->last_kernel)
-        m->last_kernel->next = k;
+    if (m->last_function)
+        m->last_function->next = k;
     else
-        m->first_kernel = k;
-    m->last_kernel = k;
+        m->first_function = k;
+    m->last_function = k;
     return k;
 }
 
-struct value *kernel_add_param(struct kernel *k, const char *name, struct type *type)
+struct value *function_add_param(struct function *k, const char *name, struct type *type)
 {
     struct value *v = value_create(k, type, name);
     append_value(&k->module->arena, &k->params, &k->n_params, v);
     return v;
 }
 
-struct value *kernel_symbol(struct kernel *k, int symbol)
+struct value *function_symbol(struct function *k, int symbol)
 {
     if (symbol >= k->n_symbols) {
         struct value **grown = ARENA_ARRAY(&k->module->arena, struct value *, symbol + 1);
@@ -337,7 +337,7 @@ static void check_built(struct builder *b, struct op *op)
 struct op *build_op(struct builder *b, enum opcode code, int n_operands, struct value *const *operands, int n_attrs,
                     const struct attr *attrs, int n_results, struct type *const *result_types)
 {
-    struct kernel *k = b->kernel;
+    struct function *k = b->kernel;
     struct arena *a = &k->module->arena;
     struct op *op = ARENA_NEW(a, struct op);
     op->code = code;

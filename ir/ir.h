@@ -193,7 +193,7 @@ struct block {
     struct op *first, *last;
 };
 
-struct kernel {
+struct function {
     struct module *module;
     const char *name;
     struct loc loc;
@@ -204,12 +204,12 @@ struct kernel {
     struct block *grid;     // yields 1 to 3 sizes; may read the symbols and scalar parameters
     struct block *body;
     int n_values;
-    struct kernel *next;
+    struct function *next;
 };
 
 struct module {
     struct arena arena;
-    struct kernel *first_kernel, *last_kernel;
+    struct function *first_function, *last_function;
     struct type *types[256];
     struct interned_layout *layouts;
     const char **symbols;
@@ -222,7 +222,7 @@ struct module *module_create(void);
 void module_destroy(struct module *m); // NULL is fine
 
 int module_symbol(struct module *m, const char *name, size_t length); // the id, made if new
-struct kernel *module_kernel(struct module *m, const char *name);     // NULL if there is none
+struct function *module_function(struct module *m, const char *name);     // NULL if there is none
 
 struct type *type_scalar(struct module *m, enum dtype t);
 struct type *type_tile(struct module *m, enum dtype t, int rank, const dim *dims);
@@ -256,7 +256,7 @@ struct value *view_root(struct value *view);
 // Appends operations at a point. Operands are checked and result types inferred as operations are made; a mistake is
 // reported in diags and `failed` is set, and building may go on (results then have some type).
 struct builder {
-    struct kernel *kernel;
+    struct function *kernel;
     struct block *block;
     struct op *before; // insert before this one; NULL: at the block's end
     struct loc loc;
@@ -264,11 +264,11 @@ struct builder {
     bool failed;
 };
 
-struct kernel *kernel_create(struct module *m, const char *name, struct loc loc);
-struct value *kernel_add_param(struct kernel *k, const char *name, struct type *type);
-struct value *kernel_symbol(struct kernel *k, int symbol);
-struct block *block_create(struct kernel *k, struct op *parent);
-struct value *block_add_arg(struct kernel *k, struct block *b, const char *name, struct type *type);
+struct function *function_create(struct module *m, const char *name, struct loc loc);
+struct value *function_add_param(struct function *k, const char *name, struct type *type);
+struct value *function_symbol(struct function *k, int symbol);
+struct block *block_create(struct function *k, struct op *parent);
+struct value *block_add_arg(struct function *k, struct block *b, const char *name, struct type *type);
 
 // Makes an operation with the attributes; result_types may be NULL where they can be inferred, and single entries may
 // be. blocks are made empty, for the caller to fill; an operation with blocks is checked by build_finish.

@@ -404,12 +404,12 @@ static void parse_params(struct parser *p)
             FAIL(p, "a kernel takes views and scalars, not tiles");
         if (parse_lookup(p, name.text, name.length))
             FAIL(p, "%%%.*s stands twice", (int)name.length, name.text);
-        parse_bind(p, name.text, name.length, kernel_add_param(p->b.kernel, NULL, t));
+        parse_bind(p, name.text, name.length, function_add_param(p->b.kernel, NULL, t));
         for (int i = 0; i < t->rank; i++) {
             if (dim_is_symbol(t->dims[i]))
-                kernel_symbol(p->b.kernel, dim_symbol_id(t->dims[i]));
+                function_symbol(p->b.kernel, dim_symbol_id(t->dims[i]));
             if (t->strided && dim_is_symbol(t->strides[i]))
-                kernel_symbol(p->b.kernel, dim_symbol_id(t->strides[i]));
+                function_symbol(p->b.kernel, dim_symbol_id(t->strides[i]));
         }
         if (!parse_accept(p, ","))
             break;
@@ -460,9 +460,9 @@ static void parse_kernel(struct parser *p)
     }
     lex_next(&p->lex);
     const char *text = arena_strndup(&p->module->arena, name.text, name.length);
-    if (module_kernel(p->module, text))
+    if (module_function(p->module, text))
         FAIL_AT(p, loc, "a kernel named @%s stands above", text);
-    p->b = (struct builder){.kernel = kernel_create(p->module, text, loc), .diags = p->diags, .loc = loc};
+    p->b = (struct builder){.kernel = function_create(p->module, text, loc), .diags = p->diags, .loc = loc};
     p->b.block = p->b.kernel->body;
     if (parse_accept(p, "<")) {
         do
@@ -520,7 +520,7 @@ struct module *parse_module(const char *text, size_t length, const char *file, i
                 lex_next(&p.lex);
         }
     }
-    if (!m->first_kernel && errors == diags->n_errors)
+    if (!m->first_function && errors == diags->n_errors)
         diag_error(diags, (struct loc){.file = p.file}, "there is no kernel in this file");
     for (int i = 0; i < n_defines && errors == diags->n_errors; i++)
         if (!p.define_used[i])

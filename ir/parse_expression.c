@@ -291,7 +291,7 @@ struct operand parse_primary(struct parser *p)
             o.literal = true;
             o.number = (struct number){.is_float = true, .f = t.text[0] == 'i' ? INFINITY : NAN};
         } else if (symbol >= 0) {
-            o.value = kernel_symbol(p->b.kernel, symbol);
+            o.value = function_symbol(p->b.kernel, symbol);
         } else {
             FAIL_AT(p, o.loc, "'%.*s' is neither a compile-time parameter nor a size of a parameter", (int)t.length,
                     t.text);

@@ -362,7 +362,7 @@ static void put_block(struct printer *p, const struct block *b)
     put(p, "}");
 }
 
-static void put_kernel(struct printer *p, const struct kernel *k)
+static void put_kernel(struct printer *p, const struct function *k)
 {
     p->names = ARENA_ARRAY(p->arena, const char *, k->n_values);
     p->n_names = k->n_values;
@@ -388,8 +388,8 @@ void print_module(struct arena *a, const struct module *m, char **text)
 {
     struct printer p = {.arena = a, .module = m};
     put(&p, "");
-    for (const struct kernel *k = m->first_kernel; k; k = k->next) {
-        if (k != m->first_kernel)
+    for (const struct function *k = m->first_function; k; k = k->next) {
+        if (k != m->first_function)
             put(&p, "\n");
         put_kernel(&p, k);
     }

@@ -11,7 +11,7 @@
 
 struct verifier {
     struct module *m;
-    struct kernel *k;
+    struct function *k;
     struct diags *diags;
     struct value **owned;                  // by id: the kernel's values
     struct value **visible;                // by id: the values that dominate the place the walk has reached
@@ -215,7 +215,7 @@ static bool structure_of_block(struct verifier *v, struct block *b, struct op *p
 
 static bool structure_of_kernel(struct verifier *v)
 {
-    struct kernel *k = v->k;
+    struct function *k = v->k;
     bool ok = true;
     for (int i = 0; i < k->n_params; i++)
         ok &= own(v, k->params[i], k->loc);
@@ -385,7 +385,7 @@ static void check_block(struct verifier *v, struct block *b, bool in_grid)
 
 static void check_grid(struct verifier *v)
 {
-    struct kernel *k = v->k;
+    struct function *k = v->k;
     const struct op *end = block_terminator(k->grid);
     if (k->grid->n_args || k->body->n_args)
         ERROR(v, k->loc, "the grid and the body of kernel @%s take no block arguments", k->name);
@@ -416,8 +416,8 @@ static bool is_identifier(const char *s)
 
 static void check_params(struct verifier *v)
 {
-    struct kernel *k = v->k;
-    if (module_kernel(v->m, k->name) != k)
+    struct function *k = v->k;
+    if (module_function(v->m, k->name) != k)
         ERROR(v, k->loc, "there are two kernels @%s; rename one", k->name);
     if (!is_identifier(k->name))
         ERROR(v, k->loc, "the kernel name '%s' is not a C identifier; use letters, digits and _", k->name);
@@ -442,7 +442,7 @@ static void check_params(struct verifier *v)
             define(v, k->symbols[i], k->loc);
 }
 
-static void verify_kernel(struct module *m, struct kernel *k, struct diags *diags)
+static void verify_kernel(struct module *m, struct function *k, struct diags *diags)
 {
     struct arena scratch;
     arena_init(&scratch);
@@ -461,7 +461,7 @@ static void verify_kernel(struct module *m, struct kernel *k, struct diags *diag
 bool verify_module(struct module *m, struct diags *diags)
 {
     int before = diags->n_errors;
-    for (struct kernel *k = m->first_kernel; k; k = k->next)
+    for (struct function *k = m->first_function; k; k = k->next)
         verify_kernel(m, k, diags);
     return diags->n_errors == before;
 }

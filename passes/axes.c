@@ -252,7 +252,7 @@ static void number_block(struct finder *f, const struct block *b)
     }
 }
 
-bool axes_find(struct arena *a, struct kernel *k, struct axes *axes, struct axes_conflict *conflict)
+bool axes_find(struct arena *a, struct function *k, struct axes *axes, struct axes_conflict *conflict)
 {
     *axes = (struct axes){0};
     size_t most = (size_t)k->n_values * MAX_RANK;

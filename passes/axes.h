@@ -20,7 +20,7 @@ struct axes_conflict {
     struct op *op;
     int operand;
 };
-bool axes_find(struct arena *a, struct kernel *k, struct axes *axes, struct axes_conflict *conflict);
+bool axes_find(struct arena *a, struct function *k, struct axes *axes, struct axes_conflict *conflict);
 
 // The axis of a value's dimension, or AXIS_NONE.
 int axes_of(const struct axes *axes, const struct value *v, int dimension);

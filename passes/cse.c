@@ -181,7 +181,7 @@ static void find_written(struct cse *s, const struct block *b)
 bool pass_cse(struct module *m, struct pass_context *c)
 {
     bool progress = false;
-    for (struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (struct function *k = m->first_function; k; k = k->next) {
         struct cse s = {.arena = c->scratch, .mask = 15};
         while (s.mask < 2 * (uint64_t)k->n_values)
             s.mask = s.mask * 2 + 1;

@@ -169,7 +169,7 @@ static void run(struct dce *d, struct block *b)
 bool pass_dce(struct module *m, struct pass_context *c)
 {
     bool progress = false;
-    for (struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (struct function *k = m->first_function; k; k = k->next) {
         struct dce d = {.live = ARENA_ARRAY(c->scratch, bool, k->n_values)};
         run(&d, k->grid);
         run(&d, k->body);

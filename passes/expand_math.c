@@ -50,7 +50,7 @@ static struct value *expansion(B *b, enum opcode code, struct value *const *x)
 }
 
 struct expand {
-    struct kernel *k;
+    struct function *k;
     struct diags *diags;
     bool has_scalef;
     struct replace replace;
@@ -131,7 +131,7 @@ static void walk(struct expand *e, struct block *block)
 bool pass_expand_math(struct module *m, struct pass_context *c)
 {
     bool progress = false;
-    for (struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (struct function *k = m->first_function; k; k = k->next) {
         struct expand e = {.k = k, .diags = c->diags, .has_scalef = c->target->avx512};
         replace_init(&e.replace, c->scratch, k);
         walk(&e, k->grid);

@@ -68,7 +68,7 @@ static struct value *fold_dim(struct fold *f, struct op *op)
     if (view->def && view->def->code == OP_WINDOW)
         return NULL;
     if (dim_is_symbol(size))
-        return kernel_symbol(f->k, dim_symbol_id(size));
+        return function_symbol(f->k, dim_symbol_id(size));
     if (size != DIM_UNKNOWN)
         return fold_make_constant(f, op, op->results[0]->type, (union scalar){.i = size});
     if (!view->def || view->def->code != OP_SCRATCH)
@@ -278,7 +278,7 @@ static void walk(struct fold *f, struct block *b)
 bool pass_fold(struct module *m, struct pass_context *c)
 {
     bool progress = false;
-    for (struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (struct function *k = m->first_function; k; k = k->next) {
         struct fold f = {.k = k};
         replace_init(&f.replace, c->scratch, k);
         walk(&f, k->grid);

@@ -5,7 +5,7 @@
 #include "passes/replace.h"
 
 struct fold {
-    struct kernel *k;
+    struct function *k;
     struct replace replace;
     bool progress;
 };

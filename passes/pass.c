@@ -33,7 +33,7 @@ struct runner {
 
 static struct loc module_loc(const struct module *m)
 {
-    return (struct loc){.file = m->first_kernel ? m->first_kernel->loc.file : NULL};
+    return (struct loc){.file = m->first_function ? m->first_function->loc.file : NULL};
 }
 
 static double now(void)

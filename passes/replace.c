@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-void replace_init(struct replace *r, struct arena *a, const struct kernel *k)
+void replace_init(struct replace *r, struct arena *a, const struct function *k)
 {
     *r = (struct replace){.arena = a, .n = k->n_values, .by_id = ARENA_ARRAY(a, struct value *, k->n_values)};
 }

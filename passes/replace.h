@@ -11,7 +11,7 @@ struct replace {
     int n;
 };
 
-void replace_init(struct replace *r, struct arena *a, const struct kernel *k);
+void replace_init(struct replace *r, struct arena *a, const struct function *k);
 // `to` may be replaced in turn, now or later. It takes over the name if it has none.
 void replace_set(struct replace *r, const struct value *from, struct value *to);
 struct value *replace_find(const struct replace *r, struct value *v);

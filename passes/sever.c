@@ -11,7 +11,7 @@
 #include "passes/pass.h"
 #include "passes/shape.h"
 
-static struct builder before(struct kernel *k, struct op *op, struct pass_context *c)
+static struct builder before(struct function *k, struct op *op, struct pass_context *c)
 {
     return (struct builder){.kernel = k, .block = op->block, .before = op, .loc = op->loc, .diags = c->diags};
 }
@@ -52,7 +52,7 @@ static void replace_uses(struct block *block, struct value *from, struct value *
     }
 }
 
-static bool sever_block(struct kernel *k, struct block *block, struct pass_context *c)
+static bool sever_block(struct function *k, struct block *block, struct pass_context *c)
 {
     bool progress = false;
     for (struct op *op = block->first, *next; op; op = next) {
@@ -83,7 +83,7 @@ static bool sever_block(struct kernel *k, struct block *block, struct pass_conte
 bool pass_sever(struct module *m, struct pass_context *c)
 {
     bool progress = false;
-    for (struct kernel *k = m->first_kernel; k; k = k->next) {
+    for (struct function *k = m->first_function; k; k = k->next) {
         progress |= sever_block(k, k->body, c);
         struct axes axes;
         struct axes_conflict at;

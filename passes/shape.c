@@ -55,7 +55,7 @@ void shape_fail(struct shaper *s, struct loc loc, const char *text)
 struct value *shape_scalar(struct shaper *s, struct value *old)
 {
     if (old->symbol >= 0)
-        return kernel_symbol(s->new, old->symbol);
+        return function_symbol(s->new, old->symbol);
     if (s->bind[old->id].kind == BIND_DIRECT)
         return s->bind[old->id].value;
     shape_fail(s, old->def ? old->def->loc : s->old->loc, "internal error: a scalar is used before it is made");
@@ -350,7 +350,7 @@ static void find_written(struct shaper *s, const struct block *b)
     }
 }
 
-static void take_over(struct kernel *old, struct kernel *new)
+static void take_over(struct function *old, struct function *new)
 {
     old->params = new->params;
     old->n_params = new->n_params;
@@ -363,17 +363,17 @@ static void take_over(struct kernel *old, struct kernel *new)
         b->parent = NULL;
 }
 
-static bool shape_kernel(struct kernel *k, struct pass_context *c)
+static bool shape_kernel(struct function *k, struct pass_context *c)
 {
-    struct kernel *next = k->next, *last = k->module->last_kernel;
+    struct function *next = k->next, *last = k->module->last_function;
     struct shaper s = {.m = k->module, .old = k, .c = c, .scratch = c->scratch, .target = c->target};
     struct axes_conflict conflict;
     if (!axes_find(c->scratch, k, &s.axes, &conflict)) {
         diag_error(c->diags, conflict.op->loc, "a tile holds one axis twice; run the pass sever first");
         return false;
     }
-    s.new = kernel_create(k->module, k->name, k->loc);
-    k->module->last_kernel = last; // the new one replaces k; it is not another
+    s.new = function_create(k->module, k->name, k->loc);
+    k->module->last_function = last; // the new one replaces k; it is not another
     if (last)
         last->next = NULL;
     k->next = next;
@@ -387,11 +387,11 @@ static bool shape_kernel(struct kernel *k, struct pass_context *c)
     // Symbols that the analysis asks for are made before the tables are sized.
     for (int i = 0; i < k->module->n_symbols; i++)
         if (i < k->n_symbols && k->symbols[i])
-            kernel_symbol(s.new, i);
+            function_symbol(s.new, i);
     s.bind = ARENA_ARRAY(c->scratch, struct binding, k->n_values + k->module->n_symbols + 1);
     s.written = ARENA_ARRAY(c->scratch, bool, k->n_values + k->module->n_symbols + 1);
     for (int i = 0; i < k->n_params; i++) {
-        struct value *p = kernel_add_param(s.new, k->params[i]->name, k->params[i]->type);
+        struct value *p = function_add_param(s.new, k->params[i]->name, k->params[i]->type);
         shape_bind(&s, k->params[i], (struct binding){BIND_DIRECT, p, NULL});
     }
     s.new->grid = k->grid;
@@ -427,7 +427,7 @@ static bool is_shaped(const struct block *b)
 bool pass_shape(struct module *m, struct pass_context *c)
 {
     bool progress = false;
-    for (struct kernel *k = m->first_kernel; k; k = k->next)
+    for (struct function *k = m->first_function; k; k = k->next)
         if (!is_shaped(k->body))
             progress |= shape_kernel(k, c);
     return progress;

@@ -96,7 +96,7 @@ struct group {
 
 struct shaper {
     struct module *m;
-    struct kernel *old, *new;
+    struct function *old, *new;
     struct builder b;
     struct pass_context *c;
     struct arena *scratch;

@@ -223,7 +223,7 @@ static bool single_term(struct value *const *terms, int n, struct value **v)
 
 static struct value *size_symbol(const struct shaper *s, dim d)
 {
-    return dim_is_symbol(d) ? kernel_symbol(s->old, dim_symbol_id(d)) : NULL;
+    return dim_is_symbol(d) ? function_symbol(s->old, dim_symbol_id(d)) : NULL;
 }
 
 static bool same_clip(const struct clip *a, const struct clip *b)

@@ -478,7 +478,7 @@ static void set_block(struct gpu_shaper *g, struct block *b)
         set_op(g, op);
 }
 
-static bool shape_kernel(struct kernel *k, struct pass_context *c)
+static bool shape_kernel(struct function *k, struct pass_context *c)
 {
     struct gpu_shaper g = {.m = k->module, .k = k, .c = c, .scratch = c->scratch};
     g.warps = gpu_warps(&g);
@@ -509,7 +509,7 @@ static bool is_shaped(const struct block *b)
 bool pass_shape_gpu(struct module *m, struct pass_context *c)
 {
     bool changed = false;
-    for (struct kernel *k = m->first_kernel; k; k = k->next)
+    for (struct function *k = m->first_function; k; k = k->next)
         if (!is_shaped(k->body))
             changed |= shape_kernel(k, c);
     return changed;

@@ -20,7 +20,7 @@ struct gpu_access {
 
 struct gpu_shaper {
     struct module *m;
-    struct kernel *k;
+    struct function *k;
     struct pass_context *c;
     struct arena *scratch;
     int warps;

@@ -30,7 +30,7 @@ struct request {
 
 // What a kernel is run on.
 struct subject {
-    struct kernel *k;
+    struct function *k;
     int64_t *symbols;                    // values by id
     struct interp_arg args[MOST_PARAMS]; // data is unset
     void *start[MOST_PARAMS];            // the contents before a run, of views
@@ -586,10 +586,10 @@ static int run_stages(struct comparison *c, struct subject *s, const struct requ
     return status;
 }
 
-static struct kernel *choose_kernel(struct module *m, const char *name, struct diags *diags)
+static struct function *choose_kernel(struct module *m, const char *name, struct diags *diags)
 {
-    struct kernel *k = name ? module_kernel(m, name) : m->first_kernel;
-    struct loc loc = {.file = m->first_kernel->loc.file};
+    struct function *k = name ? module_function(m, name) : m->first_function;
+    struct loc loc = {.file = m->first_function->loc.file};
     if (!k)
         diag_error(diags, loc, "there is no kernel @%s in this file", name);
     else if (!name && k->next)

@@ -111,7 +111,7 @@ static bool fill_view(const struct type *t, const int64_t *symbols, struct inter
 }
 
 // Errors of the kernel's are its own affair: only that the interpreter survives counts.
-static void interpret(struct kernel *k)
+static void interpret(struct function *k)
 {
     struct interp_arg args[MOST_PARAMS] = {0};
     int n_symbols = k->module->n_symbols;
@@ -138,7 +138,7 @@ static void interpret(struct kernel *k)
 
 static void interpret_all(struct module *m)
 {
-    for (struct kernel *k = m->first_kernel; k; k = k->next)
+    for (struct function *k = m->first_function; k; k = k->next)
         interpret(k);
 }
 
@@ -148,7 +148,7 @@ static void run_passes(struct module *m)
     if (!target.name[0] && target_parse("x86-64-v3", &target, NULL))
         fault("no target", NULL, NULL);
     int n = 0;
-    for (const struct kernel *k = m->first_kernel; k; k = k->next)
+    for (const struct function *k = m->first_function; k; k = k->next)
         n += count_ops(k->body) + count_ops(k->grid);
     if (n > MOST_OPS)
         return;

@@ -67,7 +67,7 @@ static bool is_expanded(enum opcode code)
 static void check_nothing_left(const struct module *m)
 {
     ck_assert_msg(verify_module((struct module *)m, &diags), "%s", diag_string(&diags));
-    for (const struct kernel *k = m->first_kernel; k; k = k->next)
+    for (const struct function *k = m->first_function; k; k = k->next)
         for (const struct op *op = k->body->first; op; op = op->next)
             EXPECT(!is_expanded(op->code), "%s is left", op_info[op->code].name);
 }
@@ -90,11 +90,11 @@ static void apply(enum opcode code, enum dtype t, int64_t n, void *x, void *y, v
     struct interp_arg args[3] = {0};
     void *data[] = {x, y, r};
     for (int i = 0; i < 3; i++) {
-        ck_assert(!interp_view_fill(&args[i].view, m->first_kernel->params[i]->type, NULL));
+        ck_assert(!interp_view_fill(&args[i].view, m->first_function->params[i]->type, NULL));
         args[i].view.data = data[i];
         args[i].view.bytes = n * dtype_bytes(t);
     }
-    ck_assert_msg(!interp_run(m->first_kernel, args, NULL, 0, &diags), "%s", diag_string(&diags));
+    ck_assert_msg(!interp_run(m->first_function, args, NULL, 0, &diags), "%s", diag_string(&diags));
     module_destroy(m);
 }
 

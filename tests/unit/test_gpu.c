@@ -124,7 +124,7 @@ static char *read_file(const char *name)
     return text;
 }
 
-static void evaluate_grid(const struct kernel *k, const int64_t *symbols, int64_t grid[3])
+static void evaluate_grid(const struct function *k, const int64_t *symbols, int64_t grid[3])
 {
     union scalar *value = calloc((size_t)k->n_values, sizeof *value);
     for (int i = 0; i < k->n_symbols; i++)
@@ -144,7 +144,7 @@ static void evaluate_grid(const struct kernel *k, const int64_t *symbols, int64_
     free(value);
 }
 
-static void make_args(const struct kernel *k, const int64_t *symbols, bool aligned, struct interp_arg *args,
+static void make_args(const struct function *k, const int64_t *symbols, bool aligned, struct interp_arg *args,
                       struct buffer *buffers)
 {
     state = 1;
@@ -161,13 +161,13 @@ static void make_args(const struct kernel *k, const int64_t *symbols, bool align
     }
 }
 
-static void release(const struct kernel *k, struct buffer *buffers)
+static void release(const struct function *k, struct buffer *buffers)
 {
     for (int i = 0; i < k->n_params; i++)
         munmap(buffers[i].map, (size_t)buffers[i].mapped);
 }
 
-static void emulate(const struct run *r, struct kernel *k, const struct target_desc *target, const int64_t *symbols,
+static void emulate(const struct run *r, struct function *k, const struct target_desc *target, const int64_t *symbols,
                     const struct buffer *want, struct diags *diags)
 {
     struct target_desc here;
@@ -237,7 +237,7 @@ static void check_run(const struct run *r)
     ck_assert(!target_parse(r->target ? r->target : "sm_80", &target, NULL));
     struct module *m = parse_module(text, strlen(text), "test", n_defines, r->defines, &diags);
     ck_assert_msg(m && verify_module(m, &diags), "%s\n%s", diag_string(&diags), text);
-    struct kernel *k = m->first_kernel;
+    struct function *k = m->first_function;
     int64_t symbols[32] = {0};
     for (int i = 0; i < 6 && r->sizes[i].name; i++)
         symbols[module_symbol(m, r->sizes[i].name, strlen(r->sizes[i].name))] = r->sizes[i].value;

@@ -19,7 +19,7 @@ static void setup(void)
     diag_init(&diags);
     memset(args, 0, sizeof args);
     memset(symbols, 0, sizeof symbols);
-    struct kernel *k = kernel_create(m, "k", (struct loc){.file = "test", .line = 1});
+    struct function *k = function_create(m, "k", (struct loc){.file = "test", .line = 1});
     b = (struct builder){.kernel = k, .block = k->body, .loc = {.file = "test", .line = 2}, .diags = &diags};
 }
 
@@ -57,7 +57,7 @@ static struct value *param(const char *name, enum dtype t, int rank, const dim *
     v->bytes = dtype_bytes(t);
     for (int d = 0; d < rank; d++)
         v->bytes *= v->sizes[d];
-    return kernel_add_param(b.kernel, name, type);
+    return function_add_param(b.kernel, name, type);
 }
 
 static struct value *idx(int64_t x)
@@ -161,7 +161,7 @@ static void vector_add(int lanes)
     dim d = dim_symbol(n);
     struct value *px = param("x", DTYPE_F32, 1, &d, x), *py = param("y", DTYPE_F32, 1, &d, y);
     struct value *pz = param("z", DTYPE_F32, 1, &d, z);
-    struct value *size = kernel_symbol(b.kernel, n);
+    struct value *size = function_symbol(b.kernel, n);
     build_enter(&b, b.kernel->grid);
     build_yield(&b, COUNT(build_binary(&b, OP_CEILDIV, size, idx(16))));
     build_enter(&b, b.kernel->body);
@@ -300,7 +300,7 @@ START_TEST(reads_strided_views)
     int s = module_symbol(m, "S", 1);
     symbols[s] = 1;
     struct type *type = type_view(m, DTYPE_F32, DIMS(2, 3), (dim[]){dim_symbol(s), 4});
-    struct value *px = kernel_add_param(b.kernel, "x", type);
+    struct value *px = function_add_param(b.kernel, "x", type);
     ck_assert_int_eq(interp_view_fill(&args[0].view, type, symbols), 0);
     args[0].view.data = x;
     args[0].view.bytes = sizeof x;
@@ -553,7 +553,7 @@ START_TEST(for_carries_values_in_parallel)
 {
     int32_t out[2];
     struct value *pout = param("out", DTYPE_I32, DIMS(2), out),
-                 *n = kernel_add_param(b.kernel, "n", type_scalar(m, DTYPE_INDEX));
+                 *n = function_add_param(b.kernel, "n", type_scalar(m, DTYPE_INDEX));
     args[1].scalar.i = 10;
     struct value *start[] = {build_int(&b, type_scalar(m, DTYPE_I32), 0), build_int(&b, type_scalar(m, DTYPE_I32), 1)};
     struct op *loop = build_for(&b, idx(0), n, idx(1), 2, start);

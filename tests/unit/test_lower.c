@@ -128,7 +128,7 @@ static void check_symbols(const struct driver_buffer *object)
     }
 }
 
-static const tg_kernel *compile(struct jit *jit, struct driver **d, const char *level, int opt_level, struct kernel *k,
+static const tg_kernel *compile(struct jit *jit, struct driver **d, const char *level, int opt_level, struct function *k,
                                 struct diags *diags)
 {
     struct target_desc target;
@@ -172,7 +172,7 @@ static void compare(const struct run *r, const struct type *t, const char *have,
     }
 }
 
-static void run_level(const struct run *r, struct kernel *k, const char *level, struct buffer *want,
+static void run_level(const struct run *r, struct function *k, const char *level, struct buffer *want,
                       struct diags *diags, bool before)
 {
     struct jit *jit;
@@ -223,7 +223,7 @@ static void check_run(const struct run *r)
     diag_init(&diags);
     struct module *m = parse_module(r->text, strlen(r->text), "test", 0, NULL, &diags);
     ck_assert_msg(m && verify_module(m, &diags), "%s\n%s", diag_string(&diags), r->text);
-    struct kernel *k = m->first_kernel;
+    struct function *k = m->first_function;
     struct interp_arg args[16] = {0};
     struct buffer want[16];
     int scalar = 0;
@@ -693,7 +693,7 @@ START_TEST(test_launchers)
     void *address;
     memcpy(&address, &allocate, sizeof address);
     ck_assert(!jit_create(&jit, &error) && !jit_define(jit, "aligned_alloc", address, &error));
-    const tg_kernel *kernel = compile(jit, &d, levels[0], 2, m->first_kernel, &diags);
+    const tg_kernel *kernel = compile(jit, &d, levels[0], 2, m->first_function, &diags);
     ck_assert_str_eq(kernel->name, "k");
     float x[40], y[41];
     void *launch, *launch_env;
@@ -745,7 +745,7 @@ static void check_refused(const char *text, const char *why)
     struct driver *d;
     struct target_desc target;
     ck_assert(!target_parse(levels[0], &target, NULL) && !driver_create(&target, 2, &d, NULL));
-    ck_assert(lower_kernel(m->first_kernel, &target, driver_context(d), driver_new_module(d, "test", NULL), &diags));
+    ck_assert(lower_kernel(m->first_function, &target, driver_context(d), driver_new_module(d, "test", NULL), &diags));
     ck_assert_msg(strstr(diag_string(&diags), why), "%s", diag_string(&diags));
     ck_assert_int_eq(diags.n_errors, 1);
     driver_destroy(d);
