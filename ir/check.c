@@ -1,44 +1,24 @@
 // The rules of each operation: what operands and attributes it takes, and the types of its results. One function per
-// row of ops.def; scalar operations share one.
+// row of ops.def; scalar operations share one. Those of graphs and host functions are in check_graph.c.
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "ir/check_internal.h"
 #include "ir/einsum.h"
-#include "ir/ir.h"
 #include "ir/layout_tile.h"
-
-struct checker {
-    struct module *m;
-    const struct op *op;
-    struct type **types; // out
-};
-
-#define FAULT(...) return arena_printf(&c->m->arena, __VA_ARGS__)
-#define NEED(condition, ...)                                                                                           \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            FAULT(__VA_ARGS__);                                                                                        \
-    } while (0)
-
-static const struct type *operand(const struct checker *c, int i)
-{
-    return c->op->operands[i]->type;
-}
-
-static const struct type *stated(const struct checker *c, int i)
-{
-    return c->op->results[i]->type;
-}
-
-static const char *text(const struct checker *c, const struct type *t)
-{
-    return type_string(&c->m->arena, c->m, t);
-}
 
 static bool is_index(const struct type *t)
 {
     return t->kind == TYPE_SCALAR && t->dtype == DTYPE_INDEX;
+}
+
+static const char *check_array(const struct checker *c, int i)
+{
+    NEED(c->op->n_operands > i, "needs operand %d", i + 1);
+    NEED(operand(c, i)->kind == TYPE_TILE || operand(c, i)->kind == TYPE_TENSOR,
+         "operand %d must be a tile or a tensor, not %s", i + 1, text(c, operand(c, i)));
+    return NULL;
 }
 
 static const char *check_tile(const struct checker *c, int i)
@@ -80,7 +60,8 @@ static const char *broadcast_types(const struct checker *c, int first, struct ty
         NEED(u->kind != TYPE_VIEW, "operand %d is a view; load a tile of it first", i + 1);
         if (u->kind == TYPE_SCALAR)
             continue;
-        t->kind = TYPE_TILE;
+        NEED(t->kind == TYPE_SCALAR || t->kind == u->kind, "mixes tiles and tensors");
+        t->kind = u->kind;
         if (u->lanes) {
             // Registers of a wider layout win; the values without the vector axis are splat.
             int axis = u->vector_axis - u->rank; // from the end
@@ -102,8 +83,9 @@ static const char *broadcast_types(const struct checker *c, int first, struct ty
             dim *have = &t->dims[t->rank - u->rank + d], want = u->dims[d];
             if (*have == 1)
                 *have = want;
-            NEED(want == 1 || *have == want, "operand %d, %s, does not broadcast: dimension %d is %lld where another "
-                 "operand has %lld", i + 1, text(c, u), d, (long long)want, (long long)*have);
+            NEED(want == 1 || *have == want, "operand %d, %s, does not broadcast: dimension %d is %s where another "
+                 "operand has %s", i + 1, text(c, u), d, dim_string(&c->m->arena, c->m, want),
+                 dim_string(&c->m->arena, c->m, *have));
         }
     }
     if (t->lanes > 1)
@@ -115,6 +97,8 @@ static struct type *make_type(struct module *m, const struct type *t, enum dtype
 {
     if (t->kind == TYPE_SCALAR)
         return type_scalar(m, d);
+    if (t->kind == TYPE_TENSOR)
+        return type_tensor(m, d, t->rank, t->dims);
     struct type *u = type_tile(m, d, t->rank, t->dims);
     if (t->linear)
         return type_linear(m, u, t->linear);
@@ -179,7 +163,8 @@ static const char *check_constant(const struct checker *c)
 static const char *check_iota(const struct checker *c)
 {
     const struct type *t = stated(c, 0);
-    NEED(t && t->kind == TYPE_TILE && dtype_is_int(t->dtype), "needs a tile type of integers");
+    NEED(t && (t->kind == TYPE_TILE || t->kind == TYPE_TENSOR) && dtype_is_int(t->dtype),
+         "needs a tile or tensor type of integers");
     int64_t axis = op_int(c->op, ATTR_AXIS, 0);
     NEED(axis >= 0 && axis < t->rank, "axis %lld is not one of %s", (long long)axis, text(c, t));
     c->types[0] = (struct type *)t;
@@ -353,7 +338,7 @@ static const char *check_scatter(const struct checker *c)
     return NULL;
 }
 
-static const char *check_combine(const struct checker *c, enum dtype d)
+const char *check_combine(const struct checker *c, enum dtype d)
 {
     enum opcode f = op_attr(c->op, ATTR_COMBINE)->opcode;
     NEED(opcode_is_scalar(f) && op_info[f].flags & SCALAR_ASSOCIATES, "'%s' is not associative; use one of add mul "
@@ -414,7 +399,7 @@ static const char *check_axes(const struct checker *c, int rank)
 
 static const char *check_reduce(const struct checker *c)
 {
-    const char *fault = check_tile(c, 0);
+    const char *fault = check_array(c, 0);
     if (!fault)
         fault = check_axes(c, operand(c, 0)->rank);
     if (!fault)
@@ -443,7 +428,7 @@ static const char *check_reduce(const struct checker *c)
 
 static const char *check_scan(const struct checker *c)
 {
-    const char *fault = check_tile(c, 0);
+    const char *fault = check_array(c, 0);
     if (!fault)
         fault = check_combine(c, operand(c, 0)->dtype);
     if (fault)
@@ -454,8 +439,8 @@ static const char *check_scan(const struct checker *c)
     c->types[0] = c->op->operands[0]->type;
     if (c->op->n_operands > 1) {
         const struct type *carry = operand(c, 1);
-        NEED(c->op->n_operands == 2 && carry->kind == TYPE_TILE && carry->rank == operand(c, 0)->rank &&
-                 carry->dtype == operand(c, 0)->dtype, "the carry must be a tile like the scanned one");
+        NEED(c->op->n_operands == 2 && carry->kind == operand(c, 0)->kind && carry->rank == operand(c, 0)->rank &&
+                 carry->dtype == operand(c, 0)->dtype, "the carry must be like the scanned operand");
         for (int d = 0; d < carry->rank; d++)
             NEED(carry->dims[d] == (d == axis ? 1 : operand(c, 0)->dims[d]), "the carry's dimension %d must be %lld",
                  d, (long long)(d == axis ? 1 : operand(c, 0)->dims[d]));
@@ -466,7 +451,8 @@ static const char *check_scan(const struct checker *c)
 static const char *check_broadcast(const struct checker *c)
 {
     const struct type *from = operand(c, 0), *to = stated(c, 0);
-    NEED(to && to->kind == TYPE_TILE && from->kind != TYPE_VIEW, "needs a tile type to broadcast to");
+    NEED(to && (to->kind == TYPE_TILE || to->kind == TYPE_TENSOR) && (from->kind == TYPE_SCALAR || from->kind == to->kind),
+         "needs a type of its operand's kind to broadcast to");
     NEED(from->dtype == to->dtype, "does not change the element type");
     NEED(from->kind == TYPE_SCALAR || from->rank <= to->rank, "%s does not broadcast to %s", text(c, from),
          text(c, to));
@@ -498,11 +484,13 @@ static const char *check_convert_layout(const struct checker *c)
 
 static const char *check_reshape(const struct checker *c)
 {
-    const char *fault = check_tile(c, 0);
+    const char *fault = check_array(c, 0);
     if (fault)
         return fault;
     const struct type *from = operand(c, 0), *to = stated(c, 0);
-    NEED(to && to->kind == TYPE_TILE && to->dtype == from->dtype, "needs a tile type of the same elements");
+    NEED(to && to->kind == from->kind && to->dtype == from->dtype, "needs a type of the same kind and elements");
+    if (to->kind == TYPE_TENSOR)
+        return check_reshape_tensor(c);
     NEED(type_elements(from) == type_elements(to), "%s and %s differ in size", text(c, from), text(c, to));
     if (from->linear && to->linear) {
         uint32_t shape[MAX_RANK];
@@ -517,7 +505,7 @@ static const char *check_reshape(const struct checker *c)
 
 static const char *check_transpose(const struct checker *c)
 {
-    const char *fault = check_tile(c, 0);
+    const char *fault = check_array(c, 0);
     if (!fault)
         fault = check_axes(c, operand(c, 0)->rank);
     if (fault)
@@ -544,7 +532,7 @@ static const char *check_transpose(const struct checker *c)
 
 static const char *check_extract(const struct checker *c)
 {
-    const char *fault = check_tile(c, 0);
+    const char *fault = check_array(c, 0);
     if (fault)
         return fault;
     NEED(c->op->n_operands - 1 == operand(c, 0)->rank, "takes %d indices", operand(c, 0)->rank);
@@ -563,8 +551,8 @@ static const char *check_assume(const struct checker *c)
 }
 
 // The values a block hands to its operation must have the types of `want`.
-static const char *check_handed(const struct checker *c, const struct block *b, enum opcode code, int n,
-                                struct value *const *want)
+const char *check_handed(const struct checker *c, const struct block *b, enum opcode code, int n,
+                         struct value *const *want)
 {
     const struct op *end = block_terminator(b);
     NEED(end && end->code == code, "a block must end in %s", op_info[code].name);

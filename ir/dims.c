@@ -168,6 +168,24 @@ static dim combine(struct module *m, dim a, dim b, int64_t sign)
     return from_polynomial(m, &p);
 }
 
+dim dims_from_int(struct module *m, int64_t x)
+{
+    struct polynomial p = {0};
+    add_term(&p, &(struct term){.coefficient = x});
+    p.unknown |= x > LARGEST || x < -LARGEST;
+    return from_polynomial(m, &p);
+}
+
+bool dims_to_int(const struct module *m, dim d, int64_t *x)
+{
+    struct polynomial p;
+    to_polynomial(m, d, &p);
+    if (p.unknown || p.n > 1 || (p.n == 1 && p.terms[0].n_factors))
+        return false;
+    *x = p.n ? p.terms[0].coefficient : 0;
+    return true;
+}
+
 dim dims_add(struct module *m, dim a, dim b)
 {
     return combine(m, a, b, 1);
@@ -464,4 +482,34 @@ void dims_symbols(const struct module *m, dim d, void (*use)(void *data, int id)
     for (int i = 0; i < e->polynomial.n; i++)
         for (int j = 0; j < e->polynomial.terms[i].n_factors; j++)
             dims_symbols(m, dim_symbol(e->polynomial.terms[i].factors[j]), use, data);
+}
+
+static struct value *build_atom(struct builder *b, int id)
+{
+    static const enum opcode codes[] = {OP_NONE, OP_FLOORDIV, OP_MOD, OP_MIN, OP_MAX};
+    const struct symbol_expression *e = expression(b->function->module, id);
+    if (!e)
+        return function_symbol(b->function, id);
+    return build_binary(b, codes[e->function], dims_build(b, e->a), dims_build(b, e->b));
+}
+
+struct value *dims_build(struct builder *b, dim d)
+{
+    struct polynomial p;
+    to_polynomial(b->function->module, d, &p);
+    struct value *sum = NULL;
+    for (int i = 0; i < p.n; i++) {
+        const struct term *t = &p.terms[i];
+        struct value *product = NULL;
+        for (int j = 0; j < t->n_factors; j++) {
+            struct value *x = build_atom(b, t->factors[j]);
+            product = product ? build_binary(b, OP_MUL, product, x) : x;
+        }
+        if (!product)
+            product = build_index(b, t->coefficient);
+        else if (t->coefficient != 1)
+            product = build_binary(b, OP_MUL, product, build_index(b, t->coefficient));
+        sum = sum ? build_binary(b, OP_ADD, sum, product) : product;
+    }
+    return sum ? sum : build_index(b, 0);
 }

@@ -8,6 +8,10 @@
 
 #include "ir/ir.h"
 
+// A constant, which may be negative; and back: false if d is not constant.
+dim dims_from_int(struct module *m, int64_t x);
+bool dims_to_int(const struct module *m, dim d, int64_t *x);
+
 dim dims_add(struct module *m, dim a, dim b);
 dim dims_sub(struct module *m, dim a, dim b);
 dim dims_mul(struct module *m, dim a, dim b);
@@ -29,6 +33,9 @@ void dims_range(const struct module *m, dim d, int64_t *lo, int64_t *hi);
 
 // The value, with free symbols' values by id. False on overflow, division by 0 or DIM_UNKNOWN.
 bool dims_eval(const struct module *m, dim d, const int64_t *symbols, int64_t *value);
+
+// Operations that compute the value in an index from the free symbols of the function being built.
+struct value *dims_build(struct builder *b, dim d);
 
 // Calls use(data, id) for each free symbol in d.
 void dims_symbols(const struct module *m, dim d, void (*use)(void *data, int id), void *data);

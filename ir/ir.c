@@ -152,6 +152,13 @@ struct type *type_linear(struct module *m, const struct type *tile, const struct
     return intern(m, &t);
 }
 
+struct type *type_tensor(struct module *m, enum dtype d, int rank, const dim *dims)
+{
+    struct type t = {.kind = TYPE_TENSOR, .dtype = d, .rank = rank};
+    memcpy(t.dims, dims, sizeof(dim) * (size_t)rank);
+    return intern(m, &t);
+}
+
 struct type *type_view(struct module *m, enum dtype d, int rank, const dim *dims, const dim *strides)
 {
     struct type t = {.kind = TYPE_VIEW, .dtype = d, .rank = rank, .strided = strides != NULL};
@@ -297,6 +304,10 @@ struct attr *attr_copy(struct arena *a, int n, const struct attr *attrs)
             copy[i].ints.v = arena_copy(a, copy[i].ints.v, sizeof(int64_t) * (size_t)copy[i].ints.n);
         else if (kind == ATTR_KIND_STRING)
             copy[i].string = arena_strdup(a, copy[i].string);
+        else if (kind == ATTR_KIND_DIMS)
+            copy[i].dims.v = arena_copy(a, copy[i].dims.v, sizeof(dim) * (size_t)copy[i].dims.n);
+        else if (kind == ATTR_KIND_DATA && copy[i].data.name)
+            copy[i].data.name = arena_strdup(a, copy[i].data.name);
         else if (kind == ATTR_KIND_AFFINE)
             copy[i].map = arena_copy(a, copy[i].map, sizeof *copy[i].map);
     }
@@ -321,7 +332,7 @@ void op_remove(struct op *op)
 
 static void check_built(struct builder *b, struct op *op)
 {
-    struct module *m = b->kernel->module;
+    struct module *m = b->function->module;
     struct type *types[MAX_OPERANDS] = {0};
     const char *fault = check_op(m, op, types);
     for (int i = 0; i < op->n_results; i++)
@@ -337,7 +348,7 @@ static void check_built(struct builder *b, struct op *op)
 struct op *build_op(struct builder *b, enum opcode code, int n_operands, struct value *const *operands, int n_attrs,
                     const struct attr *attrs, int n_results, struct type *const *result_types)
 {
-    struct function *k = b->kernel;
+    struct function *k = b->function;
     struct arena *a = &k->module->arena;
     struct op *op = ARENA_NEW(a, struct op);
     op->code = code;
@@ -402,7 +413,7 @@ struct value *build_float(struct builder *b, struct type *type, double x)
 
 struct value *build_index(struct builder *b, int64_t x)
 {
-    return build_int(b, type_scalar(b->kernel->module, DTYPE_INDEX), x);
+    return build_int(b, type_scalar(b->function->module, DTYPE_INDEX), x);
 }
 
 struct value *build_cast(struct builder *b, enum dtype to, struct value *x)
@@ -435,9 +446,9 @@ struct op *build_for(struct builder *b, struct value *lo, struct value *hi, stru
         types[i] = initial[i]->type;
     }
     struct op *op = build_op(b, OP_FOR, 3 + n_carried, operands, 0, NULL, n_carried, types);
-    block_add_arg(b->kernel, op->blocks[0], NULL, lo->type);
+    block_add_arg(b->function, op->blocks[0], NULL, lo->type);
     for (int i = 0; i < n_carried; i++)
-        block_add_arg(b->kernel, op->blocks[0], NULL, types[i]);
+        block_add_arg(b->function, op->blocks[0], NULL, types[i]);
     build_enter(b, op->blocks[0]);
     return op;
 }

@@ -1,4 +1,4 @@
-// The intermediate representation: module > kernel > block > operation > value, in SSA form, allocated in the module's
+// The intermediate representation: module > function > block > operation > value, in SSA form, allocated in the module's
 // arena. Control flow is structured: an operation such as `for` owns its blocks. Every value is typed and every
 // operation knows where it came from.
 #ifndef TEGULA_IR_IR_H
@@ -33,7 +33,9 @@ static inline int dim_symbol_id(dim d)
     return (int)(-1 - d);
 }
 
-enum type_kind { TYPE_SCALAR, TYPE_TILE, TYPE_VIEW };
+// A tensor is a value of a graph: a whole array whose sizes may be symbols. A tile is a value of a kernel, of constant
+// size. A view is memory.
+enum type_kind { TYPE_SCALAR, TYPE_TILE, TYPE_VIEW, TYPE_TENSOR };
 
 struct layout;
 
@@ -55,10 +57,10 @@ struct type {
     struct type *next; // in the module's table
 };
 
-static inline int64_t type_elements(const struct type *t) // of a tile; 1 for a scalar
+static inline int64_t type_elements(const struct type *t) // of a tile or a tensor of constant size; 1 for a scalar
 {
     int64_t n = 1;
-    if (t->kind == TYPE_TILE)
+    if (t->kind == TYPE_TILE || t->kind == TYPE_TENSOR)
         for (int i = 0; i < t->rank; i++)
             n *= t->dims[i];
     return n;
@@ -126,7 +128,9 @@ enum attr_kind {
     ATTR_KIND_OPCODE,
     ATTR_KIND_DTYPE,
     ATTR_KIND_AFFINE,
-    ATTR_KIND_FLAG
+    ATTR_KIND_FLAG,
+    ATTR_KIND_DIMS,
+    ATTR_KIND_DATA
 };
 struct attr_info {
     const char *name;
@@ -146,6 +150,20 @@ struct ints {
     const int64_t *v;
 };
 
+struct dims {
+    int n;
+    const dim *v; // expressions of ir/dims.h, which may be negative
+};
+
+// The elements of a constant in row-major order, little-endian, without padding between them; i1 is a byte of 0 or 1,
+// other types below 8 bits start at the low end of a byte. Not aligned. The bytes are not copied: who makes the
+// operation sees to it that they outlive the module.
+struct data {
+    const char *name; // for people; may be NULL
+    const void *bytes;
+    int64_t size; // in bytes
+};
+
 // root index r = offset[r] + sum over view indices d of coefficient[r][d] * index[d]; the offsets are operands.
 struct affine_map {
     int n_in, n_out;
@@ -162,6 +180,8 @@ struct attr {
         enum opcode opcode;
         enum dtype dtype;
         const struct affine_map *map;
+        struct dims dims;
+        struct data data;
     };
 };
 
@@ -171,7 +191,7 @@ struct value {
     struct block *block; // of a block argument, else NULL
     const char *name;    // may be NULL
     int symbol;          // the module's symbol it stands for, else -1
-    int id;              // dense within the kernel
+    int id;              // dense within the function
 };
 
 struct op {
@@ -193,15 +213,25 @@ struct block {
     struct op *first, *last;
 };
 
+// kernel  a tile program, run for every instance of its grid; parameters are views and scalars
+// graph   pure computation on tensors; the body ends with a yield of the results
+// host    launches kernels; parameters are views, the inputs and then the outputs; the grid block yields the bytes of the
+//         arena that its `buffer` operations lie in
+enum function_kind { FUNCTION_KERNEL, FUNCTION_GRAPH, FUNCTION_HOST };
+
 struct function {
     struct module *module;
+    enum function_kind kind;
     const char *name;
     struct loc loc;
     int n_params;
     struct value **params;
-    struct value **symbols; // by the module's symbol id; NULL where the kernel does not use one
+    struct value **symbols; // by the module's symbol id; NULL where the function does not use one
     int n_symbols;          // length of symbols
-    struct block *grid;     // yields 1 to 3 sizes; may read the symbols and scalar parameters
+    // Graph and host functions: the names that users know inputs and outputs by; NULL where there are none.
+    int n_inputs, n_outputs;
+    const char **input_names, **output_names;
+    struct block *grid;     // yields 1 to 3 sizes; may read the symbols and scalar parameters; empty in a graph
     struct block *body;
     int n_values;
     struct function *next;
@@ -230,6 +260,7 @@ struct type *type_tile(struct module *m, enum dtype t, int rank, const dim *dims
 struct type *type_shaped(struct module *m, const struct type *tile, int lanes, int vector_axis);
 // The same tile in a GPU register layout, which is copied; NULL if it is not a layout of this tile.
 struct type *type_linear(struct module *m, const struct type *tile, const struct layout *l);
+struct type *type_tensor(struct module *m, enum dtype t, int rank, const dim *dims);
 struct type *type_view(struct module *m, enum dtype t, int rank, const dim *dims, const dim *strides /* or NULL */);
 // The type with another element type.
 struct type *type_with_dtype(struct module *m, const struct type *t, enum dtype d);
@@ -256,7 +287,7 @@ struct value *view_root(struct value *view);
 // Appends operations at a point. Operands are checked and result types inferred as operations are made; a mistake is
 // reported in diags and `failed` is set, and building may go on (results then have some type).
 struct builder {
-    struct function *kernel;
+    struct function *function;
     struct block *block;
     struct op *before; // insert before this one; NULL: at the block's end
     struct loc loc;
@@ -264,7 +295,7 @@ struct builder {
     bool failed;
 };
 
-struct function *function_create(struct module *m, const char *name, struct loc loc);
+struct function *function_create(struct module *m, const char *name, struct loc loc); // a kernel; set kind for others
 struct value *function_add_param(struct function *k, const char *name, struct type *type);
 struct value *function_symbol(struct function *k, int symbol);
 struct block *block_create(struct function *k, struct op *parent);
@@ -310,9 +341,10 @@ const char *check_op(struct module *m, const struct op *op, struct type **types)
 // The whole module: operations, dominance, terminators, memory rules. Reports every error.
 bool verify_module(struct module *m, struct diags *diags);
 
-// Text. type_string's and number_string's results live in the arena.
+// Text. type_string's, dim_string's and number_string's results live in the arena.
 void print_module(struct arena *a, const struct module *m, char **text);
 const char *type_string(struct arena *a, const struct module *m, const struct type *t);
+const char *dim_string(struct arena *a, const struct module *m, dim d);
 const char *number_string(struct arena *a, struct number n);
 
 // -D NAME=VALUE: the value of a kernel's compile-time parameter.

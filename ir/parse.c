@@ -207,15 +207,15 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
         return;
     }
     if (code == OP_FOR)
-        block_add_arg(p->b.kernel, op->blocks[0], NULL, type_scalar(p->module, DTYPE_INDEX));
+        block_add_arg(p->b.function, op->blocks[0], NULL, type_scalar(p->module, DTYPE_INDEX));
     for (int i = code == OP_FOR ? 3 : 0; (code == OP_FOR || code == OP_WHILE) && i < s->n_operands; i++)
-        block_add_arg(p->b.kernel, op->blocks[0], NULL, op->operands[i]->type);
+        block_add_arg(p->b.function, op->blocks[0], NULL, op->operands[i]->type);
     parse_nested(p, op->blocks[0], n, names);
     if (code == OP_WHILE && parse_expect(p, "do")) {
         parse_expect(p, "(");
         while (!p->failed && p->lex.token.kind == TOKEN_VALUE && n_others < op->n_operands) {
             others[n_others] = p->lex.token;
-            block_add_arg(p->b.kernel, op->blocks[1], NULL, op->operands[n_others++]->type);
+            block_add_arg(p->b.function, op->blocks[1], NULL, op->operands[n_others++]->type);
             lex_next(&p->lex);
             parse_accept(p, ",");
         }
@@ -404,12 +404,12 @@ static void parse_params(struct parser *p)
             FAIL(p, "a kernel takes views and scalars, not tiles");
         if (parse_lookup(p, name.text, name.length))
             FAIL(p, "%%%.*s stands twice", (int)name.length, name.text);
-        parse_bind(p, name.text, name.length, function_add_param(p->b.kernel, NULL, t));
+        parse_bind(p, name.text, name.length, function_add_param(p->b.function, NULL, t));
         for (int i = 0; i < t->rank; i++) {
             if (dim_is_symbol(t->dims[i]))
-                function_symbol(p->b.kernel, dim_symbol_id(t->dims[i]));
+                function_symbol(p->b.function, dim_symbol_id(t->dims[i]));
             if (t->strided && dim_is_symbol(t->strides[i]))
-                function_symbol(p->b.kernel, dim_symbol_id(t->strides[i]));
+                function_symbol(p->b.function, dim_symbol_id(t->strides[i]));
         }
         if (!parse_accept(p, ","))
             break;
@@ -419,10 +419,10 @@ static void parse_params(struct parser *p)
 
 static void parse_grid(struct parser *p)
 {
-    build_enter(&p->b, p->b.kernel->grid);
+    build_enter(&p->b, p->b.function->grid);
     if (parse_is(p, "{")) {
         int mark = p->n_bindings;
-        parse_block(p, p->b.kernel->grid);
+        parse_block(p, p->b.function->grid);
         p->n_bindings = mark;
         return;
     }
@@ -462,8 +462,8 @@ static void parse_kernel(struct parser *p)
     const char *text = arena_strndup(&p->module->arena, name.text, name.length);
     if (module_function(p->module, text))
         FAIL_AT(p, loc, "a kernel named @%s stands above", text);
-    p->b = (struct builder){.kernel = function_create(p->module, text, loc), .diags = p->diags, .loc = loc};
-    p->b.block = p->b.kernel->body;
+    p->b = (struct builder){.function = function_create(p->module, text, loc), .diags = p->diags, .loc = loc};
+    p->b.block = p->b.function->body;
     if (parse_accept(p, "<")) {
         do
             parse_parameter(p);
@@ -486,15 +486,15 @@ static void parse_kernel(struct parser *p)
             FAIL(p, "expected the grid, as in grid [ceildiv(M, 128)], found %s", parse_seen(p));
         if (!p->failed)
             parse_grid(p);
-        build_enter(&p->b, p->b.kernel->body);
+        build_enter(&p->b, p->b.function->body);
         while (p->lex.token.kind != TOKEN_END && !parse_is(p, "}")) {
             parse_statement(p);
-            build_enter(&p->b, p->b.kernel->body);
+            build_enter(&p->b, p->b.function->body);
         }
         p->failed = false;
         parse_expect(p, "}");
     } else {
-        parse_block(p, p->b.kernel->body);
+        parse_block(p, p->b.function->body);
     }
 }
 

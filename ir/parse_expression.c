@@ -99,7 +99,7 @@ int parse_known_symbol(const struct parser *p, const char *name, size_t length)
 {
     for (int i = 0; i < p->module->n_symbols; i++)
         if (strlen(p->module->symbols[i]) == length && !memcmp(p->module->symbols[i], name, length))
-            return i < p->b.kernel->n_symbols && p->b.kernel->symbols[i] ? i : -1;
+            return i < p->b.function->n_symbols && p->b.function->symbols[i] ? i : -1;
     return -1;
 }
 
@@ -291,7 +291,7 @@ struct operand parse_primary(struct parser *p)
             o.literal = true;
             o.number = (struct number){.is_float = true, .f = t.text[0] == 'i' ? INFINITY : NAN};
         } else if (symbol >= 0) {
-            o.value = function_symbol(p->b.kernel, symbol);
+            o.value = function_symbol(p->b.function, symbol);
         } else {
             FAIL_AT(p, o.loc, "'%.*s' is neither a compile-time parameter nor a size of a parameter", (int)t.length,
                     t.text);

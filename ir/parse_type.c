@@ -342,6 +342,10 @@ void parse_attr(struct parser *p, struct attr *a)
         break;
     case ATTR_KIND_FLAG:
         break;
+    case ATTR_KIND_DIMS:
+    case ATTR_KIND_DATA:
+        FAIL(p, "not read yet");
+        break;
     }
 }
 

@@ -56,7 +56,7 @@ __attribute__((format(printf, 2, 3))) static void putf(struct printer *p, const 
 
 // ---- Types, numbers, attributes --------------------------------------------------------------------------------
 
-static const char *dim_string(struct arena *a, const struct module *m, dim d)
+const char *dim_string(struct arena *a, const struct module *m, dim d)
 {
     if (d == DIM_UNKNOWN)
         return "?";
@@ -71,7 +71,7 @@ const char *type_string(struct arena *a, const struct module *m, const struct ty
         return "nothing";
     if (t->kind == TYPE_SCALAR)
         return dtype_info[t->dtype].name;
-    char *s = arena_strdup(a, t->kind == TYPE_TILE ? "tile<" : "view<");
+    char *s = arena_strdup(a, t->kind == TYPE_TILE ? "tile<" : t->kind == TYPE_VIEW ? "view<" : "tensor<");
     for (int i = 0; i < t->rank; i++)
         s = arena_printf(a, "%s%sx", s, dim_string(a, m, t->dims[i]));
     s = arena_printf(a, "%s%s", s, dtype_info[t->dtype].name);
@@ -112,6 +112,19 @@ static void put_ints(struct printer *p, struct ints v)
     for (int i = 0; i < v.n; i++)
         putf(p, "%s%lld", i ? ", " : "", (long long)v.v[i]);
     put(p, "]");
+}
+
+static void put_dims(struct printer *p, struct dims v)
+{
+    put(p, "[");
+    for (int i = 0; i < v.n; i++)
+        putf(p, "%s%s", i ? ", " : "", dim_string(p->arena, p->module, v.v[i]));
+    put(p, "]");
+}
+
+static void put_data(struct printer *p, struct data data)
+{
+    putf(p, "\"%s\"", data.name ? data.name : "");
 }
 
 static void put_map(struct printer *p, const struct affine_map *map)
@@ -161,6 +174,12 @@ static void put_attr(struct printer *p, const struct attr *a)
         put_map(p, a->map);
         break;
     case ATTR_KIND_FLAG:
+        break;
+    case ATTR_KIND_DIMS:
+        put_dims(p, a->dims);
+        break;
+    case ATTR_KIND_DATA:
+        put_data(p, a->data);
         break;
     }
 }

@@ -75,6 +75,11 @@ static const char *type_fault(const struct verifier *v, const struct type *t)
         const char *fault = dim_fault(v, t->dims, t->rank);
         return fault || !t->strided ? fault : dim_fault(v, t->strides, t->rank);
     }
+    case TYPE_TENSOR:
+        for (int i = 0; i < t->rank; i++)
+            if (t->dims[i] == DIM_UNKNOWN)
+                return "is a tensor of unknown size; give it a name";
+        return t->lanes || t->strided ? "is a tensor with a layout" : dim_fault(v, t->dims, t->rank);
     case TYPE_TILE: {
         int64_t elements = 1;
         for (int i = 0; i < t->rank; i++) {

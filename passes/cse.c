@@ -115,6 +115,10 @@ static bool equal_attrs(const struct attr *a, const struct attr *b)
         return true;
     case ATTR_KIND_FLAG:
         return true;
+    case ATTR_KIND_DIMS:
+        return a->dims.n == b->dims.n && !memcmp(a->dims.v, b->dims.v, sizeof *a->dims.v * (size_t)a->dims.n);
+    case ATTR_KIND_DATA:
+        return a->data.size == b->data.size && a->data.bytes == b->data.bytes;
     }
     return false;
 }

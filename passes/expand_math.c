@@ -103,7 +103,7 @@ static void expand(struct expand *e, struct op *op)
                    op_info[op->code].name);
         return;
     }
-    B b = {{.kernel = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags}, e->has_scalef,
+    B b = {{.function = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags}, e->has_scalef,
            op->n_operands == 1 && is_not_positive(op->operands[0])};
     struct value *x[2];
     for (int i = 0; i < op->n_operands; i++)

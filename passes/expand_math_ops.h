@@ -31,12 +31,12 @@ typedef struct value *V;
 
 static inline V cst(B *b, float c)
 {
-    return build_float(&b->builder, type_scalar(b->builder.kernel->module, DTYPE_F32), (double)c);
+    return build_float(&b->builder, type_scalar(b->builder.function->module, DTYPE_F32), (double)c);
 }
 
 static inline V icst(B *b, uint32_t c)
 {
-    return build_int(&b->builder, type_scalar(b->builder.kernel->module, DTYPE_U32), c);
+    return build_int(&b->builder, type_scalar(b->builder.function->module, DTYPE_U32), c);
 }
 
 static inline V expand_math_convert(B *b, enum opcode code, enum dtype to, V x)
@@ -113,7 +113,7 @@ static inline V tofloat(B *b, V x)
 static inline V umulh(B *b, V x, V y)
 {
     V wide = mul(b, expand_math_convert(b, OP_CAST, DTYPE_U64, x), expand_math_convert(b, OP_CAST, DTYPE_U64, y));
-    wide = ishr(b, wide, build_int(&b->builder, type_scalar(b->builder.kernel->module, DTYPE_U64), 32));
+    wide = ishr(b, wide, build_int(&b->builder, type_scalar(b->builder.function->module, DTYPE_U64), 32));
     return expand_math_convert(b, OP_CAST, DTYPE_U32, wide);
 }
 

@@ -35,7 +35,7 @@ bool fold_index(const struct value *v, int64_t *x)
 
 static struct builder builder_at(struct fold *f, struct op *op)
 {
-    return (struct builder){.kernel = f->k, .block = op->block, .before = op, .loc = op->loc};
+    return (struct builder){.function = f->k, .block = op->block, .before = op, .loc = op->loc};
 }
 
 struct value *fold_make_constant(struct fold *f, struct op *before, struct type *type, union scalar x)

@@ -13,7 +13,7 @@
 
 static struct builder before(struct function *k, struct op *op, struct pass_context *c)
 {
-    return (struct builder){.kernel = k, .block = op->block, .before = op, .loc = op->loc, .diags = c->diags};
+    return (struct builder){.function = k, .block = op->block, .before = op, .loc = op->loc, .diags = c->diags};
 }
 
 // A flat scratch buffer seen as a row-major tensor of the type's shape.
@@ -32,7 +32,7 @@ static struct value *shaped_window(struct builder *b, struct value *flat, const 
 static struct value *through_memory(struct builder *b, struct value *x, struct type *to)
 {
     dim n = type_elements(x->type);
-    struct type *t = type_view(b->kernel->module, x->type->dtype, 1, &n, NULL);
+    struct type *t = type_view(b->function->module, x->type->dtype, 1, &n, NULL);
     struct value *flat = build_value(b, OP_SCRATCH, 0, NULL, 0, NULL, t);
     struct value *zeros[MAX_RANK];
     for (int d = 0; d < MAX_RANK; d++)

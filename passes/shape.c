@@ -377,7 +377,7 @@ static bool shape_kernel(struct function *k, struct pass_context *c)
     if (last)
         last->next = NULL;
     k->next = next;
-    s.b = (struct builder){.kernel = s.new, .block = s.new->body, .diags = c->diags, .loc = k->loc};
+    s.b = (struct builder){.function = s.new, .block = s.new->body, .diags = c->diags, .loc = k->loc};
     s.window = ARENA_ARRAY(c->scratch, struct window, s.axes.n + 1);
     s.clip = ARENA_ARRAY(c->scratch, struct clip, s.axes.n + 1);
     s.vector_axis = AXIS_NONE;

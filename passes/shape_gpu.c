@@ -317,7 +317,7 @@ static void meet(struct gpu_shaper *g, struct op *op, int first, const struct ty
     }
     if (!whole && largest >= 0) {
         struct value **x = &op->operands[largest];
-        struct builder b = {.kernel = g->k, .block = op->block, .before = op, .loc = op->loc, .diags = g->c->diags};
+        struct builder b = {.function = g->k, .block = op->block, .before = op, .loc = op->loc, .diags = g->c->diags};
         struct type *t = type_linear(g->m, type_tile(g->m, (*x)->type->dtype, tile->rank, tile->dims), l);
         *x = build_value(&b, OP_BROADCAST, 1, x, 0, NULL, t);
     }

@@ -82,7 +82,7 @@ static struct value *remade(struct gpu_shaper *g, struct value *v, const struct 
         if (operands[i]->type->kind == TYPE_TILE && operand_layout(op, i, l, &meets))
             operands[i] = relaid(g, operands[i], &meets, reload, NULL);
     }
-    struct builder b = {.kernel = g->k, .block = op->block, .before = op->next, .loc = op->loc, .diags = g->c->diags};
+    struct builder b = {.function = g->k, .block = op->block, .before = op->next, .loc = op->loc, .diags = g->c->diags};
     struct type *type = laid_out(g, v->type, l);
     return build_op(&b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, 1, &type)->results[0];
 }
@@ -101,7 +101,7 @@ static struct value *relaid(struct gpu_shaper *g, struct value *v, const struct 
     struct block *block = v->def ? v->def->block : v->block;
     bool near = user && user->block == block;
     struct op *before = near ? user : v->def ? v->def->next : block->first;
-    struct builder b = {.kernel = g->k, .block = block, .before = before, .loc = v->def ? v->def->loc : g->k->loc,
+    struct builder b = {.function = g->k, .block = block, .before = before, .loc = v->def ? v->def->loc : g->k->loc,
                         .diags = g->c->diags};
     return build_value(&b, OP_CONVERT_LAYOUT, 1, &v, 0, NULL, type);
 }

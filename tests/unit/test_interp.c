@@ -20,7 +20,7 @@ static void setup(void)
     memset(args, 0, sizeof args);
     memset(symbols, 0, sizeof symbols);
     struct function *k = function_create(m, "k", (struct loc){.file = "test", .line = 1});
-    b = (struct builder){.kernel = k, .block = k->body, .loc = {.file = "test", .line = 2}, .diags = &diags};
+    b = (struct builder){.function = k, .block = k->body, .loc = {.file = "test", .line = 2}, .diags = &diags};
 }
 
 static void teardown(void)
@@ -51,13 +51,13 @@ static struct type *tile(enum dtype t, int rank, const dim *dims)
 static struct value *param(const char *name, enum dtype t, int rank, const dim *dims, void *data)
 {
     struct type *type = type_view(m, t, rank, dims, NULL);
-    struct interp_view *v = &args[b.kernel->n_params].view;
+    struct interp_view *v = &args[b.function->n_params].view;
     ck_assert_int_eq(interp_view_fill(v, type, symbols), 0);
     v->data = data;
     v->bytes = dtype_bytes(t);
     for (int d = 0; d < rank; d++)
         v->bytes *= v->sizes[d];
-    return function_add_param(b.kernel, name, type);
+    return function_add_param(b.function, name, type);
 }
 
 static struct value *idx(int64_t x)
@@ -73,7 +73,7 @@ static struct value *one(enum opcode code, int n, struct value *const *operands,
 static void grid(int n, const int64_t *sizes)
 {
     struct builder outer = b;
-    build_enter(&b, b.kernel->grid);
+    build_enter(&b, b.function->grid);
     struct value *v[3];
     for (int i = 0; i < n; i++)
         v[i] = idx(sizes[i]);
@@ -88,10 +88,10 @@ static void check_verifies(void)
 
 static int run_for(int64_t budget)
 {
-    if (!b.kernel->grid->first)
+    if (!b.function->grid->first)
         grid(1, (int64_t[]){1});
     check_verifies();
-    return interp_run(b.kernel, args, symbols, budget, &diags);
+    return interp_run(b.function, args, symbols, budget, &diags);
 }
 
 static void run(void)
@@ -161,10 +161,10 @@ static void vector_add(int lanes)
     dim d = dim_symbol(n);
     struct value *px = param("x", DTYPE_F32, 1, &d, x), *py = param("y", DTYPE_F32, 1, &d, y);
     struct value *pz = param("z", DTYPE_F32, 1, &d, z);
-    struct value *size = function_symbol(b.kernel, n);
-    build_enter(&b, b.kernel->grid);
+    struct value *size = function_symbol(b.function, n);
+    build_enter(&b, b.function->grid);
     build_yield(&b, COUNT(build_binary(&b, OP_CEILDIV, size, idx(16))));
-    build_enter(&b, b.kernel->body);
+    build_enter(&b, b.function->body);
     struct value *pid = one(OP_PROGRAM_ID, 0, NULL, (struct attr){ATTR_DIM, {.i = 0}}, NULL);
     struct value *at = build_binary(&b, OP_MUL, pid, idx(16));
     struct type *t = tile(DTYPE_F32, DIMS(16));
@@ -300,7 +300,7 @@ START_TEST(reads_strided_views)
     int s = module_symbol(m, "S", 1);
     symbols[s] = 1;
     struct type *type = type_view(m, DTYPE_F32, DIMS(2, 3), (dim[]){dim_symbol(s), 4});
-    struct value *px = function_add_param(b.kernel, "x", type);
+    struct value *px = function_add_param(b.function, "x", type);
     ck_assert_int_eq(interp_view_fill(&args[0].view, type, symbols), 0);
     args[0].view.data = x;
     args[0].view.bytes = sizeof x;
@@ -553,7 +553,7 @@ START_TEST(for_carries_values_in_parallel)
 {
     int32_t out[2];
     struct value *pout = param("out", DTYPE_I32, DIMS(2), out),
-                 *n = function_add_param(b.kernel, "n", type_scalar(m, DTYPE_INDEX));
+                 *n = function_add_param(b.function, "n", type_scalar(m, DTYPE_INDEX));
     args[1].scalar.i = 10;
     struct value *start[] = {build_int(&b, type_scalar(m, DTYPE_I32), 0), build_int(&b, type_scalar(m, DTYPE_I32), 1)};
     struct op *loop = build_for(&b, idx(0), n, idx(1), 2, start);
@@ -583,7 +583,7 @@ START_TEST(while_and_if)
     struct value *a[2][2];
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 2; j++)
-            a[i][j] = block_add_arg(b.kernel, loop->blocks[i], NULL, t);
+            a[i][j] = block_add_arg(b.function, loop->blocks[i], NULL, t);
     build_enter(&b, loop->blocks[0]);
     build_op(&b, OP_CONDITION, COUNT(build_binary(&b, OP_NE, a[0][0], a[0][1])), 0, NULL, 0, NULL);
     build_enter(&b, loop->blocks[1]);
