@@ -718,7 +718,7 @@ END_TEST
 // A chain whose values together are more than may lie in memory at a time, but each lives for a moment only.
 START_TEST(frees_what_is_read_no_more)
 {
-    struct value *x = build_int(&b, tensor(DTYPE_I8, DIMS(1 << 20)), 1);
+    struct value *x = build_int(&b, tensor(DTYPE_I8, DIMS(1 << 21)), 1);
     struct value *one = build_int(&b, tensor(DTYPE_I8, DIMS()), 1), *unused = NULL;
     for (int i = 0; i < 140; i++) {
         x = i < 4 ? build_binary(&b, OP_ADD, x, one) : make(OP_RESHAPE, COUNT(x), 0, NULL, x->type);
