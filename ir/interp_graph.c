@@ -336,8 +336,6 @@ static bool run_graph(struct interp *in, const struct interp_tensor *inputs, str
 
 static void finish(struct interp *in, int64_t *symbols, bool *bound)
 {
-    for (int i = 0; in->contents && i < in->k->n_values; i++)
-        interp_release(in, &in->contents[i]);
     free(in->contents);
     free(in->last_use);
     free(symbols);
@@ -370,6 +368,8 @@ int interp_graph(const struct function *g, const struct interp_tensor *inputs, s
         interp_fail(&in, NULL, "out of memory");
     else
         ok = bind_inputs(&in, inputs, symbols, bound) && run_graph(&in, inputs, outputs);
+    for (int i = 0; in.contents && i < g->n_values; i++)
+        interp_release(&in, &in.contents[i]);
     finish(&in, symbols, bound);
     return !ok;
 }
@@ -377,10 +377,26 @@ int interp_graph(const struct function *g, const struct interp_tensor *inputs, s
 static bool run_one(struct interp *in, const struct op *op, const struct interp_tensor *operands,
                     struct interp_tensor *results)
 {
-    for (int i = 0; i < op->n_operands; i++)
+    for (int i = 0; operands && i < op->n_operands; i++)
         if (!in->contents[op->operands[i]->id].elements && !read_elements(in, op, op->operands[i], operands[i].data))
             return false;
     return interp_op(in, op) && write_tensors(in, op, op->n_results, op->results, results);
+}
+
+// Not all values of the graph, of which there may be many more.
+static void release_op(struct interp *in, const struct op *op)
+{
+    for (int i = 0; i < op->n_operands; i++)
+        interp_release(in, &in->contents[op->operands[i]->id]);
+    for (int i = 0; i < op->n_results; i++)
+        interp_release(in, &in->contents[op->results[i]->id]);
+    for (int i = 0; i < op->n_blocks; i++) {
+        const struct block *b = op->blocks[i];
+        for (int j = 0; j < b->n_args; j++)
+            interp_release(in, &in->contents[b->args[j]->id]);
+        for (const struct op *inner = b->first; inner; inner = inner->next)
+            release_op(in, inner);
+    }
 }
 
 int interp_graph_op(const struct op *op, const struct function *g, const struct interp_tensor *operands,
@@ -396,6 +412,8 @@ int interp_graph_op(const struct op *op, const struct function *g, const struct 
     else
         ok = run_one(&in, op, operands, results);
     bool undecided = in.undecided;
+    if (in.contents)
+        release_op(&in, op);
     finish(&in, symbols, bound);
     return ok ? 0 : undecided ? 2 : 1;
 }

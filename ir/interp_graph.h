@@ -23,8 +23,9 @@ struct interp_tensor {
 int interp_graph(const struct function *g, const struct interp_tensor *inputs, struct interp_tensor *outputs,
                  int64_t budget, struct diags *diags);
 
-// Runs one operation of a graph on operands of the sizes that their types state; what its blocks read from outside must
-// be `constant` or `data`. results has an entry for each result, which the caller frees.
+// Runs one operation of a graph g on operands of the sizes that their types state; operands may be NULL if all come
+// from `constant` or `data`, as what its blocks read from outside must. results has an entry for each result, which the
+// caller frees.
 //   0   done
 //   1   an error was reported
 //   2   nothing was reported: the sizes of the operation have no value without inputs, its blocks read what is not

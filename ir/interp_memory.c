@@ -155,6 +155,7 @@ void interp_release(struct interp *in, struct content *c)
     free(c->reference);
     free(c->elements);
     free(c->owned_type);
+    *c = (struct content){0};
 }
 
 // ---- Access ----------------------------------------------------------------------------------------------------
