@@ -309,7 +309,7 @@ static struct value *wrap(struct building *b, const struct pattern *p)
 {
     struct builder *builder = &b->builder;
     struct op *root = b->match->root;
-    struct value *operands[MOST_PARTS];
+    struct value *operands[MOST_PARTS] = {0};
     int n = 0;
     for (int i = 0; i < p->n_parts; i++)
         if (p->parts[i]->kind == PATTERN_VARIABLE && b->match->bound[p->parts[i]->variable].value)
