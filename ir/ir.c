@@ -1,5 +1,6 @@
 #include "ir/ir.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ir/layout.h"
@@ -44,10 +45,24 @@ struct module *module_create(void)
     return m;
 }
 
+struct owned {
+    void *p;
+    struct owned *next;
+};
+
+void module_own(struct module *m, void *p)
+{
+    struct owned *o = ARENA_NEW(&m->arena, struct owned);
+    *o = (struct owned){p, m->owned};
+    m->owned = o;
+}
+
 void module_destroy(struct module *m)
 {
     if (!m)
         return;
+    for (struct owned *o = m->owned; o; o = o->next)
+        free(o->p);
     struct arena a = m->arena; // m lives in it
     arena_finish(&a);
 }

@@ -244,12 +244,14 @@ struct module {
     struct interned_layout *layouts;
     const char **symbols;
     int n_symbols;
+    struct owned *owned;                          // memory to free with the module
     const struct symbol_expression **expressions; // by symbol: NULL for free ones; dims.h
     int n_expressions;                            // length of expressions
 };
 
 struct module *module_create(void);
 void module_destroy(struct module *m); // NULL is fine
+void module_own(struct module *m, void *p); // frees p, which came from malloc, when the module is destroyed
 
 int module_symbol(struct module *m, const char *name, size_t length); // the id, made if new
 struct function *module_function(struct module *m, const char *name);     // NULL if there is none
