@@ -286,7 +286,8 @@ static void check_uses(struct verifier *v, const struct op *op)
 static void check_views(struct verifier *v, const struct op *op)
 {
     for (int i = 0; i < op->n_results; i++)
-        if (is_view(op->results[i]) && op->code != OP_WINDOW && op->code != OP_SCRATCH)
+        if (is_view(op->results[i]) && op->code != OP_WINDOW && op->code != OP_SCRATCH &&
+            !(v->k->kind == FUNCTION_HOST && (op->code == OP_DATA || op->code == OP_BUFFER || op->code == OP_SUBVIEW)))
             ERROR(v, op->loc, "%s: %s is a view; views are parameters, windows on them, and scratch",
                   op_info[op->code].name, name_of(v, op->results[i]));
     for (int i = 0; i < op->n_blocks; i++)

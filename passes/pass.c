@@ -142,6 +142,8 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
     struct runner r = {.m = m, .options = options, .log = options->log ? options->log : stderr};
     arena_init(&r.scratch);
     r.context = (struct pass_context){.target = target, .diags = diags, .scratch = &r.scratch};
+    if (options->remarks)
+        r.context.remarks = r.log;
     int status = 0;
     const char *names = options->passes ? options->passes : "default";
     while (*names && !status && !r.stopped) {

@@ -16,6 +16,7 @@ struct pass_context {
     const struct target_desc *target;
     struct diags *diags;
     struct arena *scratch; // emptied after each pass; passes never free
+    FILE *remarks;         // where passes may tell what they did; NULL: nobody wants to know
 };
 
 typedef bool pass_function(struct module *m, struct pass_context *c);
@@ -47,6 +48,7 @@ struct pipeline_options {
     const char *stop_after; // a pass's name; "name:2" is its second run; NULL: the last
     bool print_after_all;   // the module's text, to log
     bool time_passes;       // a table, to log
+    bool remarks;           // what passes have to tell, to log
     FILE *log;              // NULL: stderr
 };
 
