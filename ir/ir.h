@@ -343,6 +343,10 @@ bool verify_module(struct module *m, struct diags *diags);
 
 // Text. type_string's, dim_string's and number_string's results live in the arena.
 void print_module(struct arena *a, const struct module *m, char **text);
+struct print_options {
+    bool elide_data; // leave out constants of more than 16 elements, for people; such text cannot be read back
+};
+void print_module_with(struct arena *a, const struct module *m, const struct print_options *options, char **text);
 const char *type_string(struct arena *a, const struct module *m, const struct type *t);
 const char *dim_string(struct arena *a, const struct module *m, dim d);
 const char *number_string(struct arena *a, struct number n);
