@@ -77,13 +77,13 @@ void emit_begin(struct emit *e, struct lowering *l, const struct group *g)
     e->tiles = ARENA_ARRAY(l->arena, struct value *, l->graph->n_values + 1);
 }
 
-int emit_axis(struct emit *e, dim size, enum axis_class class, int dim)
+int emit_axis(struct emit *e, dim size, enum axis_class class, int of)
 {
     if (e->n_axes == EMIT_AXES) {
         lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d dimensions", EMIT_AXES);
         return 0;
     }
-    e->axes[e->n_axes] = (struct emit_axis){.size = size, .class = class, .dim = dim, .tile = 1, .grid = -1};
+    e->axes[e->n_axes] = (struct emit_axis){.size = size, .class = class, .dim = of, .tile = 1, .grid = -1};
     return e->n_axes++;
 }
 

@@ -274,8 +274,10 @@ static struct value *dot(struct product *p, struct value *sum)
     strcat(labels, ",");
     x[1] = load_factor(p, 1, labels);
     strcat(labels, "->");
+    size_t n = strlen(labels);
     for (int i = 0; i < p->n_out; i++)
-        strncat(labels, (char[]){label(p->out[i]), 0}, 1);
+        labels[n++] = label(p->out[i]);
+    labels[n] = 0;
     x[2] = sum;
     return build_value(&p->e.b, OP_DOT, 3, x, 1, &(struct attr){ATTR_LABELS, {.string = labels}}, NULL);
 }

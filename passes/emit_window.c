@@ -51,9 +51,9 @@ static bool read_windows(struct windows *w, const struct op *op)
     return true;
 }
 
-static int axis_for(struct windows *w, dim size, int dim)
+static int axis_for(struct windows *w, dim size, int of)
 {
-    return size == 1 ? -1 : emit_axis(&w->e, size, AXIS_PARALLEL, dim);
+    return size == 1 ? -1 : emit_axis(&w->e, size, AXIS_PARALLEL, of);
 }
 
 // The result's axes in the order batch, positions, channels.

@@ -141,7 +141,7 @@ struct emit {
 };
 
 void emit_begin(struct emit *e, struct lowering *l, const struct group *g);
-int emit_axis(struct emit *e, dim size, enum axis_class class, int dim);
+int emit_axis(struct emit *e, dim size, enum axis_class class, int of);
 // A size, as the kernel knows it.
 dim emit_dim(struct emit *e, dim d);
 struct value *emit_size(struct emit *e, dim d);
