@@ -131,9 +131,12 @@ static bool measure(struct plan *p, struct buffer *b)
         b->units *= b->unit; // 1
         b->unit = 1;
     }
+    bool unknown = false;
+    for (int d = 0; d < t->rank; d++)
+        unknown |= t->dims[d] == DIM_UNKNOWN || (t->strided && t->strides[d] == DIM_UNKNOWN);
     if (b->unit == DIM_UNKNOWN || b->units > LARGEST || dims_mul(p->m, b->unit, ALIGNMENT) == DIM_UNKNOWN) {
         diag_error(p->c->diags, b->op->loc, "buffer: the size of %s is %s", type_string(p->c->scratch, p->m, t),
-                   b->unit == DIM_UNKNOWN ? "not known" : "too large");
+                   unknown ? "not known" : "too large");
         return false;
     }
     b->least = dims_mul(p->m, b->unit, ALIGNMENT);
