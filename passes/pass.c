@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "passes/rules.h"
+
 const struct pass_info pass_info[PASS_COUNT] = {
 #define PASS(e, name, function, doc) [PASS_##e] = {name, function, doc},
 #include "passes/passes.def"
@@ -114,7 +116,7 @@ static int run_named(struct runner *r, const char *name, size_t n)
     for (int i = 0; i < PASS_COUNT; i++)
         if (strlen(pass_info[i].name) == n && !memcmp(pass_info[i].name, name, n))
             return run_one(r, (enum pass)i);
-    char known[512] = "default";
+    char known[1024] = "default";
     for (int i = 0; i < PASS_COUNT; i++) {
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, " %s", pass_info[i].name);
@@ -134,6 +136,9 @@ static void print_times(const struct runner *r)
             fprintf(r->log, "%10.3f %7.1f %5d  %s\n", 1e3 * r->seconds[i], total > 0 ? 100 * r->seconds[i] / total : 0,
                     r->times_run[i], pass_info[i].name);
     fprintf(r->log, "%10.3f %7.1f %5s  total\n", 1e3 * total, 100.0, "");
+    for (int i = 0; i < rules_count(); i++)
+        if (r->context.rules_applied[i])
+            fprintf(r->log, "%24d  rule %s\n", r->context.rules_applied[i], rules_name(i));
 }
 
 int pipeline_run(struct module *m, const struct target_desc *target, const struct pipeline_options *options,
@@ -141,9 +146,14 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
 {
     struct runner r = {.m = m, .options = options, .log = options->log ? options->log : stderr};
     arena_init(&r.scratch);
-    r.context = (struct pass_context){.target = target, .diags = diags, .scratch = &r.scratch};
-    if (options->remarks)
-        r.context.remarks = r.log;
+    struct arena counts; // outlives passes
+    arena_init(&counts);
+    r.context = (struct pass_context){.target = target,
+                                      .diags = diags,
+                                      .scratch = &r.scratch,
+                                      .keep_composites = options->keep_composites,
+                                      .remarks = options->remarks ? r.log : NULL,
+                                      .rules_applied = ARENA_ARRAY(&counts, int, rules_count())};
     int status = 0;
     const char *names = options->passes ? options->passes : "default";
     while (*names && !status && !r.stopped) {
@@ -159,6 +169,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
     }
     if (options->time_passes)
         print_times(&r);
+    arena_finish(&counts);
     arena_finish(&r.scratch);
     return status;
 }

@@ -20,7 +20,7 @@ static int list_passes(const char *target_name)
 
 int command_opt(int argc, char *const *argv)
 {
-    const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL;
+    const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL, *keep_composites = NULL;
     bool list = false, print_after_all = false, time_passes = false, remarks = false;
     static struct words definitions, files;
     const struct option options[] = {
@@ -28,6 +28,8 @@ int command_opt(int argc, char *const *argv)
         {"passes", 0, OPTION_STRING, &passes, "A,B",
          "passes to run, `default` for the target's [none; default with --stop-after]"},
         {"stop-after", 0, OPTION_STRING, &stop_after, "P[:N]", "stop after the (Nth) run of pass P"},
+        {"keep-composites", 0, OPTION_STRING, &keep_composites, "A,B",
+         "composites that inline-composites leaves alone"},
         {"target", 0, OPTION_STRING, &target, "NAME", "what the passes prepare for [native]"},
         {NULL, 'D', OPTION_WORDS, &definitions, "NAME=VALUE", "value of a compile-time parameter"},
         {"print-after-all", 0, OPTION_FLAG, &print_after_all, NULL, "print the kernels after each pass, on stderr"},
@@ -69,7 +71,8 @@ int command_opt(int argc, char *const *argv)
                                                   .stop_after = stop_after,
                                                   .print_after_all = print_after_all,
                                                   .time_passes = time_passes,
-                                                  .remarks = remarks};
+                                                  .remarks = remarks,
+                                                  .keep_composites = keep_composites};
         const struct compile_options compile = {.target = desc, .pipeline = pipeline};
         struct driver_buffer text = {0};
         if (!compile_module(m, &compile, COMPILE_SHAPED, &text, &diags))
