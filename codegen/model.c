@@ -64,6 +64,9 @@ static int place_weights(struct load *w, const struct weights *weights, const ch
 static int load(struct load *w)
 {
     const struct compile_options *o = w->options;
+    w->host = find_host(w->m, w->diags);
+    if (!w->host)
+        return 1;
     const char *name = w->host->name;
     if (!target_runs_here(&o->target)) {
         diag_error(w->diags, (struct loc){0}, "this machine cannot run code for %s", o->target.name);
@@ -99,21 +102,19 @@ static void load_finish(struct load *w)
 int model_load(struct module *m, const struct compile_options *options, struct loaded_model **out,
                struct diags *diags)
 {
-    const struct function *host = find_host(m, diags);
-    if (!host)
-        return 1;
-    struct load *w = calloc(1, sizeof *w);
-    struct loaded_model *model = calloc(1, sizeof *model);
-    struct arena_recovery inner, *outer = arena_get_recovery();
+    struct load *const w = calloc(1, sizeof *w);
+    struct loaded_model *const model = calloc(1, sizeof *model);
+    struct arena_recovery inner, *const outer = arena_get_recovery();
     if (!w || !model) {
         free(w);
         free(model);
-        diag_error(diags, host->loc, "out of memory");
+        diag_error(diags, (struct loc){0}, "out of memory");
         return 1;
     }
-    *w = (struct load){.m = m, .host = host, .options = options, .diags = diags, .model = model};
+    *w = (struct load){.m = m, .options = options, .diags = diags, .model = model};
     // Running out of memory on the way must not lose what LLVM holds.
-    int status = 1, errors = diags->n_errors;
+    volatile int status = 1;
+    const int errors = diags->n_errors;
     if (setjmp(inner.jump)) {
         load_finish(w);
         arena_set_recovery(outer);
@@ -126,7 +127,7 @@ int model_load(struct module *m, const struct compile_options *options, struct l
         w->model = NULL;
         status = 0;
     } else if (diags->n_errors == errors) {
-        diag_error(diags, host->loc, "%s", w->message ? w->message : "out of memory");
+        diag_error(diags, w->host ? w->host->loc : (struct loc){0}, "%s", w->message ? w->message : "out of memory");
     }
     arena_set_recovery(outer);
     load_finish(w);

@@ -15,7 +15,8 @@
 // Lee: Efficient Memory Management for Deep Neural Net Inference, 2020, "greedy by size"). Before a region grows, the
 // regions whose unit is provably not smaller are tried.
 //
-// Numbers are rounded up to 64, so all places are multiples of 64 bytes whatever the unit turns out to be.
+// Numbers are multiples of 64, so all places are, whatever the unit turns out to be: 700 * N bytes are 704 units of N.
+// Where that would waste much, as for 4 * N bytes, the unit is a line of memory: 64 units of ceildiv(4 * N, 64).
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,20 +25,21 @@
 #include "passes/pass.h"
 
 #define ALIGNMENT 64
+#define LARGE_ENOUGH 512 // numbers from here on may be rounded up
 #define LARGEST (INT64_C(1) << 60) // bytes of one buffer, units of a region
 
 struct buffer {
     struct op *op;
     int first, last; // positions in the body; first > last: never used
     int64_t units;   // how many
-    dim unit;
+    dim unit, least; // least: what ALIGNMENT units make, or must make at least
     int region;
     int64_t offset; // in units of the region
 };
 
 // Memory of buffers with one unit.
 struct region {
-    dim unit;
+    dim unit, least;
     int64_t units;
     int n;
     struct buffer **buffers; // by offset
@@ -120,7 +122,8 @@ static dim bytes_of(struct module *m, const struct type *t)
 static bool measure(struct plan *p, struct buffer *b)
 {
     const struct type *t = b->op->results[0]->type;
-    b->unit = dims_content(p->m, bytes_of(p->m, t), &b->units);
+    dim bytes = bytes_of(p->m, t);
+    b->unit = dims_content(p->m, bytes, &b->units);
     if (b->unit == 0) {
         b->units = 0;
         b->unit = 1;
@@ -128,10 +131,19 @@ static bool measure(struct plan *p, struct buffer *b)
         b->units *= b->unit; // 1
         b->unit = 1;
     }
-    if (b->unit == DIM_UNKNOWN || b->units > LARGEST) {
+    bool unknown = false;
+    for (int d = 0; d < t->rank; d++)
+        unknown |= t->dims[d] == DIM_UNKNOWN || (t->strided && t->strides[d] == DIM_UNKNOWN);
+    if (b->unit == DIM_UNKNOWN || b->units > LARGEST || dims_mul(p->m, b->unit, ALIGNMENT) == DIM_UNKNOWN) {
         diag_error(p->c->diags, b->op->loc, "buffer: the size of %s is %s", type_string(p->c->scratch, p->m, t),
-                   b->unit == DIM_UNKNOWN ? "not known" : "too large");
+                   unknown ? "not known" : "too large");
         return false;
+    }
+    b->least = dims_mul(p->m, b->unit, ALIGNMENT);
+    if (dim_is_symbol(b->unit) && b->units % ALIGNMENT && b->units < LARGE_ENOUGH) {
+        b->unit = dims_ceildiv(p->m, bytes, ALIGNMENT);
+        b->units = ALIGNMENT;
+        b->least = bytes;
     }
     if (b->last < 0) // nothing uses it
         b->units = 0;
@@ -180,7 +192,8 @@ static void put(struct plan *p, int region, struct buffer *b, int64_t offset)
     r->buffers[i] = b;
 }
 
-static bool not_smaller(struct module *m, dim a, dim b) // a >= b for all sizes
+// Whether a >= b for all sizes. Both are rounded up to units by the same steps, so it holds for the units as well.
+static bool not_smaller(struct module *m, dim a, dim b)
 {
     int64_t lo, hi;
     dim difference = dims_sub(m, a, b);
@@ -190,19 +203,19 @@ static bool not_smaller(struct module *m, dim a, dim b) // a >= b for all sizes
     return lo >= 0;
 }
 
-static int region_of(struct plan *p, dim unit)
+static int region_of(struct plan *p, dim unit, dim least)
 {
     for (int i = 0; i < p->n_regions; i++)
         if (p->regions[i].unit == unit)
             return i;
     p->regions[p->n_regions] =
-        (struct region){.unit = unit, .buffers = ARENA_ARRAY(p->c->scratch, struct buffer *, p->n)};
+        (struct region){.unit = unit, .least = least, .buffers = ARENA_ARRAY(p->c->scratch, struct buffer *, p->n)};
     return p->n_regions++;
 }
 
 static bool place(struct plan *p, struct buffer *b)
 {
-    int own = region_of(p, b->unit);
+    int own = region_of(p, b->unit, b->least);
     int64_t after, gap = best_gap(&p->regions[own], b, &after);
     if (gap >= 0) {
         put(p, own, b, gap);
@@ -210,7 +223,7 @@ static bool place(struct plan *p, struct buffer *b)
     }
     for (int i = 0; i < p->n_regions; i++) {
         int64_t end;
-        if (i == own || !not_smaller(p->m, p->regions[i].unit, b->unit))
+        if (i == own || !not_smaller(p->m, p->regions[i].least, b->least))
             continue;
         gap = best_gap(&p->regions[i], b, &end);
         if (gap >= 0) {
@@ -244,7 +257,7 @@ static void sort_by_unit(struct plan *p, struct buffer **order)
     for (int i = 1; i < p->n; i++)
         for (int j = i; j > 0; j--) {
             struct buffer *a = order[j - 1], *b = order[j];
-            if (a->unit == b->unit || !not_smaller(p->m, b->unit, a->unit))
+            if (a->unit == b->unit || !not_smaller(p->m, b->least, a->least))
                 break;
             order[j - 1] = b;
             order[j] = a;
