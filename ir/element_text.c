@@ -46,6 +46,8 @@ const char *element_string(struct arena *a, enum dtype t, uint64_t bits)
         return x.f < 0 ? "-inf" : "inf";
     if (isnan(x.f))
         return bits == bits_of_float(t, NAN) ? "nan" : arena_printf(a, "0x%llx", (unsigned long long)bits);
+    if (x.f == trunc(x.f) && fabs(x.f) < 1e15)
+        return arena_printf(a, "%.1f", x.f);
     char s[40];
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(s, sizeof s, "%.*g", digits, x.f);

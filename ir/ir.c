@@ -7,15 +7,15 @@
 
 const struct op_info op_info[OP_COUNT] = {
 #define SCALAR(e, name, n, types, flags, identity, f, i)                                                               \
-    [OP_##e] = {name, n, 1, 0, EFFECT_PURE, NULL, SCALAR_TYPES_##types, flags, IDENTITY_##identity},
+    [OP_##e] = {name, n, 1, 0, EFFECT_PURE, NULL, FUNCTIONS_KGH, SCALAR_TYPES_##types, flags, IDENTITY_##identity},
 #define COMMUTES SCALAR_COMMUTES
 #define ASSOCIATES SCALAR_ASSOCIATES
 #include "ir/scalar.def"
 #undef SCALAR
 #undef COMMUTES
 #undef ASSOCIATES
-#define OP(e, name, operands, results, blocks, check, effect, format)                                                  \
-    [OP_##e] = {name, operands, results, blocks, EFFECT_##effect, format, 0, 0, 0},
+#define OP(e, name, operands, results, blocks, check, effect, format, functions)                                       \
+    [OP_##e] = {name, operands, results, blocks, EFFECT_##effect, format, FUNCTIONS_##functions, 0, 0, 0},
 #include "ir/ops.def"
 #undef OP
 };

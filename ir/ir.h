@@ -74,7 +74,7 @@ enum opcode {
 #undef SCALAR
     SCALAR_COUNT,
     OP_FIRST_STRUCTURAL = SCALAR_COUNT - 1,
-#define OP(e, name, operands, results, blocks, check, effect, format) OP_##e,
+#define OP(e, name, operands, results, blocks, check, effect, format, functions) OP_##e,
 #include "ir/ops.def"
 #undef OP
     OP_COUNT,
@@ -99,11 +99,23 @@ enum scalar_flags { SCALAR_COMMUTES = 1, SCALAR_ASSOCIATES = 2 };
 enum scalar_identity { IDENTITY_NONE, IDENTITY_ZERO, IDENTITY_ONE, IDENTITY_LOWEST, IDENTITY_HIGHEST, IDENTITY_ONES };
 enum op_effect { EFFECT_PURE, EFFECT_READ, EFFECT_WRITE, EFFECT_CONTROL };
 
+// A bit for each enum function_kind.
+enum op_functions {
+    FUNCTIONS_K = 1,
+    FUNCTIONS_G = 2,
+    FUNCTIONS_H = 4,
+    FUNCTIONS_KG = 3,
+    FUNCTIONS_KH = 5,
+    FUNCTIONS_GH = 6,
+    FUNCTIONS_KGH = 7
+};
+
 struct op_info {
     const char *name;
     int n_operands, n_results, n_blocks;
     enum op_effect effect;
     const char *format;
+    enum op_functions functions; // that it may stand in
     // Scalar operations only.
     enum scalar_types types;
     unsigned flags;

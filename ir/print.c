@@ -133,8 +133,14 @@ static void put_ints(struct printer *p, struct ints v)
 static void put_dims(struct printer *p, struct dims v)
 {
     put(p, "[");
-    for (int i = 0; i < v.n; i++)
-        putf(p, "%s%s", i ? ", " : "", dim_string(p->arena, p->module, v.v[i]));
+    for (int i = 0; i < v.n; i++) {
+        int64_t x;
+        put(p, i ? ", " : "");
+        if (dims_to_int(p->module, v.v[i], &x))
+            putf(p, "%lld", (long long)x);
+        else
+            put(p, dim_string(p->arena, p->module, v.v[i]));
+    }
     put(p, "]");
 }
 
@@ -429,22 +435,32 @@ static void put_formatted(struct printer *p, const struct op *op, const char *fo
     }
 }
 
-// The kernel's parameters, then its sizes with their names: the order of symbols is the module's own affair.
+// The kernel's parameters, then its sizes by their names: the order in which the module knows them is not in the text.
 static void put_launch(struct printer *p, const struct op *op)
 {
     const struct attr *name = op_attr(op, ATTR_KERNEL);
     const struct function *k = name ? module_function((struct module *)p->module, name->string) : NULL;
-    putf(p, "launch @%s(", name ? name->string : "");
-    int symbol = 0;
-    for (int i = 0; i < op->n_operands; i++) {
-        put(p, i ? ", " : "");
-        if (k && i >= k->n_params) {
-            while (symbol < k->n_symbols && !k->symbols[symbol])
-                symbol++;
-            if (symbol < k->n_symbols)
-                putf(p, "%s = ", p->module->symbols[symbol++]);
+    const char *sizes[MAX_OPERANDS];
+    int operands[MAX_OPERANDS], n = 0, at = k ? k->n_params : op->n_operands;
+    for (int i = 0; k && i < k->n_symbols && at < op->n_operands && n < MAX_OPERANDS; i++) {
+        if (!k->symbols[i])
+            continue;
+        int j = n++;
+        for (; j > 0 && strcmp(sizes[j - 1], p->module->symbols[i]) > 0; j--) {
+            sizes[j] = sizes[j - 1];
+            operands[j] = operands[j - 1];
         }
+        sizes[j] = p->module->symbols[i];
+        operands[j] = at++;
+    }
+    putf(p, "launch @%s(", name ? name->string : "");
+    for (int i = 0; i < op->n_operands - n; i++) {
+        put(p, i ? ", " : "");
         put_operand(p, op, i);
+    }
+    for (int i = 0; i < n; i++) {
+        putf(p, "%s%s = ", i || op->n_operands > n ? ", " : "", sizes[i]);
+        put_operand(p, op, operands[i]);
     }
     put(p, ")");
 }
