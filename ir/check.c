@@ -187,7 +187,7 @@ static const char *check_view(const struct checker *c, int i)
 
 static const char *check_dim(const struct checker *c)
 {
-    const char *fault = check_view(c, 0);
+    const char *fault = operand(c, 0)->kind == TYPE_TENSOR ? NULL : check_view(c, 0);
     if (fault)
         return fault;
     int64_t d = op_int(c->op, ATTR_DIM, 0);
@@ -442,8 +442,8 @@ static const char *check_scan(const struct checker *c)
         NEED(c->op->n_operands == 2 && carry->kind == operand(c, 0)->kind && carry->rank == operand(c, 0)->rank &&
                  carry->dtype == operand(c, 0)->dtype, "the carry must be like the scanned operand");
         for (int d = 0; d < carry->rank; d++)
-            NEED(carry->dims[d] == (d == axis ? 1 : operand(c, 0)->dims[d]), "the carry's dimension %d must be %lld",
-                 d, (long long)(d == axis ? 1 : operand(c, 0)->dims[d]));
+            NEED(carry->dims[d] == (d == axis ? 1 : operand(c, 0)->dims[d]), "the carry's dimension %d must be %s", d,
+                 dim_text(c, d == axis ? 1 : operand(c, 0)->dims[d]));
     }
     return NULL;
 }
@@ -654,7 +654,7 @@ static const char *check_attrs(const struct checker *c, const char *format)
 const char *check_op(struct module *m, const struct op *op, struct type **types)
 {
     static const char *(*const checks[OP_COUNT])(const struct checker *) = {
-#define OP(e, name, operands, results, blocks, check, effect, format) [OP_##e] = check_##check,
+#define OP(e, name, operands, results, blocks, check, effect, format, functions) [OP_##e] = check_##check,
 #include "ir/ops.def"
 #undef OP
     };

@@ -106,6 +106,35 @@ static void to_polynomial(const struct module *m, dim d, struct polynomial *p)
     add_term(p, &t);
 }
 
+// The text of an expression depends on names alone, not on the order in which the module met them, so that what is
+// printed reads back as itself.
+static int compare_names(const struct module *m, const struct term *a, const struct term *b)
+{
+    if (a->n_factors != b->n_factors)
+        return b->n_factors - a->n_factors;
+    int order = 0;
+    for (int i = 0; i < a->n_factors && !order; i++)
+        order = strcmp(m->symbols[a->factors[i]], m->symbols[b->factors[i]]);
+    return order;
+}
+
+static void sort_by_name(const struct module *m, struct polynomial *p)
+{
+    for (int i = 0; i < p->n; i++) {
+        struct term t = p->terms[i];
+        for (int j = 1; j < t.n_factors; j++)
+            for (int k = j; k > 0 && strcmp(m->symbols[t.factors[k - 1]], m->symbols[t.factors[k]]) > 0; k--) {
+                int swapped = t.factors[k];
+                t.factors[k] = t.factors[k - 1];
+                t.factors[k - 1] = swapped;
+            }
+        int at = i;
+        for (; at > 0 && compare_names(m, &p->terms[at - 1], &t) > 0; at--)
+            p->terms[at] = p->terms[at - 1];
+        p->terms[at] = t;
+    }
+}
+
 static const char *term_string(struct module *m, const struct term *t)
 {
     struct arena *a = &m->arena;
@@ -126,9 +155,11 @@ static dim from_polynomial(struct module *m, const struct polynomial *p)
         return t->coefficient;
     if (p->n == 1 && t->n_factors == 1 && t->coefficient == 1)
         return dim_symbol(t->factors[0]);
-    char *text = arena_printf(&m->arena, "(%s", term_string(m, t));
-    for (int i = 1; i < p->n; i++)
-        text = arena_printf(&m->arena, "%s + %s", text, term_string(m, &p->terms[i]));
+    struct polynomial named = *p;
+    sort_by_name(m, &named);
+    char *text = arena_printf(&m->arena, "(%s", term_string(m, &named.terms[0]));
+    for (int i = 1; i < named.n; i++)
+        text = arena_printf(&m->arena, "%s + %s", text, term_string(m, &named.terms[i]));
     text = arena_printf(&m->arena, "%s)", text);
     int id = module_symbol(m, text, strlen(text));
     if (!expression(m, id)) {
@@ -174,6 +205,11 @@ dim dims_from_int(struct module *m, int64_t x)
     add_term(&p, &(struct term){.coefficient = x});
     p.unknown |= x > LARGEST || x < -LARGEST;
     return from_polynomial(m, &p);
+}
+
+bool dims_is_expression(const struct module *m, dim d)
+{
+    return dim_is_symbol(d) && expression(m, dim_symbol_id(d));
 }
 
 bool dims_to_int(const struct module *m, dim d, int64_t *x)
@@ -345,7 +381,10 @@ static dim extreme(struct module *m, enum size_function f, dim a, dim b)
         smaller = b; // a - b is a constant >= 0
     if (smaller != DIM_UNKNOWN)
         return f == FUNCTION_MIN ? smaller : smaller == a ? b : a;
-    return a < b ? apply_function(m, f, a, b) : apply_function(m, f, b, a);
+    // Either order is the same size: by name, and a constant last.
+    bool both = dim_is_symbol(a) && dim_is_symbol(b);
+    bool ordered = both ? strcmp(m->symbols[dim_symbol_id(a)], m->symbols[dim_symbol_id(b)]) < 0 : a < b;
+    return ordered ? apply_function(m, f, a, b) : apply_function(m, f, b, a);
 }
 
 dim dims_min(struct module *m, dim a, dim b)
@@ -455,8 +494,7 @@ bool dims_eval(const struct module *m, dim d, const int64_t *symbols, int64_t *v
         int64_t product = t->coefficient;
         for (int j = 0; j < t->n_factors; j++) {
             int64_t x;
-            if (!dims_eval(m, dim_symbol(t->factors[j]), symbols, &x) ||
-                __builtin_mul_overflow(product, x, &product))
+            if (!dims_eval(m, dim_symbol(t->factors[j]), symbols, &x) || __builtin_mul_overflow(product, x, &product))
                 return false;
         }
         if (__builtin_add_overflow(*value, product, value))

@@ -12,6 +12,9 @@
 dim dims_from_int(struct module *m, int64_t x);
 bool dims_to_int(const struct module *m, dim d, int64_t *x);
 
+// A symbol that stands for other symbols or for a negative number.
+bool dims_is_expression(const struct module *m, dim d);
+
 dim dims_add(struct module *m, dim a, dim b);
 dim dims_sub(struct module *m, dim a, dim b);
 dim dims_mul(struct module *m, dim a, dim b);

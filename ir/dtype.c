@@ -156,6 +156,43 @@ void dtype_store(enum dtype t, void *p, union scalar x)
     memcpy(p, &bits, (size_t)dtype_bytes(t));
 }
 
+// Elements of a byte; 1 also for those of more bytes.
+static int64_t packed(enum dtype t)
+{
+    return t == DTYPE_I1 || dtype_info[t].bits >= 8 ? 1 : 8 / dtype_info[t].bits;
+}
+
+int64_t dtype_array_bytes(enum dtype t, int64_t n)
+{
+    int64_t per_byte = packed(t), bytes;
+    if (per_byte > 1)
+        return n / per_byte + (n % per_byte != 0);
+    return __builtin_mul_overflow(n, dtype_bytes(t), &bytes) ? -1 : bytes;
+}
+
+union scalar dtype_array_load(enum dtype t, const void *array, int64_t i)
+{
+    int64_t per_byte = packed(t);
+    if (per_byte == 1)
+        return dtype_load(t, (const char *)array + i * dtype_bytes(t));
+    int bits = dtype_info[t].bits;
+    unsigned byte = ((const unsigned char *)array)[i / per_byte];
+    return dtype_from_bits(t, byte >> (i % per_byte * bits) & ((1u << bits) - 1));
+}
+
+void dtype_array_store(enum dtype t, void *array, int64_t i, union scalar x)
+{
+    int64_t per_byte = packed(t);
+    if (per_byte == 1) {
+        dtype_store(t, (char *)array + i * dtype_bytes(t), x);
+        return;
+    }
+    int bits = dtype_info[t].bits, shift = (int)(i % per_byte) * bits;
+    unsigned char *byte = (unsigned char *)array + i / per_byte;
+    unsigned mask = ((1u << bits) - 1) << shift;
+    *byte = (unsigned char)((*byte & ~mask) | ((unsigned)dtype_bits(t, x) << shift & mask));
+}
+
 static int64_t float_to_int(enum dtype to, double x)
 {
     int bits = dtype_info[to].bits;

@@ -60,6 +60,11 @@ int64_t dtype_wrap(enum dtype t, int64_t x);
 
 union scalar dtype_load(enum dtype t, const void *p);
 void dtype_store(enum dtype t, void *p, union scalar x);
+// Arrays without gaps: types below 8 bits are packed from the low end of each byte on, but for i1, which takes a byte.
+int64_t dtype_array_bytes(enum dtype t, int64_t n); // -1 if that overflows
+union scalar dtype_array_load(enum dtype t, const void *array, int64_t i);
+void dtype_array_store(enum dtype t, void *array, int64_t i, union scalar x);
+
 // Converts as the `cast` operation does: float to integer truncates and saturates (NaN gives 0), integer to integer
 // wraps, anything to i1 is "not equal to zero".
 union scalar dtype_cast(enum dtype to, enum dtype from, union scalar x);

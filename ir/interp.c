@@ -1,5 +1,5 @@
-// The interpreter's control: the grid, blocks and structured operations. interp_tile.c and interp_memory.c hold the
-// rest.
+// The interpreter's control: the grid, blocks and structured operations, of kernels and graphs. interp_graph.c runs
+// graphs; interp_tile.c, interp_tensor.c and interp_memory.c hold the operations.
 #include "ir/interp.h"
 
 #include <stdarg.h>
@@ -8,8 +8,10 @@
 
 #include "ir/interp_state.h"
 
-#define USUAL_BUDGET 10000000000
-#define MOST_ELEMENTS ((int64_t)1 << 28) // of all values of a kernel together
+static const char *kind(const struct interp *in)
+{
+    return in->k->kind == FUNCTION_GRAPH ? "graph" : "kernel";
+}
 
 bool interp_fail(struct interp *in, const struct op *op, const char *format, ...)
 {
@@ -20,14 +22,17 @@ bool interp_fail(struct interp *in, const struct op *op, const char *format, ...
     if (op)
         diag_error(in->diags, op->loc, "%s: %s", op_info[op->code].name, text);
     else
-        diag_error(in->diags, in->k->loc, "kernel @%s: %s", in->k->name, text);
+        diag_error(in->diags, in->k->loc, "%s @%s: %s", kind(in), in->k->name, text);
     return false;
 }
 
 bool interp_charge(struct interp *in, const struct op *op, int64_t n)
 {
-    if (n > in->budget)
-        return interp_fail(in, op, "the kernel runs too long for the interpreter; use a smaller problem");
+    if (n > in->budget) {
+        in->undecided = true;
+        return !in->quiet &&
+               interp_fail(in, op, "the %s runs too long for the interpreter; use a smaller problem", kind(in));
+    }
     in->budget -= n;
     return true;
 }
@@ -37,15 +42,20 @@ union scalar *interp_result(struct interp *in, const struct op *op, const struct
     struct content *c = &in->contents[v->id];
     if (c->elements)
         return c->elements;
+    if (!interp_resolve(in, op, v))
+        return NULL;
+    const struct type *t = interp_type(in, v);
     int64_t n = 1;
-    for (int d = 0; d < v->type->rank; d++)
-        if (__builtin_mul_overflow(n, v->type->dims[d], &n))
+    for (int d = 0; d < t->rank; d++)
+        if (__builtin_mul_overflow(n, t->dims[d], &n))
             n = INT64_MAX;
     if (n > in->room) {
-        interp_fail(in, op, "the tiles of the kernel need more memory than the interpreter takes");
+        in->undecided = true;
+        if (!in->quiet)
+            interp_fail(in, op, "the values of the %s need more memory than the interpreter takes", kind(in));
         return NULL;
     }
-    c->elements = calloc((size_t)n, sizeof *c->elements);
+    c->elements = calloc((size_t)n + 1, sizeof *c->elements); // there may be none
     if (!c->elements)
         interp_fail(in, op, "out of memory");
     else
@@ -63,6 +73,14 @@ static bool set_index(struct interp *in, const struct op *op, int64_t x)
     return result != NULL;
 }
 
+static bool run_dim(struct interp *in, const struct op *op)
+{
+    const struct value *x = op->operands[0];
+    int64_t d = op_int(op, ATTR_DIM, 0);
+    bool is_view = x->type->kind == TYPE_VIEW;
+    return set_index(in, op, is_view ? in->contents[x->id].reference->root.sizes[d] : interp_type(in, x)->dims[d]);
+}
+
 static bool run_assume(struct interp *in, const struct op *op)
 {
     int64_t x = interp_index(in, op->operands[0]), divisor = op_int(op, ATTR_DIVISIBLE, 1);
@@ -78,14 +96,12 @@ static bool run_assume(struct interp *in, const struct op *op)
 
 // ---- Blocks ----------------------------------------------------------------------------------------------------
 
-static bool run_block(struct interp *in, const struct block *b);
-
 // Copies n values. No source is among the targets.
 static bool copy(struct interp *in, const struct op *op, int n, struct value *const *from, struct value *const *to)
 {
     for (int i = 0; i < n; i++) {
-        int64_t elements = type_elements(to[i]->type);
         union scalar *target = interp_result(in, op, to[i]);
+        int64_t elements = target ? type_elements(interp_type(in, to[i])) : 0;
         if (!target || !interp_charge(in, op, elements))
             return false;
         memcpy(target, interp_elements(in, from[i]), sizeof *target * (size_t)elements);
@@ -95,7 +111,7 @@ static bool copy(struct interp *in, const struct op *op, int n, struct value *co
 
 static bool run_and_yield(struct interp *in, const struct op *op, const struct block *b)
 {
-    return run_block(in, b) && copy(in, op, op->n_results, block_terminator(b)->operands, op->results);
+    return interp_block(in, b) && copy(in, op, op->n_results, block_terminator(b)->operands, op->results);
 }
 
 // The results of a loop hold the carried values between iterations: nothing else reads them before the loop ends.
@@ -127,7 +143,8 @@ static bool run_while(struct interp *in, const struct op *op)
     if (!copy(in, op, op->n_results, op->operands, op->results))
         return false;
     for (;;) {
-        if (!interp_charge(in, op, 1) || !copy(in, op, op->n_results, op->results, test->args) || !run_block(in, test))
+        if (!interp_charge(in, op, 1) || !copy(in, op, op->n_results, op->results, test->args) ||
+            !interp_block(in, test))
             return false;
         if (!interp_elements(in, block_terminator(test)->operands[0])->i)
             return true;
@@ -148,7 +165,7 @@ static bool run_op(struct interp *in, const struct op *op)
         return interp_map(in, op);
     switch (op->code) {
     case OP_CONSTANT:
-        return interp_constant(in, op);
+        return in->k->kind == FUNCTION_GRAPH || interp_constant(in, op); // interp_prepare makes those of graphs
     case OP_IOTA:
         return interp_iota(in, op);
     case OP_PROGRAM_ID:
@@ -156,7 +173,7 @@ static bool run_op(struct interp *in, const struct op *op)
     case OP_NUM_PROGRAMS:
         return set_index(in, op, in->grid[op_int(op, ATTR_DIM, 0)]);
     case OP_DIM:
-        return set_index(in, op, in->contents[op->operands[0]->id].reference->root.sizes[op_int(op, ATTR_DIM, 0)]);
+        return run_dim(in, op);
     case OP_CAST:
     case OP_BITCAST:
         return interp_convert(in, op);
@@ -171,6 +188,7 @@ static bool run_op(struct interp *in, const struct op *op)
     case OP_ATOMIC:
         return interp_access(in, op);
     case OP_DOT:
+    case OP_EINSUM:
         return interp_dot(in, op);
     case OP_REDUCE:
         return interp_reduce(in, op);
@@ -191,20 +209,48 @@ static bool run_op(struct interp *in, const struct op *op)
         return run_while(in, op);
     case OP_IF:
         return run_if(in, op);
+    case OP_DATA: // likewise
+        return true;
+    case OP_SIZES:
+        return interp_sizes(in, op);
+    case OP_CONV:
+        return interp_conv(in, op);
+    case OP_WINDOW_REDUCE:
+        return interp_window_reduce(in, op);
+    case OP_SLICE:
+        return interp_slice(in, op);
+    case OP_PAD:
+        return interp_pad(in, op);
+    case OP_CONCAT:
+        return interp_concat(in, op);
+    case OP_TAKE:
+        return interp_take(in, op);
+    case OP_ASSERT:
+        return interp_assert(in, op);
+    case OP_COMPOSITE:
+        return copy(in, op, op->n_operands, op->operands, op->blocks[0]->args) && run_and_yield(in, op, op->blocks[0]);
     case OP_ONCE: // running it again gives the same
-        return run_block(in, op->blocks[0]);
+        return interp_block(in, op->blocks[0]);
     default:
         return interp_fail(in, op, "the interpreter does not know this operation");
     }
 }
 
-static bool run_block(struct interp *in, const struct block *b)
+bool interp_op(struct interp *in, const struct op *op)
+{
+    if (!interp_charge(in, op, 1) || !interp_prepare(in, op) || !run_op(in, op))
+        return false;
+    interp_retire(in, op);
+    return true;
+}
+
+bool interp_block(struct interp *in, const struct block *b)
 {
     const struct op *end = block_terminator(b);
     for (const struct op *op = b->first; op != end; op = op->next)
-        if (!interp_charge(in, op, 1) || !run_op(in, op))
+        if (!interp_op(in, op))
             return false;
-    return true;
+    return !end || interp_prepare(in, end);
 }
 
 // ---- Kernels ---------------------------------------------------------------------------------------------------
@@ -237,7 +283,7 @@ static bool set_params(struct interp *in, const struct interp_arg *params, const
 
 static bool run_grid(struct interp *in)
 {
-    if (!run_block(in, in->k->grid))
+    if (!interp_block(in, in->k->grid))
         return false;
     const struct op *end = block_terminator(in->k->grid);
     in->n_grid = end->n_operands;
@@ -254,7 +300,7 @@ static bool run_grid(struct interp *in)
     for (p[2] = 0; p[2] < in->grid[2]; p[2]++)
         for (p[1] = 0; p[1] < in->grid[1]; p[1]++)
             for (p[0] = 0; p[0] < in->grid[0]; p[0]++)
-                if (!interp_charge(in, end, 1) || !run_block(in, in->k->body))
+                if (!interp_charge(in, end, 1) || !interp_block(in, in->k->body))
                     return false;
     return true;
 }
@@ -262,7 +308,7 @@ static bool run_grid(struct interp *in)
 int interp_run(struct function *k, const struct interp_arg *params, const int64_t *symbols, int64_t budget,
                struct diags *diags)
 {
-    struct interp in = {.k = k, .diags = diags, .budget = budget > 0 ? budget : USUAL_BUDGET, .room = MOST_ELEMENTS};
+    struct interp in = {.k = k, .diags = diags, .budget = budget > 0 ? budget : INTERP_BUDGET, .room = INTERP_ROOM};
     in.contents = calloc((size_t)k->n_values + 1, sizeof *in.contents);
     bool ok = in.contents ? set_params(&in, params, symbols) && run_grid(&in) : interp_fail(&in, NULL, "out of memory");
     for (int i = 0; in.contents && i < k->n_values; i++)

@@ -154,6 +154,8 @@ void interp_release(struct interp *in, struct content *c)
         free_scratch(in, c->reference);
     free(c->reference);
     free(c->elements);
+    free(c->owned_type);
+    *c = (struct content){0};
 }
 
 // ---- Access ----------------------------------------------------------------------------------------------------

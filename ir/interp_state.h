@@ -6,6 +6,9 @@
 #include "ir/interp.h"
 #include "ir/scalar.h"
 
+#define INTERP_BUDGET 10000000000      // unless the caller gives one
+#define INTERP_ROOM ((int64_t)1 << 28) // elements of all values together
+
 // A view at run time: the memory of its root and the map from its indices to those of the root.
 struct reference {
     struct interp_view root;
@@ -14,10 +17,12 @@ struct reference {
     void *owned; // the memory of a scratch
 };
 
-// What a value holds: the elements of a tile in row-major order, one element for a scalar, or a view.
+// What a value holds: the elements of a tile or tensor in row-major order, one element for a scalar, or a view.
 struct content {
     union scalar *elements;
     struct reference *reference;
+    const struct type *type; // of a graph's value: with constant sizes, once they are known
+    struct type *owned_type;
 };
 
 struct interp {
@@ -28,6 +33,11 @@ struct interp {
     int64_t grid[3], program[3];
     int64_t budget; // elements left to compute
     int64_t room;   // elements left to allocate
+    // Graphs only.
+    const int64_t *symbols;     // by the module's symbol id
+    const bool *bound;          // the symbols that have a value
+    const struct op **last_use; // by value id: where it ends in the block that defines it; NULL: nothing ends early
+    bool quiet, undecided;      // sizes without a value, and work beyond the budget, are noted here, not reported
 };
 
 // Reports an error and returns false.
@@ -36,6 +46,13 @@ bool interp_fail(struct interp *in, const struct op *op, const char *format, ...
 bool interp_charge(struct interp *in, const struct op *op, int64_t n);
 // The elements of a tile or scalar, made when first asked for; NULL after reporting an error.
 union scalar *interp_result(struct interp *in, const struct op *op, const struct value *v);
+
+// The type of a value, with constant sizes.
+static inline const struct type *interp_type(const struct interp *in, const struct value *v)
+{
+    const struct type *t = in->contents[v->id].type;
+    return t ? t : v->type;
+}
 
 static inline const union scalar *interp_elements(const struct interp *in, const struct value *v)
 {
@@ -62,22 +79,47 @@ struct walk {
 struct walk walk_create(int rank, const dim *dims);
 // Operand `which` is broadcast to the shape: aligned at the last dimension, size 1 stretched.
 void walk_broadcast(struct walk *w, int which, const struct type *t);
-bool walk_next(struct walk *w); // false after the last index
-// Row-major strides of a tile; 0 for dimensions of size 1.
+// for (bool more = walk_first(&w); more; more = walk_next(&w))
+bool walk_first(const struct walk *w); // false if there is no index
+bool walk_next(struct walk *w);        // false after the last index; the walk is then at the first again
+// Row-major strides of a tile or tensor; 0 for dimensions of size 1.
 void tile_strides(const struct type *t, int64_t *strides);
 
 // ---- Operations ------------------------------------------------------------------------------------------------
+
+// interp.c
+bool interp_op(struct interp *in, const struct op *op);
+bool interp_block(struct interp *in, const struct block *b); // its operations, but for the terminator
 
 // interp_tile.c: values from values.
 bool interp_map(struct interp *in, const struct op *op);
 bool interp_convert(struct interp *in, const struct op *op); // cast, bitcast
 bool interp_constant(struct interp *in, const struct op *op);
 bool interp_iota(struct interp *in, const struct op *op);
-bool interp_dot(struct interp *in, const struct op *op);
+bool interp_dot(struct interp *in, const struct op *op); // and einsum
 bool interp_reduce(struct interp *in, const struct op *op);
 bool interp_scan(struct interp *in, const struct op *op);
 bool interp_rearrange(struct interp *in, const struct op *op); // broadcast, reshape, transpose
 bool interp_extract(struct interp *in, const struct op *op);
+// Sums and products of floats are taken in double and rounded at the end.
+union scalar interp_combine(enum opcode combine, enum dtype t, union scalar a, union scalar b);
+union scalar interp_finished(enum dtype t, union scalar x);
+
+// interp_graph.c: sizes of graphs, and when values are made and end.
+bool interp_size(struct interp *in, const struct op *op, dim d, int64_t *size);     // what a size expression comes to
+bool interp_resolve(struct interp *in, const struct op *op, const struct value *v); // makes interp_type known
+bool interp_prepare(struct interp *in, const struct op *op);                        // what op reads and has results in
+void interp_retire(struct interp *in, const struct op *op); // frees what op was the last to read
+bool interp_sizes(struct interp *in, const struct op *op);
+bool interp_assert(struct interp *in, const struct op *op);
+
+// interp_tensor.c: operations of graphs alone.
+bool interp_conv(struct interp *in, const struct op *op);
+bool interp_window_reduce(struct interp *in, const struct op *op);
+bool interp_slice(struct interp *in, const struct op *op);
+bool interp_pad(struct interp *in, const struct op *op);
+bool interp_concat(struct interp *in, const struct op *op);
+bool interp_take(struct interp *in, const struct op *op);
 
 // interp_memory.c: views and memory.
 bool interp_param(struct interp *in, struct value *param, const struct interp_view *view, const int64_t *symbols);

@@ -1,4 +1,4 @@
-// Tile operations of the interpreter: values from values, no memory.
+// Operations of the interpreter that tiles and tensors share: values from values, no memory.
 #include <string.h>
 
 #include "ir/interp_state.h"
@@ -27,6 +27,14 @@ void walk_broadcast(struct walk *w, int which, const struct type *t)
     tile_strides(t, w->step[which] + w->rank - t->rank);
 }
 
+bool walk_first(const struct walk *w)
+{
+    for (int d = 0; d < w->rank; d++)
+        if (w->dims[d] == 0)
+            return false;
+    return true;
+}
+
 bool walk_next(struct walk *w)
 {
     for (int d = w->rank - 1; d >= 0; d--) {
@@ -46,7 +54,7 @@ bool walk_next(struct walk *w)
 
 bool interp_map(struct interp *in, const struct op *op)
 {
-    const struct type *t = op->results[0]->type;
+    const struct type *t = interp_type(in, op->results[0]);
     union scalar *result = interp_result(in, op, op->results[0]);
     if (!result || !interp_charge(in, op, type_elements(t)))
         return false;
@@ -54,22 +62,22 @@ bool interp_map(struct interp *in, const struct op *op)
     const union scalar *operand[3] = {0};
     for (int i = 0; i < op->n_operands; i++) {
         operand[i] = interp_elements(in, op->operands[i]);
-        walk_broadcast(&w, i, op->operands[i]->type);
+        walk_broadcast(&w, i, interp_type(in, op->operands[i]));
     }
     enum dtype type = op->operands[op->code == OP_SELECT]->type->dtype;
-    do {
+    for (bool more = walk_first(&w); more; more = walk_next(&w)) {
         union scalar x[3] = {{0}};
         for (int i = 0; i < op->n_operands; i++)
             x[i] = operand[i][w.at[i]];
         *result++ = scalar_eval(op->code, type, x[0], x[1], x[2]);
-    } while (walk_next(&w));
+    }
     return true;
 }
 
 bool interp_convert(struct interp *in, const struct op *op)
 {
     enum dtype from = op->operands[0]->type->dtype, to = op->results[0]->type->dtype;
-    int64_t n = type_elements(op->results[0]->type);
+    int64_t n = type_elements(interp_type(in, op->results[0]));
     union scalar *result = interp_result(in, op, op->results[0]);
     if (!result || !interp_charge(in, op, n))
         return false;
@@ -81,7 +89,7 @@ bool interp_convert(struct interp *in, const struct op *op)
 
 bool interp_constant(struct interp *in, const struct op *op)
 {
-    const struct type *t = op->results[0]->type;
+    const struct type *t = interp_type(in, op->results[0]);
     int64_t n = type_elements(t);
     union scalar *result = interp_result(in, op, op->results[0]);
     if (!result || !interp_charge(in, op, n))
@@ -93,15 +101,14 @@ bool interp_constant(struct interp *in, const struct op *op)
 
 bool interp_iota(struct interp *in, const struct op *op)
 {
-    const struct type *t = op->results[0]->type;
+    const struct type *t = interp_type(in, op->results[0]);
     int64_t axis = op_int(op, ATTR_AXIS, 0);
     union scalar *result = interp_result(in, op, op->results[0]);
     if (!result || !interp_charge(in, op, type_elements(t)))
         return false;
     struct walk w = walk_create(t->rank, t->dims);
-    do
+    for (bool more = walk_first(&w); more; more = walk_next(&w))
         (result++)->i = dtype_wrap(t->dtype, w.index[axis]);
-    while (walk_next(&w));
     return true;
 }
 
@@ -109,7 +116,7 @@ bool interp_iota(struct interp *in, const struct op *op)
 
 bool interp_rearrange(struct interp *in, const struct op *op)
 {
-    const struct type *from = op->operands[0]->type, *to = op->results[0]->type;
+    const struct type *from = interp_type(in, op->operands[0]), *to = interp_type(in, op->results[0]);
     union scalar *result = interp_result(in, op, op->results[0]);
     if (!result || !interp_charge(in, op, type_elements(to)))
         return false;
@@ -127,15 +134,14 @@ bool interp_rearrange(struct interp *in, const struct op *op)
         for (int d = 0; d < to->rank; d++)
             w.step[0][d] = strides[op_ints(op, ATTR_AXES).v[d]];
     }
-    do
+    for (bool more = walk_first(&w); more; more = walk_next(&w))
         *result++ = x[w.at[0]];
-    while (walk_next(&w));
     return true;
 }
 
 bool interp_extract(struct interp *in, const struct op *op)
 {
-    const struct type *t = op->operands[0]->type;
+    const struct type *t = interp_type(in, op->operands[0]);
     union scalar *result = interp_result(in, op, op->results[0]);
     if (!result)
         return false;
@@ -153,18 +159,17 @@ bool interp_extract(struct interp *in, const struct op *op)
 
 // ---- Combining -------------------------------------------------------------------------------------------------
 
-// Sums and products of floats are taken in double and rounded at the end.
 static enum dtype accumulator(enum opcode combine, enum dtype t)
 {
     return dtype_is_float(t) && (combine == OP_ADD || combine == OP_MUL) ? DTYPE_F64 : t;
 }
 
-static union scalar combine2(enum opcode combine, enum dtype t, union scalar a, union scalar b)
+union scalar interp_combine(enum opcode combine, enum dtype t, union scalar a, union scalar b)
 {
     return scalar_eval(combine, accumulator(combine, t), a, b, (union scalar){0});
 }
 
-static union scalar finished(enum dtype t, union scalar x)
+union scalar interp_finished(enum dtype t, union scalar x)
 {
     if (dtype_is_float(t))
         x.f = dtype_round(t, x.f);
@@ -173,7 +178,7 @@ static union scalar finished(enum dtype t, union scalar x)
 
 bool interp_reduce(struct interp *in, const struct op *op)
 {
-    const struct type *from = op->operands[0]->type, *to = op->results[0]->type;
+    const struct type *from = interp_type(in, op->operands[0]), *to = interp_type(in, op->results[0]);
     enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
     struct ints axes = op_ints(op, ATTR_AXES);
     int64_t n = type_elements(to);
@@ -186,19 +191,19 @@ bool interp_reduce(struct interp *in, const struct op *op)
         result[i] = scalar_identity(combine, to->dtype);
     struct walk w = walk_create(from->rank, from->dims);
     walk_broadcast(&w, 0, to); // the reduced dimensions have size 1
-    do {
+    for (bool more = walk_first(&w); more; more = walk_next(&w)) {
         if (count == INT64_MAX || w.index[axes.v[0]] < count)
-            result[w.at[0]] = combine2(combine, to->dtype, result[w.at[0]], *x);
+            result[w.at[0]] = interp_combine(combine, to->dtype, result[w.at[0]], *x);
         x++;
-    } while (walk_next(&w));
+    }
     for (int64_t i = 0; i < n; i++)
-        result[i] = finished(to->dtype, result[i]);
+        result[i] = interp_finished(to->dtype, result[i]);
     return true;
 }
 
 bool interp_scan(struct interp *in, const struct op *op)
 {
-    const struct type *t = op->operands[0]->type;
+    const struct type *t = interp_type(in, op->operands[0]);
     enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
     int64_t axis = op_int(op, ATTR_AXIS, 0), size = t->dims[axis];
     bool exclusive = op_attr(op, ATTR_EXCLUSIVE), reverse = op_attr(op, ATTR_REVERSE);
@@ -207,22 +212,22 @@ bool interp_scan(struct interp *in, const struct op *op)
     if (!result || !interp_charge(in, op, type_elements(t)))
         return false;
     const union scalar *x = interp_elements(in, op->operands[0]);
-    int64_t strides[MAX_RANK];
+    int64_t strides[MAX_RANK] = {0};
     tile_strides(t, strides);
     struct walk w = walk_create(t->rank, t->dims); // over the rows along the axis
     w.dims[axis] = 1;
     memcpy(w.step[0], strides, sizeof strides);
     if (carry)
-        walk_broadcast(&w, 1, carry->type);
-    do {
+        walk_broadcast(&w, 1, interp_type(in, carry));
+    for (bool more = walk_first(&w); more; more = walk_next(&w)) {
         union scalar sum = carry ? interp_elements(in, carry)[w.at[1]] : scalar_identity(combine, t->dtype);
         for (int64_t i = 0; i < size; i++) {
             int64_t at = w.at[0] + (reverse ? size - 1 - i : i) * strides[axis];
-            union scalar next = combine2(combine, t->dtype, sum, x[at]);
-            result[at] = finished(t->dtype, exclusive ? sum : next);
+            union scalar next = interp_combine(combine, t->dtype, sum, x[at]);
+            result[at] = interp_finished(t->dtype, exclusive ? sum : next);
             sum = next;
         }
-    } while (walk_next(&w));
+    }
     return true;
 }
 
@@ -235,7 +240,7 @@ bool interp_dot(struct interp *in, const struct op *op)
     const struct type *types[3];
     int64_t sizes[EINSUM_LABELS] = {0}, steps[3][EINSUM_LABELS] = {{0}};
     for (int i = 0; i < 3; i++) {
-        types[i] = op->operands[i]->type;
+        types[i] = interp_type(in, i < 2 ? op->operands[i] : op->results[0]);
         int64_t strides[MAX_RANK];
         tile_strides(types[i], strides);
         for (int d = 0; d < types[i]->rank; d++) {
@@ -261,22 +266,23 @@ bool interp_dot(struct interp *in, const struct op *op)
     if (!result || !interp_charge(in, op, work))
         return false;
     const union scalar *a = interp_elements(in, op->operands[0]), *b = interp_elements(in, op->operands[1]);
-    const union scalar *c = interp_elements(in, op->operands[2]);
+    const union scalar *c = op->code == OP_DOT ? interp_elements(in, op->operands[2]) : NULL;
     enum dtype t = types[2]->dtype;
-    do {
-        union scalar sum = *c++;
-        do {
+    union scalar zero = scalar_identity(OP_ADD, t);
+    for (bool more = walk_first(&outer); more; more = walk_next(&outer)) {
+        union scalar sum = c ? *c++ : zero;
+        for (bool within = walk_first(&inner); within; within = walk_next(&inner)) {
             union scalar x = a[outer.at[0] + inner.at[0]], y = b[outer.at[1] + inner.at[1]];
             if (dtype_is_float(t))
                 sum.f += x.f * y.f;
             else
                 sum.i = (int64_t)((uint64_t)sum.i + (uint64_t)x.i * (uint64_t)y.i);
-        } while (walk_next(&inner));
+        }
         if (dtype_is_float(t))
             sum.f = dtype_round(t, sum.f);
         else
             sum.i = dtype_wrap(t, sum.i);
         *result++ = sum;
-    } while (walk_next(&outer));
+    }
     return true;
 }

@@ -1,20 +1,21 @@
 #include "ir/ir.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "ir/layout.h"
 
 const struct op_info op_info[OP_COUNT] = {
 #define SCALAR(e, name, n, types, flags, identity, f, i)                                                               \
-    [OP_##e] = {name, n, 1, 0, EFFECT_PURE, NULL, SCALAR_TYPES_##types, flags, IDENTITY_##identity},
+    [OP_##e] = {name, n, 1, 0, EFFECT_PURE, NULL, FUNCTIONS_KGH, SCALAR_TYPES_##types, flags, IDENTITY_##identity},
 #define COMMUTES SCALAR_COMMUTES
 #define ASSOCIATES SCALAR_ASSOCIATES
 #include "ir/scalar.def"
 #undef SCALAR
 #undef COMMUTES
 #undef ASSOCIATES
-#define OP(e, name, operands, results, blocks, check, effect, format)                                                  \
-    [OP_##e] = {name, operands, results, blocks, EFFECT_##effect, format, 0, 0, 0},
+#define OP(e, name, operands, results, blocks, check, effect, format, functions)                                       \
+    [OP_##e] = {name, operands, results, blocks, EFFECT_##effect, format, FUNCTIONS_##functions, 0, 0, 0},
 #include "ir/ops.def"
 #undef OP
 };
@@ -44,10 +45,24 @@ struct module *module_create(void)
     return m;
 }
 
+struct owned {
+    void *p;
+    struct owned *next;
+};
+
+void module_own(struct module *m, void *p)
+{
+    struct owned *o = ARENA_NEW(&m->arena, struct owned);
+    *o = (struct owned){p, m->owned};
+    m->owned = o;
+}
+
 void module_destroy(struct module *m)
 {
     if (!m)
         return;
+    for (struct owned *o = m->owned; o; o = o->next)
+        free(o->p);
     struct arena a = m->arena; // m lives in it
     arena_finish(&a);
 }

@@ -74,7 +74,7 @@ enum opcode {
 #undef SCALAR
     SCALAR_COUNT,
     OP_FIRST_STRUCTURAL = SCALAR_COUNT - 1,
-#define OP(e, name, operands, results, blocks, check, effect, format) OP_##e,
+#define OP(e, name, operands, results, blocks, check, effect, format, functions) OP_##e,
 #include "ir/ops.def"
 #undef OP
     OP_COUNT,
@@ -99,11 +99,23 @@ enum scalar_flags { SCALAR_COMMUTES = 1, SCALAR_ASSOCIATES = 2 };
 enum scalar_identity { IDENTITY_NONE, IDENTITY_ZERO, IDENTITY_ONE, IDENTITY_LOWEST, IDENTITY_HIGHEST, IDENTITY_ONES };
 enum op_effect { EFFECT_PURE, EFFECT_READ, EFFECT_WRITE, EFFECT_CONTROL };
 
+// A bit for each enum function_kind.
+enum op_functions {
+    FUNCTIONS_K = 1,
+    FUNCTIONS_G = 2,
+    FUNCTIONS_H = 4,
+    FUNCTIONS_KG = 3,
+    FUNCTIONS_KH = 5,
+    FUNCTIONS_GH = 6,
+    FUNCTIONS_KGH = 7
+};
+
 struct op_info {
     const char *name;
     int n_operands, n_results, n_blocks;
     enum op_effect effect;
     const char *format;
+    enum op_functions functions; // that it may stand in
     // Scalar operations only.
     enum scalar_types types;
     unsigned flags;
@@ -244,12 +256,14 @@ struct module {
     struct interned_layout *layouts;
     const char **symbols;
     int n_symbols;
+    struct owned *owned;                          // memory to free with the module
     const struct symbol_expression **expressions; // by symbol: NULL for free ones; dims.h
     int n_expressions;                            // length of expressions
 };
 
 struct module *module_create(void);
 void module_destroy(struct module *m); // NULL is fine
+void module_own(struct module *m, void *p); // frees p, which came from malloc, when the module is destroyed
 
 int module_symbol(struct module *m, const char *name, size_t length); // the id, made if new
 struct function *module_function(struct module *m, const char *name);     // NULL if there is none
@@ -343,6 +357,10 @@ bool verify_module(struct module *m, struct diags *diags);
 
 // Text. type_string's, dim_string's and number_string's results live in the arena.
 void print_module(struct arena *a, const struct module *m, char **text);
+struct print_options {
+    bool elide_data; // leave out constants of more than 16 elements, for people; such text cannot be read back
+};
+void print_module_with(struct arena *a, const struct module *m, const struct print_options *options, char **text);
 const char *type_string(struct arena *a, const struct module *m, const struct type *t);
 const char *dim_string(struct arena *a, const struct module *m, dim d);
 const char *number_string(struct arena *a, struct number n);

@@ -61,6 +61,15 @@ static const char *scan_number(const char *p, const char *end)
     return p;
 }
 
+// The quote that ends a string, or NULL. A backslash takes the character after it along.
+static const char *string_end(const char *p, const char *end)
+{
+    for (; p < end && *p != '"'; p++)
+        if (*p == '\\' && ++p == end)
+            return NULL;
+    return p < end ? p : NULL;
+}
+
 void lex_next(struct lexer *l)
 {
     skip_blank(l);
@@ -69,7 +78,7 @@ void lex_next(struct lexer *l)
     l->at_line_start = false;
     if (l->p == l->end)
         return;
-    const char *p = l->p;
+    const char *p = l->p, *closing = *p == '"' ? string_end(p + 1, l->end) : NULL;
     if ((*p == '%' || *p == '@') && l->end - p > 1 && is_name(p[1])) {
         t->kind = *p == '%' ? TOKEN_VALUE : TOKEN_SYMBOL;
         for (p++; p < l->end && is_name(*p);)
@@ -82,10 +91,10 @@ void lex_next(struct lexer *l)
     } else if (is_digit(*p)) {
         t->kind = TOKEN_NUMBER;
         p = scan_number(p, l->end);
-    } else if (*p == '"' && memchr(p + 1, '"', (size_t)(l->end - p - 1))) {
+    } else if (closing) {
         t->kind = TOKEN_STRING;
         t->text++;
-        p = memchr(p + 1, '"', (size_t)(l->end - p - 1));
+        p = closing;
         t->length = (size_t)(p - t->text);
         for (const char *c = t->text; c < p; c++)
             l->line += *c == '\n';
@@ -111,6 +120,53 @@ bool lex_is(const struct lexer *l, const char *word)
     const struct token *t = &l->token;
     return (t->kind == TOKEN_NAME || t->kind == TOKEN_PUNCTUATION) && strlen(word) == t->length &&
            !memcmp(word, t->text, t->length);
+}
+
+static int hex_digit(char c)
+{
+    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+const char *lex_string(const struct token *t, struct arena *a, const char **fault)
+{
+    static const char escapes[] = "\\\"nrt", meanings[] = "\\\"\n\r\t";
+    char *s = arena_alloc(a, t->length + 1), *out = s;
+    *fault = NULL;
+    for (const char *p = t->text, *end = p + t->length; p < end; p++) {
+        char c = *p;
+        if (c == '\\') {
+            const char *known = memchr(escapes, p[1], sizeof escapes - 1);
+            if (known) {
+                c = meanings[known - escapes];
+                p++;
+            } else if (p[1] == 'x' && end - p > 3 && hex_digit(p[2]) >= 0 && hex_digit(p[3]) >= 0) {
+                c = (char)(hex_digit(p[2]) * 16 + hex_digit(p[3]));
+                p += 3;
+            } else {
+                *fault = "unknown escape in a string; known are \\\\ \\\" \\n \\r \\t and \\x with two digits";
+                return s;
+            }
+        }
+        if (!c) {
+            *fault = "a string cannot hold a byte of 0";
+            return s;
+        }
+        *out++ = c;
+    }
+    return s;
+}
+
+int64_t lex_hex(const char *text, size_t length, unsigned char *bytes)
+{
+    if (length < 2 || length % 2 || memcmp(text, "0x", 2))
+        return -1;
+    for (size_t i = 2; i < length; i += 2) {
+        int high = hex_digit(text[i]), low = hex_digit(text[i + 1]);
+        if (high < 0 || low < 0)
+            return -1;
+        bytes[i / 2 - 1] = (unsigned char)(high * 16 + low);
+    }
+    return (int64_t)(length / 2 - 1);
 }
 
 struct number lex_number(const struct token *t, bool *ok)

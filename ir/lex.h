@@ -9,11 +9,11 @@
 
 enum token_kind {
     TOKEN_END,
-    TOKEN_NAME,   // matmul, BM, f32
-    TOKEN_VALUE,  // %x; text without the sign
-    TOKEN_SYMBOL, // @x; text without the sign
-    TOKEN_NUMBER, // 12, 1.5e3; without a sign
-    TOKEN_STRING, // "..."; text without the quotes
+    TOKEN_NAME,       // matmul, BM, f32
+    TOKEN_VALUE,      // %x; text without the sign
+    TOKEN_SYMBOL,     // @x; text without the sign
+    TOKEN_NUMBER,     // 12, 1.5e3; without a sign
+    TOKEN_STRING,     // "..."; text without the quotes, escapes as they stand
     TOKEN_PUNCTUATION // one character, or ->
 };
 
@@ -40,5 +40,9 @@ void lex_jump(struct lexer *l, const char *p);
 
 bool lex_is(const struct lexer *l, const char *word); // a name or punctuation
 struct number lex_number(const struct token *t, bool *ok);
+// What a string token means, in the arena; *fault is NULL or what is wrong with it.
+const char *lex_string(const struct token *t, struct arena *a, const char **fault);
+// Bytes written as 0x and two digits each: their number, or -1. bytes has room for length / 2.
+int64_t lex_hex(const char *text, size_t length, unsigned char *bytes);
 
 #endif

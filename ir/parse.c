@@ -1,14 +1,11 @@
-// Text -> IR, for kernels written by hand and for printed ones. docs/tile.md has the grammar.
+// The statements of functions. docs/tile.md and docs/graph.md have the grammar; parse_function.c reads what is around
+// them.
 //
 // Errors are collected: after one, reading goes on at the next line, and values that the faulty line would have defined
 // are silent about themselves.
 #include <string.h>
 
 #include "ir/parse_internal.h"
-
-// ---- Statements ------------------------------------------------------------------------------------------------
-
-static void parse_block(struct parser *p, struct block *b);
 
 struct statement {
     struct token names[MAX_OPERANDS];
@@ -67,8 +64,11 @@ static void parse_formatted(struct parser *p, struct statement *s, const char *f
 static enum dtype literal_dtype(enum opcode code, const struct statement *s, int i)
 {
     enum op_effect effect = op_info[code].effect;
-    int view = effect == EFFECT_WRITE ? 1 : effect == EFFECT_READ || code == OP_WINDOW || code == OP_EXTRACT ? 0 : -1;
-    bool index = view >= 0 ? i > view : code == OP_SCRATCH || code == OP_ASSUME || (code == OP_REDUCE && i == 1);
+    bool first_is_view = effect == EFFECT_READ || code == OP_WINDOW || code == OP_SUBVIEW || code == OP_EXTRACT;
+    int view = effect == EFFECT_WRITE ? 1 : first_is_view ? 0 : -1;
+    bool index = view >= 0
+                     ? i > view
+                     : code == OP_SCRATCH || code == OP_BUFFER || code == OP_ASSUME || (code == OP_REDUCE && i == 1);
     if (index)
         return DTYPE_INDEX;
     if (code == OP_SELECT && i == 0)
@@ -120,7 +120,7 @@ static void parse_carried(struct parser *p, struct statement *s, struct token *n
     parse_expect(p, ")");
 }
 
-static void skip_block(struct parser *p)
+void parse_skip_block(struct parser *p)
 {
     int depth = 0;
     do {
@@ -136,8 +136,8 @@ static struct op *create_structured(struct parser *p, enum opcode code, struct s
 {
     struct value *values[MAX_OPERANDS];
     struct type *types[MAX_OPERANDS] = {0};
-    bool carries = code == OP_FOR || code == OP_WHILE;
-    int carried = code == OP_FOR ? 3 : carries ? 0 : s->n_operands;
+    bool named = code == OP_IF || code == OP_COMPOSITE; // results by the names before the '='
+    int carried = code == OP_FOR ? 3 : code == OP_WHILE ? 0 : s->n_operands;
     for (int i = 0; i < s->n_operands; i++) {
         values[i] = parse_materialise(p, &s->operands[i], code == OP_IF ? DTYPE_I1 : DTYPE_INDEX);
         if (!values[i])
@@ -146,8 +146,8 @@ static struct op *create_structured(struct parser *p, enum opcode code, struct s
             types[i - carried] = values[i]->type;
     }
     p->b.loc = s->loc;
-    int n_results = code == OP_IF ? s->n_names : s->n_operands - carried;
-    return build_op(&p->b, code, s->n_operands, values, 0, NULL, n_results, types);
+    int n_results = named ? s->n_names : s->n_operands - carried;
+    return build_op(&p->b, code, s->n_operands, values, s->n_attrs, s->attrs, n_results, types);
 }
 
 // Reads a nested block in which names stand for the block's arguments.
@@ -186,6 +186,9 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
             parse_carried(p, s, names, &n, 3);
     } else if (code == OP_WHILE) {
         parse_carried(p, s, names, &n, 0);
+    } else if (code == OP_COMPOSITE) {
+        s->attrs[s->n_attrs++] = (struct attr){ATTR_NAME, {.string = parse_string(p)}};
+        parse_carried(p, s, names, &n, 0);
     } else if (code == OP_ONCE) {
         parse_expect(p, "(");
         while (!p->failed && !parse_is(p, ")")) {
@@ -203,12 +206,13 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
         while (p->lex.token.kind != TOKEN_END && !parse_is(p, "{") && !parse_is(p, "}"))
             lex_next(&p->lex);
         if (parse_is(p, "{"))
-            skip_block(p);
+            parse_skip_block(p);
         return;
     }
     if (code == OP_FOR)
         block_add_arg(p->b.function, op->blocks[0], NULL, type_scalar(p->module, DTYPE_INDEX));
-    for (int i = code == OP_FOR ? 3 : 0; (code == OP_FOR || code == OP_WHILE) && i < s->n_operands; i++)
+    bool has_args = code == OP_FOR || code == OP_WHILE || code == OP_COMPOSITE;
+    for (int i = code == OP_FOR ? 3 : 0; has_args && i < s->n_operands; i++)
         block_add_arg(p->b.function, op->blocks[0], NULL, op->operands[i]->type);
     parse_nested(p, op->blocks[0], n, names);
     if (code == OP_WHILE && parse_expect(p, "do")) {
@@ -223,11 +227,11 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
         if (!p->failed)
             parse_nested(p, op->blocks[1], n_others, others);
     }
-    if (code == OP_IF) {
+    if (code == OP_IF || code == OP_COMPOSITE) {
         const struct op *end = block_terminator(op->blocks[0]);
         for (int i = 0; end && i < op->n_results && i < end->n_operands; i++)
             op->results[i]->type = end->operands[i]->type;
-        if (parse_accept(p, "else"))
+        if (code == OP_IF && parse_accept(p, "else"))
             parse_nested(p, op->blocks[1], 0, NULL);
     }
     // A loop that carries nothing, and a branch that gives nothing, need no yield.
@@ -250,16 +254,93 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
     bind_results(p, s, p->failed ? NULL : op);
 }
 
+// `launch @kernel(%a, %b, N = %n)`: the kernel's parameters in order, then its sizes by name in any order.
+static void parse_launch(struct parser *p, struct statement *s)
+{
+    struct token name = p->lex.token;
+    if (name.kind != TOKEN_SYMBOL) {
+        FAIL(p, "expected the kernel's name, as in @matmul, found %s", parse_seen(p));
+        return;
+    }
+    const char *text = arena_strndup(&p->module->arena, name.text, name.length);
+    const struct function *k = module_function(p->module, text);
+    if (!k || k->kind != FUNCTION_KERNEL) {
+        FAIL(p, "there is no kernel @%s above; kernels stand before the functions that launch them", text);
+        return;
+    }
+    lex_next(&p->lex);
+    s->attrs[s->n_attrs++] = (struct attr){ATTR_KERNEL, {.string = text}};
+    struct operand sizes[MAX_OPERANDS];
+    const char *size_names[MAX_OPERANDS];
+    int n_sizes = 0;
+    for (int i = 0; i < k->n_symbols; i++) {
+        if (k->symbols[i] && n_sizes == MAX_OPERANDS)
+            FAIL(p, "kernel @%s has too many sizes", text);
+        if (k->symbols[i] && n_sizes < MAX_OPERANDS)
+            size_names[n_sizes++] = p->module->symbols[i];
+    }
+    bool given[MAX_OPERANDS] = {false};
+    parse_expect(p, "(");
+    while (!p->failed && !parse_is(p, ")")) {
+        struct lexer before = p->lex;
+        bool named = p->lex.token.kind == TOKEN_NAME;
+        lex_next(&p->lex);
+        named = named && parse_is(p, "=");
+        if (!named) {
+            p->lex = before;
+            add_operand(p, s);
+        } else {
+            int i = 0;
+            while (i < n_sizes && (strlen(size_names[i]) != before.token.length ||
+                                   memcmp(size_names[i], before.token.text, before.token.length)))
+                i++;
+            if (i == n_sizes || given[i]) {
+                FAIL(p, i == n_sizes ? "kernel @%s has no size '%.*s'" : "kernel @%s gets its size '%.*s' twice", text,
+                     (int)before.token.length, before.token.text);
+                return;
+            }
+            lex_next(&p->lex);
+            given[i] = true;
+            sizes[i] = parse_expression(p);
+        }
+        if (!parse_accept(p, ","))
+            break;
+    }
+    parse_expect(p, ")");
+    if (!p->failed && s->n_operands != k->n_params)
+        FAIL_AT(p, s->loc, "kernel @%s has %d parameters, and %d are given", text, k->n_params, s->n_operands);
+    for (int i = 0; i < n_sizes && !p->failed; i++) {
+        if (!given[i])
+            FAIL_AT(p, s->loc, "kernel @%s takes its size %s, as in %s = %%n", text, size_names[i], size_names[i]);
+        else if (s->n_operands == MAX_OPERANDS)
+            FAIL_AT(p, s->loc, "more than %d operands", MAX_OPERANDS);
+        else
+            s->operands[s->n_operands++] = sizes[i];
+    }
+    for (int i = 0; i < s->n_operands && !p->failed; i++) {
+        struct operand *o = &s->operands[i];
+        o->value = parse_materialise(p, o, i < k->n_params ? k->params[i]->type->dtype : DTYPE_INDEX);
+        o->literal = false;
+        p->failed |= !o->value;
+    }
+}
+
 static void parse_plain(struct parser *p, enum opcode code, struct statement *s)
 {
     const struct op_info *info = &op_info[code];
-    parse_formatted(p, s,
-                    info->format            ? info->format
-                    : info->n_operands == 1 ? "%"
-                    : info->n_operands == 2 ? "% , %"
-                                            : "% , % , %");
+    if (code == OP_LAUNCH)
+        parse_launch(p, s);
+    else
+        parse_formatted(p, s,
+                        info->format            ? info->format
+                        : info->n_operands == 1 ? "%"
+                        : info->n_operands == 2 ? "% , %"
+                                                : "% , % , %");
     if (!p->failed && parse_accept(p, ":"))
         s->type = parse_type(p);
+    for (int i = 0; i < s->n_attrs && !p->failed; i++)
+        if (attr_info[s->attrs[i].key].kind == ATTR_KIND_DATA)
+            parse_data_finish(p, &s->attrs[i].data, s->type);
     struct value *values[MAX_OPERANDS];
     for (int i = 0; i < s->n_operands && !p->failed; i++)
         if (!(values[i] = parse_materialise(p, &s->operands[i], literal_dtype(code, s, i))))
@@ -302,12 +383,12 @@ static void parse_statement(struct parser *p)
         FAIL(p, "expected an operation, found %s", parse_seen(p));
     else
         lex_next(&p->lex);
-    if (p->failed) {
+    if (p->failed || code == OP_NONE) {
         bind_results(p, &s, NULL);
     } else if (op_info[code].n_blocks) {
         if (p->depth == MAX_DEPTH) {
             FAIL(p, "nested too deeply");
-            skip_block(p);
+            parse_skip_block(p);
         } else {
             p->depth++;
             parse_structured(p, code, &s);
@@ -323,10 +404,14 @@ static void parse_statement(struct parser *p)
             lex_next(&p->lex);
 }
 
-static void parse_block(struct parser *p, struct block *b)
+void parse_block(struct parser *p, struct block *b)
 {
-    if (!parse_expect(p, "{"))
-        return;
+    if (parse_expect(p, "{"))
+        parse_statements(p, b);
+}
+
+void parse_statements(struct parser *p, struct block *b)
+{
     build_enter(&p->b, b);
     while (p->lex.token.kind != TOKEN_END && !parse_is(p, "}")) {
         parse_statement(p);
@@ -334,200 +419,4 @@ static void parse_block(struct parser *p, struct block *b)
     }
     p->failed = false;
     parse_expect(p, "}");
-}
-
-// ---- Kernels ---------------------------------------------------------------------------------------------------
-
-static void parse_parameter(struct parser *p)
-{
-    struct token name = p->lex.token;
-    if (name.kind != TOKEN_NAME) {
-        FAIL(p, "expected the name of a compile-time parameter, found %s", parse_seen(p));
-        return;
-    }
-    lex_next(&p->lex);
-    struct parameter q = {.name = name.text, .length = name.length};
-    if (parse_accept(p, ":")) {
-        if (parse_accept(p, "dtype"))
-            q.kind = PARAMETER_DTYPE;
-        else if (parse_accept(p, "op"))
-            q.kind = PARAMETER_OPCODE;
-        else
-            FAIL(p, "expected 'dtype' or 'op', found %s", parse_seen(p));
-    }
-    const char *given = parse_take_define(p, name.text, name.length);
-    bool has_default = parse_accept(p, "=");
-    if (!given && !has_default)
-        FAIL(p, "'%.*s' has no default; give it with -D %.*s=...", (int)name.length, name.text, (int)name.length,
-             name.text);
-    // A -D value replaces the default's text.
-    for (int i = has_default ? 0 : 1; i < 2 && !p->failed; i++) {
-        struct lexer outer = p->lex;
-        if (i == 1) {
-            if (!given)
-                break;
-            lex_init(&p->lex, given, strlen(given));
-            p->lex.line = p->lex.token.line = outer.token.line;
-        }
-        struct attr a = {.key = q.kind == PARAMETER_DTYPE    ? ATTR_TO
-                                : q.kind == PARAMETER_OPCODE ? ATTR_COMBINE
-                                                             : ATTR_VALUE};
-        parse_attr(p, &a);
-        q.number = a.number;
-        if (q.kind == PARAMETER_DTYPE)
-            q.dtype = a.dtype;
-        if (q.kind == PARAMETER_OPCODE)
-            q.opcode = a.opcode;
-        if (i == 1) {
-            if (!p->failed && p->lex.token.kind != TOKEN_END)
-                FAIL(p, "-D %.*s=%s is not a value", (int)name.length, name.text, given);
-            p->lex = outer;
-        }
-    }
-    parse_add_parameter(p, q);
-}
-
-static void parse_params(struct parser *p)
-{
-    parse_expect(p, "(");
-    while (!p->failed && !parse_is(p, ")")) {
-        struct token name = p->lex.token;
-        if (name.kind != TOKEN_VALUE)
-            FAIL(p, "expected a parameter, found %s", parse_seen(p));
-        lex_next(&p->lex);
-        if (!p->failed)
-            parse_expect(p, ":");
-        struct type *t = p->failed ? NULL : parse_type(p);
-        if (!t)
-            return;
-        if (t->kind == TYPE_TILE)
-            FAIL(p, "a kernel takes views and scalars, not tiles");
-        if (parse_lookup(p, name.text, name.length))
-            FAIL(p, "%%%.*s stands twice", (int)name.length, name.text);
-        parse_bind(p, name.text, name.length, function_add_param(p->b.function, NULL, t));
-        for (int i = 0; i < t->rank; i++) {
-            if (dim_is_symbol(t->dims[i]))
-                function_symbol(p->b.function, dim_symbol_id(t->dims[i]));
-            if (t->strided && dim_is_symbol(t->strides[i]))
-                function_symbol(p->b.function, dim_symbol_id(t->strides[i]));
-        }
-        if (!parse_accept(p, ","))
-            break;
-    }
-    parse_expect(p, ")");
-}
-
-static void parse_grid(struct parser *p)
-{
-    build_enter(&p->b, p->b.function->grid);
-    if (parse_is(p, "{")) {
-        int mark = p->n_bindings;
-        parse_block(p, p->b.function->grid);
-        p->n_bindings = mark;
-        return;
-    }
-    struct value *sizes[3];
-    int n = 0;
-    parse_expect(p, "[");
-    do {
-        struct operand o = parse_expression(p);
-        if (p->failed || !(sizes[n++] = parse_materialise(p, &o, DTYPE_INDEX)))
-            return;
-    } while (n < 3 && parse_accept(p, ","));
-    parse_expect(p, "]");
-    p->b.loc = parse_here(p);
-    if (!p->failed)
-        build_yield(&p->b, n, sizes);
-}
-
-// To behind the next block.
-static void skip_kernel(struct parser *p)
-{
-    while (p->lex.token.kind != TOKEN_END && !parse_is(p, "{"))
-        lex_next(&p->lex);
-    skip_block(p);
-}
-
-static void parse_kernel(struct parser *p)
-{
-    struct loc loc = parse_here(p);
-    struct token name = p->lex.token;
-    p->n_parameters = p->n_bindings = 0;
-    if (name.kind != TOKEN_SYMBOL) {
-        FAIL(p, "expected the kernel's name, as in @matmul, found %s", parse_seen(p));
-        skip_kernel(p);
-        return;
-    }
-    lex_next(&p->lex);
-    const char *text = arena_strndup(&p->module->arena, name.text, name.length);
-    if (module_function(p->module, text))
-        FAIL_AT(p, loc, "a kernel named @%s stands above", text);
-    p->b = (struct builder){.function = function_create(p->module, text, loc), .diags = p->diags, .loc = loc};
-    p->b.block = p->b.function->body;
-    if (parse_accept(p, "<")) {
-        do
-            parse_parameter(p);
-        while (!p->failed && parse_accept(p, ","));
-        parse_expect(p, ">");
-    }
-    if (!p->failed)
-        parse_params(p);
-    bool grid = !p->failed && parse_accept(p, "grid");
-    if (grid)
-        parse_grid(p);
-    if (p->failed || !parse_is(p, "{")) {
-        FAIL(p, "expected '{', found %s", parse_seen(p));
-        skip_kernel(p);
-        return;
-    }
-    if (!grid) { // the printed form has the grid inside
-        lex_next(&p->lex);
-        if (!parse_accept(p, "grid"))
-            FAIL(p, "expected the grid, as in grid [ceildiv(M, 128)], found %s", parse_seen(p));
-        if (!p->failed)
-            parse_grid(p);
-        build_enter(&p->b, p->b.function->body);
-        while (p->lex.token.kind != TOKEN_END && !parse_is(p, "}")) {
-            parse_statement(p);
-            build_enter(&p->b, p->b.function->body);
-        }
-        p->failed = false;
-        parse_expect(p, "}");
-    } else {
-        parse_block(p, p->b.function->body);
-    }
-}
-
-struct module *parse_module(const char *text, size_t length, const char *file, int n_defines,
-                            const struct define *defines, struct diags *diags)
-{
-    int errors = diags->n_errors;
-    struct module *m = module_create();
-    struct parser p = {.module = m,
-                       .diags = diags,
-                       .file = arena_strdup(&m->arena, file),
-                       .defines = defines,
-                       .n_defines = n_defines,
-                       .define_used = ARENA_ARRAY(&m->arena, bool, n_defines)};
-    lex_init(&p.lex, text, length);
-    while (p.lex.token.kind != TOKEN_END) {
-        p.failed = false;
-        if (parse_accept(&p, "kernel")) {
-            parse_kernel(&p);
-        } else {
-            FAIL(&p, "expected 'kernel', found %s", parse_seen(&p));
-            while (p.lex.token.kind != TOKEN_END && !(p.lex.token.first && parse_is(&p, "kernel")))
-                lex_next(&p.lex);
-        }
-    }
-    if (!m->first_function && errors == diags->n_errors)
-        diag_error(diags, (struct loc){.file = p.file}, "there is no kernel in this file");
-    for (int i = 0; i < n_defines && errors == diags->n_errors; i++)
-        if (!p.define_used[i])
-            diag_error(diags, (struct loc){.file = p.file}, "-D %s: no kernel has a parameter or size of this name",
-                       defines[i].name);
-    if (errors == diags->n_errors)
-        return m;
-    module_destroy(m);
-    return NULL;
 }

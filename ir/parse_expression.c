@@ -39,6 +39,20 @@ bool parse_expect(struct parser *p, const char *word)
     FAIL(p, "expected '%s', found %s", word, parse_seen(p));
     return false;
 }
+
+const char *parse_string(struct parser *p)
+{
+    if (p->lex.token.kind != TOKEN_STRING) {
+        FAIL(p, "expected a string, found %s", parse_seen(p));
+        return "";
+    }
+    const char *fault, *s = lex_string(&p->lex.token, &p->module->arena, &fault);
+    if (fault)
+        FAIL(p, "%s", fault);
+    lex_next(&p->lex);
+    return s;
+}
+
 // ---- Names -----------------------------------------------------------------------------------------------------
 
 void parse_bind(struct parser *p, const char *name, size_t length, struct value *v)

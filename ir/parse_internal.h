@@ -45,7 +45,9 @@ struct parser {
     struct binding *bindings;
     int n_bindings, room_bindings;
     int depth;
-    bool failed; // the current statement
+    bool declares;        // the parameters are being read: new names in types are sizes
+    struct lexer payload; // at the elements of the statement's constant, which wait for its type
+    bool failed;          // the current statement
 };
 
 // Reports the first error of a statement.
@@ -85,6 +87,38 @@ struct operand parse_primary(struct parser *p);
 // Known while compiling.
 struct number parse_constant(struct parser *p);
 int64_t parse_int(struct parser *p);
+// A quoted string with its escapes resolved.
+const char *parse_string(struct parser *p);
+
+// ---- parse_dims.c ----
+
+// Of a size or stride: reports a negative one.
+dim parse_checked_dim(struct parser *p, int64_t x);
+// A size or stride by its name or number. symbols: unknown names become symbols.
+dim parse_named_dim(struct parser *p, const char *name, size_t n, bool symbols);
+// A size or stride by an expression.
+dim parse_dim(struct parser *p);
+// The name begins a call in an expression, as in floordiv(N, 2).
+bool parse_dim_is_call(const char *name, size_t n, const char *end);
+// An expression in parentheses or a call, up to and without the closing parenthesis: an x behind it is no name.
+dim parse_dim_in_shape(struct parser *p);
+// One expression or a list in brackets; may be negative.
+struct dims parse_dims(struct parser *p);
+
+// ---- parse_data.c ----
+
+// The name of a constant. Its elements are passed over, and read by parse_data_finish once the type is known.
+void parse_data(struct parser *p, struct data *data);
+void parse_data_finish(struct parser *p, struct data *data, const struct type *type);
+
+// ---- parse.c ----
+
+void parse_block(struct parser *p, struct block *b);
+// Up to the block's closing brace.
+void parse_statements(struct parser *p, struct block *b);
+// Over what is left of a faulty function.
+void parse_skip_block(struct parser *p);
+
 // ---- parse_type.c ----
 
 enum dtype parse_dtype_name(struct parser *p, const char *name, size_t n);

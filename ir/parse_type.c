@@ -19,60 +19,22 @@ enum dtype parse_dtype_name(struct parser *p, const char *name, size_t n)
     return q && q->kind == PARAMETER_DTYPE ? q->dtype : dtype_from_name(name, n);
 }
 
-// Of a size or stride.
-static dim checked_dim(struct parser *p, int64_t x)
-{
-    if (!p->failed && x < 0)
-        FAIL(p, "%lld is not a size or stride; these are at least 0", (long long)x);
-    return p->failed ? 1 : x;
-}
-
-// A size or stride by its name or number. symbols: unknown names become symbols.
-static dim named_dim(struct parser *p, const char *name, size_t n, bool symbols)
-{
-    if (name[0] >= '0' && name[0] <= '9') {
-        bool ok;
-        struct number x = lex_number(&(struct token){.text = name, .length = n}, &ok);
-        if (!ok || x.is_float)
-            FAIL(p, "'%.*s' is not a size", (int)n, name);
-        return x.i;
-    }
-    const struct parameter *q = parse_find_parameter(p, name, n);
-    if (q && q->kind == PARAMETER_NUMBER && !q->number.is_float)
-        return checked_dim(p, q->number.i);
-    struct lexer word = {.token = {.kind = TOKEN_NAME, .text = name, .length = n}};
-    if (q || !symbols || lex_is(&word, "inf") || lex_is(&word, "nan")) {
-        FAIL(p, "'%.*s' is not a compile-time size", (int)n, name);
-        return 1;
-    }
-    // A size may be fixed with -D; it is then a compile-time parameter from here on.
-    const char *given = parse_take_define(p, name, n);
-    if (given) {
-        char *end;
-        long long size = strtoll(given, &end, 10);
-        if (*end || end == given || size < 0) {
-            FAIL(p, "-D %.*s=%s is not a size", (int)n, name, given);
-            return 1;
-        }
-        parse_add_parameter(p, (struct parameter){.name = name, .length = n, .number = {.i = size, .f = (double)size}});
-        return size;
-    }
-    return dim_symbol(module_symbol(p->module, name, n));
-}
-
 // `12x(2*BM)xf32`: sizes, each followed by x, and the element type. The lexer stands at '<'. Names in sizes therefore
 // hold no x.
-static bool parse_shape(struct parser *p, bool view, int *rank, dim *dims, enum dtype *dtype)
+static bool parse_shape(struct parser *p, enum type_kind kind, int *rank, dim *dims, enum dtype *dtype)
 {
+    bool symbols = kind != TYPE_TILE;
     const char *c = p->lex.token.start + 1, *end = p->lex.end;
     *rank = 0;
     for (;;) {
         while (c < end && (*c == ' ' || *c == '\t'))
             c++;
-        const char *start = c;
-        if (c < end && *c == '(') {
-            lex_jump(&p->lex, c + 1);
-            int64_t d = checked_dim(p, parse_int(p));
+        const char *start = c, *run = c;
+        while (run < end && name_char(*run))
+            run++;
+        if (c < end && (*c == '(' || (symbols && parse_dim_is_call(start, (size_t)(run - start), end)))) {
+            lex_jump(&p->lex, symbols ? c : c + 1);
+            dim d = symbols ? parse_dim_in_shape(p) : parse_checked_dim(p, parse_int(p));
             if (p->failed)
                 return false;
             if (!parse_is(p, ")")) {
@@ -83,7 +45,7 @@ static bool parse_shape(struct parser *p, bool view, int *rank, dim *dims, enum 
             if (*rank == MAX_RANK)
                 goto too_many;
             dims[(*rank)++] = d;
-        } else if (c < end && *c == '?' && view) {
+        } else if (c < end && *c == '?' && kind == TYPE_VIEW) {
             c++;
             if (*rank == MAX_RANK)
                 goto too_many;
@@ -92,9 +54,7 @@ static bool parse_shape(struct parser *p, bool view, int *rank, dim *dims, enum 
             while (c < end && name_char(*c) && *c != 'x')
                 c++;
             // The element type: a name that no x follows, or that holds one (index).
-            const char *whole = c;
-            while (whole < end && name_char(*whole))
-                whole++;
+            const char *whole = run;
             enum dtype d = parse_dtype_name(p, start, (size_t)(whole - start));
             if (d != DTYPE_NONE || (whole == c && c > start)) {
                 if (d == DTYPE_NONE) {
@@ -109,7 +69,7 @@ static bool parse_shape(struct parser *p, bool view, int *rank, dim *dims, enum 
                 break;
             if (*rank == MAX_RANK)
                 goto too_many;
-            dims[(*rank)++] = named_dim(p, start, (size_t)(c - start), view);
+            dims[(*rank)++] = parse_named_dim(p, start, (size_t)(c - start), symbols);
             if (p->failed)
                 return false;
         }
@@ -163,13 +123,13 @@ static struct type *parse_linear(struct parser *p, struct type *tile)
 struct type *parse_type(struct parser *p)
 {
     struct token t = p->lex.token;
-    bool tile = parse_is(p, "tile"), view = parse_is(p, "view");
+    bool tile = parse_is(p, "tile"), view = parse_is(p, "view"), tensor = parse_is(p, "tensor");
     if (t.kind != TOKEN_NAME) {
         FAIL(p, "expected a type, found %s", parse_seen(p));
         return NULL;
     }
     lex_next(&p->lex);
-    if (!tile && !view) {
+    if (!tile && !view && !tensor) {
         enum dtype d = parse_dtype_name(p, t.text, t.length);
         if (d == DTYPE_NONE) {
             FAIL(p, "'%.*s' is not a type", (int)t.length, t.text);
@@ -184,23 +144,20 @@ struct type *parse_type(struct parser *p)
     int rank;
     dim dims[MAX_RANK], strides[MAX_RANK];
     enum dtype d;
-    if (!parse_shape(p, view, &rank, dims, &d) || (tile && !tile_dims_ok(p, rank, dims)))
+    enum type_kind kind = tile ? TYPE_TILE : view ? TYPE_VIEW : TYPE_TENSOR;
+    if (!parse_shape(p, kind, &rank, dims, &d) || (tile && !tile_dims_ok(p, rank, dims)))
         return NULL;
-    struct type *type = tile ? type_tile(p->module, d, rank, dims) : NULL;
-    if (parse_accept(p, ",")) {
+    struct type *type = tile     ? type_tile(p->module, d, rank, dims)
+                        : tensor ? type_tensor(p->module, d, rank, dims)
+                                 : NULL;
+    if (!tensor && parse_accept(p, ",")) {
         struct token word = p->lex.token;
         if (view && parse_accept(p, "strides")) {
             parse_expect(p, "[");
             for (int i = 0; i < rank && !p->failed; i++) {
                 if (i)
                     parse_expect(p, ",");
-                struct token s = p->lex.token;
-                if (s.kind == TOKEN_NAME || s.kind == TOKEN_NUMBER) {
-                    strides[i] = named_dim(p, s.text, s.length, true);
-                    lex_next(&p->lex);
-                } else {
-                    strides[i] = checked_dim(p, parse_int(p));
-                }
+                strides[i] = parse_dim(p);
             }
             parse_expect(p, "]");
             if (!p->failed)
@@ -318,10 +275,7 @@ void parse_attr(struct parser *p, struct attr *a)
         a->ints = parse_ints(p);
         break;
     case ATTR_KIND_STRING:
-        if (t.kind != TOKEN_STRING)
-            FAIL(p, "expected a string, found %s", parse_seen(p));
-        a->string = arena_strndup(&p->module->arena, t.text, t.length);
-        lex_next(&p->lex);
+        a->string = parse_string(p);
         break;
     case ATTR_KIND_OPCODE: {
         const struct parameter *q = parse_find_parameter(p, t.text, t.length);
@@ -343,8 +297,10 @@ void parse_attr(struct parser *p, struct attr *a)
     case ATTR_KIND_FLAG:
         break;
     case ATTR_KIND_DIMS:
+        a->dims = parse_dims(p);
+        break;
     case ATTR_KIND_DATA:
-        FAIL(p, "not read yet");
+        parse_data(p, &a->data);
         break;
     }
 }

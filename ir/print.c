@@ -1,11 +1,14 @@
-// IR -> text. parse.c reads what this writes; both follow the format strings of ops.def.
+// IR -> text. The parser reads what this writes; both follow the format strings of ops.def.
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ir/ir.h"
+#include "ir/dims.h"
+#include "ir/element_text.h"
 #include "ir/layout.h"
+
+#define MOST_LISTED 16 // elements of a constant; longer ones are printed as bytes, or left out
 
 struct text {
     char *data;
@@ -15,7 +18,8 @@ struct text {
 struct printer {
     struct arena *arena;
     const struct module *module;
-    const char **names; // by value id, of the kernel being printed
+    struct print_options options;
+    const char **names; // by value id, of the function being printed
     int n_names, next_number;
     const char **taken; // hash table of names in use
     size_t taken_size;
@@ -47,11 +51,16 @@ static void put(struct printer *p, const char *s)
 __attribute__((format(printf, 2, 3))) static void putf(struct printer *p, const char *format, ...)
 {
     char line[512];
-    va_list args;
+    va_list args, again;
     va_start(args, format);
+    va_copy(again, args);
     int n = vsnprintf(line, sizeof line, format, args);
+    if (n >= (int)sizeof line)
+        put(p, arena_vprintf(p->arena, format, again));
+    else if (n > 0)
+        put_n(p, line, (size_t)n);
+    va_end(again);
     va_end(args);
-    put_n(p, line, n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
 }
 
 // ---- Types, numbers, attributes --------------------------------------------------------------------------------
@@ -65,6 +74,13 @@ const char *dim_string(struct arena *a, const struct module *m, dim d)
     return arena_printf(a, "%lld", (long long)d);
 }
 
+// A size within a shape, where an x would end a name.
+static const char *size_string(struct arena *a, const struct module *m, dim d)
+{
+    const char *s = dim_string(a, m, d);
+    return dim_is_symbol(d) && !dims_is_expression(m, d) && strchr(s, 'x') ? arena_printf(a, "(%s)", s) : s;
+}
+
 const char *type_string(struct arena *a, const struct module *m, const struct type *t)
 {
     if (!t)
@@ -73,7 +89,7 @@ const char *type_string(struct arena *a, const struct module *m, const struct ty
         return dtype_info[t->dtype].name;
     char *s = arena_strdup(a, t->kind == TYPE_TILE ? "tile<" : t->kind == TYPE_VIEW ? "view<" : "tensor<");
     for (int i = 0; i < t->rank; i++)
-        s = arena_printf(a, "%s%sx", s, dim_string(a, m, t->dims[i]));
+        s = arena_printf(a, "%s%sx", s, size_string(a, m, t->dims[i]));
     s = arena_printf(a, "%s%s", s, dtype_info[t->dtype].name);
     if (t->linear) {
         char layout[LAYOUT_TEXT_MAX];
@@ -117,14 +133,77 @@ static void put_ints(struct printer *p, struct ints v)
 static void put_dims(struct printer *p, struct dims v)
 {
     put(p, "[");
-    for (int i = 0; i < v.n; i++)
-        putf(p, "%s%s", i ? ", " : "", dim_string(p->arena, p->module, v.v[i]));
+    for (int i = 0; i < v.n; i++) {
+        int64_t x;
+        put(p, i ? ", " : "");
+        if (dims_to_int(p->module, v.v[i], &x))
+            putf(p, "%lld", (long long)x);
+        else
+            put(p, dim_string(p->arena, p->module, v.v[i]));
+    }
     put(p, "]");
 }
 
-static void put_data(struct printer *p, struct data data)
+// Quoted, so that lex_string gives it back.
+static void put_string(struct printer *p, const char *s)
 {
-    putf(p, "\"%s\"", data.name ? data.name : "");
+    put(p, "\"");
+    for (; *s; s++) {
+        static const char special[] = "\\\"\n\r\t", letters[] = "\\\"nrt";
+        const char *known = strchr(special, *s);
+        if (known)
+            putf(p, "\\%c", letters[known - special]);
+        else if ((unsigned char)*s < ' ' || *s == 127)
+            putf(p, "\\x%02x", (unsigned)(unsigned char)*s);
+        else
+            put_n(p, s, 1);
+    }
+    put(p, "\"");
+}
+
+// The number of elements if a list of them gives these bytes back, else -1: they are few, and what is in and between
+// them is as it should be.
+static int64_t listed(const struct type *t, struct data data)
+{
+    int64_t n = 1;
+    for (int d = 0; d < t->rank; d++)
+        if (t->dims[d] < 0 || t->dims[d] > MOST_LISTED || (n *= t->dims[d]) > MOST_LISTED)
+            return -1;
+    if (data.size != (n * element_bits(t->dtype) + 7) / 8)
+        return -1;
+    uint64_t again[MOST_LISTED] = {0};
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t bits = element_get(t->dtype, data.bytes, i);
+        if (t->dtype == DTYPE_I1 && bits > 1)
+            return -1;
+        element_set(t->dtype, again, i, bits);
+    }
+    return !data.size || !memcmp(again, data.bytes, (size_t)data.size) ? n : -1;
+}
+
+static void put_data(struct printer *p, struct data data, const struct type *t)
+{
+    if (data.name) {
+        put_string(p, data.name);
+        put(p, " ");
+    }
+    int64_t n = listed(t, data);
+    if (n >= 0) {
+        put(p, "[");
+        for (int64_t i = 0; i < n; i++)
+            putf(p, "%s%s", i ? ", " : "", element_string(p->arena, t->dtype, element_get(t->dtype, data.bytes, i)));
+        put(p, "]");
+    } else if (p->options.elide_data) {
+        put(p, "elided");
+    } else {
+        static const char digits[] = "0123456789abcdef";
+        put(p, "\"0x");
+        for (int64_t i = 0; i < data.size; i++) {
+            unsigned char byte = ((const unsigned char *)data.bytes)[i];
+            put_n(p, (const char[]){digits[byte >> 4], digits[byte & 15]}, 2);
+        }
+        put(p, "\"");
+    }
 }
 
 static void put_map(struct printer *p, const struct affine_map *map)
@@ -149,7 +228,7 @@ static void put_map(struct printer *p, const struct affine_map *map)
     put(p, ")");
 }
 
-static void put_attr(struct printer *p, const struct attr *a)
+static void put_attr(struct printer *p, const struct op *op, const struct attr *a)
 {
     switch (attr_info[a->key].kind) {
     case ATTR_KIND_INT:
@@ -162,7 +241,7 @@ static void put_attr(struct printer *p, const struct attr *a)
         put_ints(p, a->ints);
         break;
     case ATTR_KIND_STRING:
-        putf(p, "\"%s\"", a->string);
+        put_string(p, a->string);
         break;
     case ATTR_KIND_OPCODE:
         put(p, op_info[a->opcode].name);
@@ -179,7 +258,7 @@ static void put_attr(struct printer *p, const struct attr *a)
         put_dims(p, a->dims);
         break;
     case ATTR_KIND_DATA:
-        put_data(p, a->data);
+        put_data(p, a->data, op->results[0]->type);
         break;
     }
 }
@@ -201,6 +280,17 @@ static bool take(struct printer *p, const char *name)
     }
 }
 
+// The name as a word of the language: names of graphs' values are free text.
+static const char *word_of(struct printer *p, const char *name)
+{
+    bool numeric = *name >= '0' && *name <= '9'; // numbers are for values without a name
+    char *word = arena_printf(p->arena, "%%%s%s", numeric ? "_" : "", name);
+    for (char *c = word + 1; *c; c++)
+        if (!(*c == '_' || (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z')))
+            *c = '_';
+    return word;
+}
+
 // Names are kept where they are unique; a clone's name gets a number behind it.
 static const char *name_of(struct printer *p, const struct value *v)
 {
@@ -213,10 +303,10 @@ static const char *name_of(struct printer *p, const struct value *v)
     if (p->names[v->id])
         return p->names[v->id];
     const char *name;
-    if (v->name) {
-        name = arena_printf(p->arena, "%%%s", v->name);
+    if (v->name && *v->name) {
+        const char *word = name = word_of(p, v->name);
         for (int i = 1; !take(p, name); i++)
-            name = arena_printf(p->arena, "%%%s_%d", v->name, i);
+            name = arena_printf(p->arena, "%s_%d", word, i);
     } else {
         do
             name = arena_printf(p->arena, "%%%d", p->next_number++);
@@ -270,6 +360,14 @@ static void put_structured(struct printer *p, const struct op *op)
             putf(p, "%s%s", i ? ", " : "", name_of(p, op->blocks[1]->args[i]));
         put(p, ") ");
         put_block(p, op->blocks[1]);
+    } else if (op->code == OP_COMPOSITE) {
+        const struct attr *name = op_attr(op, ATTR_NAME);
+        put(p, "composite ");
+        put_string(p, name ? name->string : "");
+        put(p, " ");
+        put_carried(p, op, b, 0, 0);
+        put(p, " ");
+        put_block(p, b);
     } else if (op->code == OP_ONCE) {
         put(p, "once (");
         for (int i = 0; i < op->n_operands; i++) {
@@ -307,13 +405,13 @@ static void put_formatted(struct printer *p, const struct op *op, const char *fo
         if (*f == '@') {
             put(p, blank);
             if (attr)
-                put_attr(p, attr);
+                put_attr(p, op, attr);
         } else if (*f == '?') {
             if (attr) {
                 putf(p, "%s%.*s", blank, (int)n - 1, f + 1);
                 if (attr_info[attr->key].kind != ATTR_KIND_FLAG) {
                     put(p, " ");
-                    put_attr(p, attr);
+                    put_attr(p, op, attr);
                 }
             }
         } else if (*f == '%' && n > 1 && f[1] == '?') {
@@ -337,6 +435,36 @@ static void put_formatted(struct printer *p, const struct op *op, const char *fo
     }
 }
 
+// The kernel's parameters, then its sizes by their names: the order in which the module knows them is not in the text.
+static void put_launch(struct printer *p, const struct op *op)
+{
+    const struct attr *name = op_attr(op, ATTR_KERNEL);
+    const struct function *k = name ? module_function((struct module *)p->module, name->string) : NULL;
+    const char *sizes[MAX_OPERANDS];
+    int operands[MAX_OPERANDS], n = 0, at = k ? k->n_params : op->n_operands;
+    for (int i = 0; k && i < k->n_symbols && at < op->n_operands && n < MAX_OPERANDS; i++) {
+        if (!k->symbols[i])
+            continue;
+        int j = n++;
+        for (; j > 0 && strcmp(sizes[j - 1], p->module->symbols[i]) > 0; j--) {
+            sizes[j] = sizes[j - 1];
+            operands[j] = operands[j - 1];
+        }
+        sizes[j] = p->module->symbols[i];
+        operands[j] = at++;
+    }
+    putf(p, "launch @%s(", name ? name->string : "");
+    for (int i = 0; i < op->n_operands - n; i++) {
+        put(p, i ? ", " : "");
+        put_operand(p, op, i);
+    }
+    for (int i = 0; i < n; i++) {
+        putf(p, "%s%s = ", i || op->n_operands > n ? ", " : "", sizes[i]);
+        put_operand(p, op, operands[i]);
+    }
+    put(p, ")");
+}
+
 static void put_indent(struct printer *p)
 {
     for (int i = 0; i < p->depth; i++)
@@ -352,6 +480,8 @@ static void put_op(struct printer *p, const struct op *op)
         put(p, " = ");
     if (op->n_blocks) {
         put_structured(p, op);
+    } else if (op->code == OP_LAUNCH) {
+        put_launch(p, op);
     } else {
         put(p, op_info[op->code].name);
         if (opcode_is_scalar(op->code)) {
@@ -381,8 +511,42 @@ static void put_block(struct printer *p, const struct block *b)
     put(p, "}");
 }
 
-static void put_kernel(struct printer *p, const struct function *k)
+static void put_params(struct printer *p, const struct function *k)
 {
+    put(p, "(");
+    for (int i = 0; i < k->n_params; i++) {
+        bool output = k->kind == FUNCTION_HOST && i >= k->n_inputs;
+        const char **names = output ? k->output_names : k->input_names;
+        int at = output ? i - k->n_inputs : i, n = output ? k->n_outputs : k->n_inputs;
+        putf(p, "%s%s", i ? ", " : "", name_of(p, k->params[i]));
+        if (names && at < n && names[at]) {
+            put(p, " ");
+            put_string(p, names[at]);
+        }
+        put(p, ": ");
+        put(p, type_string(p->arena, p->module, k->params[i]->type));
+    }
+    put(p, ")");
+}
+
+static void put_result_names(struct printer *p, const struct function *g)
+{
+    bool any = false;
+    for (int i = 0; g->output_names && i < g->n_outputs; i++)
+        any |= g->output_names[i] != NULL;
+    for (int i = 0; any && i < g->n_outputs; i++) {
+        put(p, i ? ", " : " -> (");
+        if (g->output_names[i])
+            put_string(p, g->output_names[i]);
+        else
+            put(p, "?");
+    }
+    put(p, any ? ")" : "");
+}
+
+static void put_function(struct printer *p, const struct function *k)
+{
+    static const char *const words[] = {"kernel", "graph", "host"};
     p->names = ARENA_ARRAY(p->arena, const char *, k->n_values);
     p->n_names = k->n_values;
     p->next_number = 0;
@@ -390,27 +554,42 @@ static void put_kernel(struct printer *p, const struct function *k)
     while (p->taken_size < 2 * (size_t)k->n_values)
         p->taken_size *= 2;
     p->taken = ARENA_ARRAY(p->arena, const char *, p->taken_size);
-    putf(p, "kernel @%s(", k->name);
-    for (int i = 0; i < k->n_params; i++)
-        putf(p, "%s%s: %s", i ? ", " : "", name_of(p, k->params[i]),
-             type_string(p->arena, p->module, k->params[i]->type));
-    put(p, ") {\n  grid ");
+    putf(p, "%s @", words[k->kind]);
+    put(p, k->name);
+    put_params(p, k);
+    if (k->kind == FUNCTION_GRAPH)
+        put_result_names(p, k);
+    if (k->kind == FUNCTION_HOST)
+        putf(p, " outputs %d", k->n_outputs);
+    put(p, " {\n");
     p->depth = 1;
-    put_block(p, k->grid);
-    put(p, "\n");
+    if (k->kind == FUNCTION_KERNEL || k->grid->first) {
+        put(p, k->kind == FUNCTION_KERNEL ? "  grid " : "  arena ");
+        put_block(p, k->grid);
+        put(p, "\n");
+    }
     for (const struct op *op = k->body->first; op; op = op->next)
         put_op(p, op);
     put(p, "}\n");
 }
 
+void print_module_with(struct arena *a, const struct module *m, const struct print_options *options, char **text)
+{
+    struct printer p = {.arena = a, .module = m, .options = *options};
+    put(&p, "");
+    // What is launched stands above what launches it.
+    for (int hosts = 0; hosts < 2; hosts++)
+        for (const struct function *k = m->first_function; k; k = k->next) {
+            if ((k->kind == FUNCTION_HOST) != hosts)
+                continue;
+            if (p.out.length)
+                put(&p, "\n");
+            put_function(&p, k);
+        }
+    *text = p.out.data;
+}
+
 void print_module(struct arena *a, const struct module *m, char **text)
 {
-    struct printer p = {.arena = a, .module = m};
-    put(&p, "");
-    for (const struct function *k = m->first_function; k; k = k->next) {
-        if (k != m->first_function)
-            put(&p, "\n");
-        put_kernel(&p, k);
-    }
-    *text = p.out.data;
+    print_module_with(a, m, &(struct print_options){0}, text);
 }

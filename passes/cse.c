@@ -7,7 +7,8 @@
 //     }
 //
 // One walk, with a hash table whose entries leave it at the end of their block. Loads and gathers count as computations
-// if nothing in the kernel writes to their root. Scratch is never shared.
+// if nothing in the kernel writes to their root. Scratch and
+// buffers are never shared.
 #include <string.h>
 
 #include "passes/pass.h"
@@ -31,7 +32,7 @@ struct cse {
 
 static bool is_candidate(const struct cse *s, const struct op *op)
 {
-    if (op->n_blocks || op->n_results != 1 || op->code == OP_SCRATCH)
+    if (op->n_blocks || op->n_results != 1 || op->code == OP_SCRATCH || op->code == OP_BUFFER)
         return false;
     if (op_info[op->code].effect == EFFECT_READ)
         return !s->written[view_root(op->operands[op_view_operand(op)])->id];
@@ -68,6 +69,10 @@ static uint64_t hash_attr(uint64_t hash, const struct attr *a)
         return hash_bytes(hash, a->ints.v, sizeof *a->ints.v * (size_t)a->ints.n);
     case ATTR_KIND_STRING:
         return hash_bytes(hash, a->string, strlen(a->string));
+    case ATTR_KIND_DIMS:
+        return hash_bytes(hash, a->dims.v, sizeof *a->dims.v * (size_t)a->dims.n);
+    case ATTR_KIND_DATA:
+        return mix(hash, (uintptr_t)a->data.bytes);
     default:
         return mix(hash, (uint64_t)a->key); // the rest is left to the comparison
     }

@@ -10,7 +10,8 @@
 //
 // Blocks are walked backwards, so that uses come before definitions, and a loop's again when it turns out to carry more
 // live values; carried values that only need each other thus die together. Stores to scratch memory that is not read
-// are dead. Loops are taken to end. Parameters and sizes stay, for they are the kernel's interface.
+// are dead. Loops are taken to end. Parameters and sizes stay, for they are the function's interface; so do the operands
+// and results of a composite, whose name says what they are.
 #include "passes/pass.h"
 
 struct dce {
@@ -28,8 +29,10 @@ static bool mark(struct dce *d, const struct value *v)
     return true;
 }
 
-static bool writes_live_memory(const struct dce *d, const struct op *op)
+static bool has_effect(const struct dce *d, const struct op *op)
 {
+    if (op->code == OP_ASSERT || op->code == OP_LAUNCH)
+        return true;
     if (op_info[op->code].effect != EFFECT_WRITE)
         return false;
     const struct value *root = view_root(op->operands[op_view_operand(op)]);
@@ -38,11 +41,27 @@ static bool writes_live_memory(const struct dce *d, const struct op *op)
 
 // ---- Marking ---------------------------------------------------------------------------------------------------
 
+// All that a live composite takes and gives.
+static bool mark_composite(struct dce *d, const struct op *op)
+{
+    bool marked = false;
+    const struct op *end = block_terminator(op->blocks[0]);
+    for (int i = 0; i < op->n_operands; i++)
+        marked |= mark(d, op->operands[i]);
+    for (int i = 0; i < op->n_results; i++) {
+        marked |= mark(d, op->results[i]);
+        marked |= mark(d, end->operands[i]);
+    }
+    return marked;
+}
+
 // A value that an operation with blocks hands on has several names: all are live, or none.
 static bool mark_handed_on(struct dce *d, const struct op *op)
 {
     bool marked = false;
     int carried = op->code == OP_FOR ? 3 : 0, first_arg = op->code == OP_FOR;
+    if (op->code == OP_COMPOSITE)
+        return false; // see mark_control
     for (int i = 0; i < op->n_results; i++) {
         bool live = d->live[op->results[i]->id];
         if (op->code != OP_IF)
@@ -64,10 +83,12 @@ static bool mark_handed_on(struct dce *d, const struct op *op)
     return marked;
 }
 
-// What decides whether and how often the blocks run.
+// What decides whether and how often the blocks run; of a composite everything.
 static bool mark_control(struct dce *d, const struct op *op)
 {
     bool marked = false;
+    if (op->code == OP_COMPOSITE)
+        return mark_composite(d, op);
     if (op->code == OP_WHILE)
         return mark(d, block_terminator(op->blocks[0])->operands[0]);
     for (int i = 0; i < (op->code == OP_FOR ? 3 : 1); i++)
@@ -75,12 +96,12 @@ static bool mark_control(struct dce *d, const struct op *op)
     return marked;
 }
 
-// Whether the block writes memory.
+// Whether the block has an effect.
 static bool mark_block(struct dce *d, const struct block *b)
 {
     bool writes = false;
     for (const struct op *op = b->last; op; op = op->previous) {
-        bool live = writes_live_memory(d, op), again = op->n_blocks > 0;
+        bool live = has_effect(d, op), again = op->n_blocks > 0;
         writes |= live;
         for (int i = 0; i < op->n_results; i++)
             live |= d->live[op->results[i]->id];
@@ -138,7 +159,7 @@ static void sweep(struct dce *d, struct block *b)
 {
     for (struct op *op = b->first, *next; op; op = next) {
         next = op->next;
-        bool dead = op != block_terminator(b) && !writes_live_memory(d, op);
+        bool dead = op != block_terminator(b) && !has_effect(d, op);
         for (int i = 0; i < op->n_blocks; i++)
             sweep(d, op->blocks[i]);
         for (int i = 0; i < op->n_results; i++)
@@ -148,7 +169,7 @@ static void sweep(struct dce *d, struct block *b)
         if (dead) {
             op_remove(op);
             d->progress = true;
-        } else if (op->n_blocks) {
+        } else if (op->n_blocks && op->code != OP_COMPOSITE) {
             drop_handed_on(d, op);
         }
     }

@@ -132,6 +132,8 @@ bool pass_expand_math(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
+        if (k->kind != FUNCTION_KERNEL)
+            continue;
         struct expand e = {.k = k, .diags = c->diags, .has_scalef = c->target->avx512};
         replace_init(&e.replace, c->scratch, k);
         walk(&e, k->grid);

@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "ir/dims.h"
 #include "ir/scalar.h"
 #include "passes/pass.h"
 
@@ -67,8 +68,10 @@ static struct value *fold_dim(struct fold *f, struct op *op)
     dim size = view->type->dims[d];
     if (view->def && view->def->code == OP_WINDOW)
         return NULL;
-    if (dim_is_symbol(size))
-        return function_symbol(f->k, dim_symbol_id(size));
+    if (dim_is_symbol(size)) {
+        struct builder b = builder_at(f, op);
+        return dims_build(&b, size);
+    }
     if (size != DIM_UNKNOWN)
         return fold_make_constant(f, op, op->results[0]->type, (union scalar){.i = size});
     if (!view->def || view->def->code != OP_SCRATCH)
@@ -124,6 +127,18 @@ static struct value *fold_movement(struct fold *f, struct op *op)
     return x->type == type ? x : NULL;
 }
 
+// A tensor may have no elements along the axes; the result is then the identity.
+static bool may_be_empty(struct fold *f, const struct type *t, struct ints axes)
+{
+    for (int i = 0; i < axes.n; i++) {
+        int64_t least, most;
+        dims_range(f->k->module, t->dims[axes.v[i]], &least, &most);
+        if (least < 1)
+            return true;
+    }
+    return false;
+}
+
 static struct value *fold_reduce(struct fold *f, struct op *op)
 {
     struct value *x = op->operands[0];
@@ -133,7 +148,7 @@ static struct value *fold_reduce(struct fold *f, struct op *op)
         return NULL;
     bool idempotent = combine == OP_MAX || combine == OP_MIN || combine == OP_MAXIMUM || combine == OP_MINIMUM ||
                       combine == OP_AND || combine == OP_OR;
-    if (idempotent && fold_constant(x, &c))
+    if (idempotent && fold_constant(x, &c) && !may_be_empty(f, x->type, op_ints(op, ATTR_AXES)))
         return fold_make_constant(f, op, op->results[0]->type, c);
     return x->type == op->results[0]->type ? x : NULL; // every axis has one element
 }
@@ -181,9 +196,7 @@ static struct value *fold_op(struct fold *f, struct op *op)
 
 // ---- Control flow ----------------------------------------------------------------------------------------------
 
-// Moves a block's operations before op, and lets op's results stand for what it yields. Returns the first one moved, or
-// what followed op; op is gone.
-static struct op *unwrap(struct fold *f, struct op *op, struct block *b)
+struct op *fold_unwrap(struct fold *f, struct op *op, struct block *b)
 {
     struct op *end = block_terminator(b), *first = op->next;
     for (int i = 0; i < op->n_results; i++)
@@ -226,7 +239,7 @@ static bool fold_control(struct fold *f, struct op *op, struct op **next)
 {
     int64_t condition;
     if (op->code == OP_IF && fold_index(op->operands[0], &condition)) {
-        *next = unwrap(f, op, op->blocks[condition ? 0 : 1]);
+        *next = fold_unwrap(f, op, op->blocks[condition ? 0 : 1]);
         return true;
     }
     if (op->code != OP_FOR)
@@ -243,7 +256,7 @@ static bool fold_control(struct fold *f, struct op *op, struct op **next)
     if (trips == TRIPS_ONE) {
         for (int i = 0; i < b->n_args; i++)
             replace_set(&f->replace, b->args[i], op->operands[i ? i + 2 : 0]);
-        *next = unwrap(f, op, b);
+        *next = fold_unwrap(f, op, b);
         return true;
     }
     const struct op *end = block_terminator(b);

@@ -18,6 +18,10 @@ struct value *fold_make_constant(struct fold *f, struct op *before, struct type 
 // x broadcast to a type; NULL if that cannot be said here.
 struct value *fold_as(struct fold *f, struct op *before, struct value *x, struct type *type);
 
+// Moves a block's operations before op, and lets op's results stand for what it yields. Returns the first one moved, or
+// what followed op; op is gone.
+struct op *fold_unwrap(struct fold *f, struct op *op, struct block *b);
+
 // What the result of a scalar operation is equal to; NULL: itself. May change the operation into a simpler one.
 struct value *fold_scalar(struct fold *f, struct op *op);
 

@@ -84,6 +84,8 @@ bool pass_sever(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
+        if (k->kind != FUNCTION_KERNEL)
+            continue;
         progress |= sever_block(k, k->body, c);
         struct axes axes;
         struct axes_conflict at;

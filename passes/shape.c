@@ -428,7 +428,7 @@ bool pass_shape(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next)
-        if (!is_shaped(k->body))
+        if (k->kind == FUNCTION_KERNEL && !is_shaped(k->body))
             progress |= shape_kernel(k, c);
     return progress;
 }

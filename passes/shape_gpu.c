@@ -510,7 +510,7 @@ bool pass_shape_gpu(struct module *m, struct pass_context *c)
 {
     bool changed = false;
     for (struct function *k = m->first_function; k; k = k->next)
-        if (!is_shaped(k->body))
+        if (k->kind == FUNCTION_KERNEL && !is_shaped(k->body))
             changed |= shape_kernel(k, c);
     return changed;
 }
