@@ -88,7 +88,7 @@ static bool given_size(struct import *im, const char *model_name, const char *na
 
 static dim size_of_input(struct import *im, const char *input, int d, const TgOnnx__TensorShapeProto__Dimension *dimension)
 {
-    int64_t value;
+    int64_t value = 0;
     if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dimension->dim_value >= 0)
         return dimension->dim_value;
     bool named = dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
