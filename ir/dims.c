@@ -307,6 +307,26 @@ dim dims_exact(struct module *m, dim a, dim b)
     return from_polynomial(m, &r);
 }
 
+dim dims_content(struct module *m, dim d, int64_t *content)
+{
+    struct polynomial p;
+    to_polynomial(m, d, &p);
+    *content = 1;
+    if (p.unknown || !p.n)
+        return d;
+    int64_t g = 0;
+    for (int i = 0; i < p.n; i++)
+        for (int64_t x = llabs(p.terms[i].coefficient); x;) {
+            int64_t rest = g % x;
+            g = x;
+            x = rest;
+        }
+    for (int i = 0; i < p.n; i++)
+        p.terms[i].coefficient /= g;
+    *content = g;
+    return from_polynomial(m, &p);
+}
+
 static int64_t floor_quotient(int64_t a, int64_t b)
 {
     return a / b - (a % b && (a < 0) != (b < 0));

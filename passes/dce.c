@@ -191,6 +191,8 @@ bool pass_dce(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
+        if (k->kind != FUNCTION_KERNEL)
+            continue;
         struct dce d = {.live = ARENA_ARRAY(c->scratch, bool, k->n_values)};
         run(&d, k->grid);
         run(&d, k->body);

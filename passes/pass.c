@@ -152,6 +152,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
                                       .diags = diags,
                                       .scratch = &r.scratch,
                                       .keep_composites = options->keep_composites,
+                                      .remarks = options->remarks ? r.log : NULL,
                                       .rules_applied = ARENA_ARRAY(&counts, int, rules_count())};
     int status = 0;
     const char *names = options->passes ? options->passes : "default";

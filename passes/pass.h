@@ -18,6 +18,7 @@ struct pass_context {
     struct arena *scratch;       // emptied after each pass; passes never free
     const char *keep_composites; // names, separated by commas, that inline-composites leaves alone; may be NULL
     int *rules_applied;          // how often each row of rules.def was; may be NULL
+    FILE *remarks;               // where passes may tell what they did; NULL: nobody wants to know
 };
 
 typedef bool pass_function(struct module *m, struct pass_context *c);
@@ -50,6 +51,7 @@ struct pipeline_options {
     bool print_after_all;        // the module's text, to log
     bool time_passes;            // a table, and how often each rule was applied, to log
     const char *keep_composites; // see pass_context
+    bool remarks;                // what passes have to tell, to log
     FILE *log;                   // NULL: stderr
 };
 

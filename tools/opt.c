@@ -21,7 +21,7 @@ static int list_passes(const char *target_name)
 int command_opt(int argc, char *const *argv)
 {
     const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL, *keep_composites = NULL;
-    bool list = false, print_after_all = false, time_passes = false;
+    bool list = false, print_after_all = false, time_passes = false, remarks = false;
     static struct words definitions, sizes, files;
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes [-, standard output]"},
@@ -35,6 +35,7 @@ int command_opt(int argc, char *const *argv)
         {"dim", 0, OPTION_WORDS, &sizes, "NAME=SIZE", "value of an open size of a model"},
         {"print-after-all", 0, OPTION_FLAG, &print_after_all, NULL, "print the kernels after each pass, on stderr"},
         {"time-passes", 0, OPTION_FLAG, &time_passes, NULL, "print the time that passes took, on stderr"},
+        {"remarks", 0, OPTION_FLAG, &remarks, NULL, "print what passes have to tell, on stderr"},
         {"list-passes", 0, OPTION_FLAG, &list, NULL, "print the passes and the target's default, and exit"},
     };
     const struct command c = {.name = "opt",
@@ -82,6 +83,7 @@ int command_opt(int argc, char *const *argv)
                                                   .stop_after = stop_after,
                                                   .print_after_all = print_after_all,
                                                   .time_passes = time_passes,
+                                                  .remarks = remarks,
                                                   .keep_composites = keep_composites};
         const struct compile_options compile = {.target = desc, .pipeline = pipeline};
         struct driver_buffer text = {0};
