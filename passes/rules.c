@@ -88,8 +88,20 @@ struct dying {
     struct dying *next;
 };
 
+// What is inside of an operation that is gone does not die a second time.
+static void detach_inside(const struct op *op)
+{
+    for (int i = 0; i < op->n_blocks; i++)
+        for (struct op *inner = op->blocks[i]->first; inner; inner = inner->next) {
+            inner->block = NULL;
+            detach_inside(inner);
+        }
+}
+
+// The operands lose the uses that op and what is in it are; those that then are dead are put on the list.
 static void release(struct rewriter *r, const struct op *op, struct dying **list)
 {
+    detach_inside(op);
     for (int i = 0; i < op->n_operands; i++) {
         struct value *v = op->operands[i];
         if (!--rewriter_fact(r, v)->uses && v->def && v->def->block && is_dead(r, v->def)) {

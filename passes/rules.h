@@ -14,8 +14,7 @@
 enum rule_group { RULES_REWRITE, RULES_FOLD_BATCH_NORM, RULES_RAISE };
 
 // Applies a group to the graph functions of the module, and takes away operations whose results nothing uses. Returns
-// whether anything changed. The context's `rules_applied`, if there is one, counts
-// how often each rule was applied, by its row.
+// whether anything changed. The context's `rules_applied` counts how often each rule was applied, by its row.
 bool rules_run(struct module *m, struct pass_context *c, enum rule_group group);
 
 int rules_count(void);

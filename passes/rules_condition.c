@@ -202,8 +202,8 @@ static bool holds(struct match *m, const struct binding **v)
     if (a == b || b == DTYPE_I1)
         return true;
     int more = dtype_info[a].bits - dtype_info[b].bits;
-    if (dtype_is_float(a) && dtype_is_float(b)) // f8e4m3 has fewer exponents than the others, but for the 16-bit ones
-        return more > 0 || (a == DTYPE_F16 && dtype_info[b].bits == 8);
+    if (dtype_is_float(a) && dtype_is_float(b)) // of the same width they differ in range
+        return more > 0;
     if (dtype_is_float(a))
         return dtype_info[b].bits <= (a == DTYPE_F64   ? 32
                                       : a == DTYPE_F32 ? 16
@@ -250,6 +250,13 @@ static bool only_along(const struct type *a, const struct type *of, int axis)
             return false;
     }
     return true;
+}
+
+// a has one element, of w's type, and no sizes that make w's more.
+static bool scalar(struct match *m, const struct binding **v)
+{
+    (void)m;
+    return v[0]->value->type->rank == 0 && v[0]->value->type->dtype == v[1]->value->type->dtype;
 }
 
 static bool per_channel(struct match *m, const struct binding **v)
@@ -339,6 +346,7 @@ static const struct {
     {{"holds", 2}, holds},                         // a, b: casting from b's type to a's loses nothing
     {{"keeps_order", 2}, keeps_order},             // p, x: transposing x by p moves axes of size 1 only
     {{"one_axis", 1}, one_axis},                   // p
+    {{"scalar", 2}, scalar},                       // a, w: one element of w's type
     {{"per_channel", 2}, per_channel},             // a, x: a factor of x for each index of axis 1
     {{"row", 2}, row},                             // a, x: a factor of x for each index of the last axis
     {{"columns", 3}, columns},                     // a, w, p: a factor of einsum p for each column of its factor w

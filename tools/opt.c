@@ -11,8 +11,8 @@ static int list_passes(const char *target_name)
     if (compile_target(target_name, &target, &diags))
         return command_finish(&diags, EXIT_ERROR);
     for (int i = 0; i < PASS_COUNT; i++)
-        printf("%-14s %s\n", pass_info[i].name, pass_info[i].doc);
-    printf("%-14s ", "default");
+        printf("%-18s %s\n", pass_info[i].name, pass_info[i].doc);
+    printf("%-18s ", "default");
     for (const char *const *p = pipeline_for(&target); *p; p++)
         printf("%s%s", *p, p[1] ? "," : "\n");
     return command_finish(&diags, EXIT_OK);
