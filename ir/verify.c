@@ -597,6 +597,11 @@ static void check_names(struct verifier *v, const char *what, int n, const char 
 static void check_symbols(struct verifier *v)
 {
     struct function *k = v->k;
+    for (int i = 0; i < v->m->n_symbols; i++) {
+        bool used = v->sizes[i] || (i < k->n_symbols && k->symbols[i]);
+        if (used && !dims_is_expression(v->m, dim_symbol(i)) && !is_identifier(v->m->symbols[i]))
+            ERROR(v, k->loc, "the size '%s' of %s @%s is not a C identifier", v->m->symbols[i], word_of(k), k->name);
+    }
     for (int i = 0; i < k->n_symbols; i++) {
         if (!k->symbols[i])
             continue;
@@ -604,8 +609,6 @@ static void check_symbols(struct verifier *v)
             ERROR(v, k->loc, "the size %s of %s @%s is an expression; %s", v->m->symbols[i], word_of(k), k->name,
                   k->kind == FUNCTION_KERNEL ? "give the kernel a size of its own and pass the value"
                                              : "compute it from the sizes in it");
-        else if (!is_identifier(v->m->symbols[i]))
-            ERROR(v, k->loc, "the size '%s' of %s @%s is not a C identifier", v->m->symbols[i], word_of(k), k->name);
         define(v, k->symbols[i], k->loc);
         use_sizes(v, 1, &(dim){dim_symbol(i)}, k->loc);
     }
