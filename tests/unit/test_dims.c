@@ -36,6 +36,7 @@ START_TEST(constants)
     ck_assert_int_eq(dims_max(m, 7, 4), 7);
     ck_assert_int_eq(dims_floordiv(m, 7, 0), DIM_UNKNOWN);
     ck_assert_int_eq(dims_mul(m, (int64_t)1 << 40, (int64_t)1 << 40), DIM_UNKNOWN);
+    ck_assert_int_eq(dims_add(m, (int64_t)1 << 62, (int64_t)1 << 62), DIM_UNKNOWN);
     ck_assert_int_eq(dims_add(m, DIM_UNKNOWN, 1), DIM_UNKNOWN);
 }
 END_TEST
