@@ -40,7 +40,7 @@ static const char *type_fault(const struct verifier *v, const struct type *t)
         for (int i = 0; i < t->rank; i++) {
             int64_t size;
             if (t->dims[i] == DIM_UNKNOWN)
-                return "is a tensor of unknown size; give it a name";
+                return "is a tensor with a size that is not known, or too large";
             if (dim_is_symbol(t->dims[i]) && dim_symbol_id(t->dims[i]) < v->m->n_symbols &&
                 dims_to_int(v->m, t->dims[i], &size) && size < 0)
                 return "is a tensor with a size below 0";
