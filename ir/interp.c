@@ -73,6 +73,14 @@ static bool set_index(struct interp *in, const struct op *op, int64_t x)
     return result != NULL;
 }
 
+static bool run_dim(struct interp *in, const struct op *op)
+{
+    const struct value *x = op->operands[0];
+    int64_t d = op_int(op, ATTR_DIM, 0);
+    bool is_view = x->type->kind == TYPE_VIEW;
+    return set_index(in, op, is_view ? in->contents[x->id].reference->root.sizes[d] : interp_type(in, x)->dims[d]);
+}
+
 static bool run_assume(struct interp *in, const struct op *op)
 {
     int64_t x = interp_index(in, op->operands[0]), divisor = op_int(op, ATTR_DIVISIBLE, 1);
@@ -165,7 +173,7 @@ static bool run_op(struct interp *in, const struct op *op)
     case OP_NUM_PROGRAMS:
         return set_index(in, op, in->grid[op_int(op, ATTR_DIM, 0)]);
     case OP_DIM:
-        return set_index(in, op, in->contents[op->operands[0]->id].reference->root.sizes[op_int(op, ATTR_DIM, 0)]);
+        return run_dim(in, op);
     case OP_CAST:
     case OP_BITCAST:
         return interp_convert(in, op);

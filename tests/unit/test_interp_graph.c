@@ -268,10 +268,14 @@ START_TEST(gives_sizes)
     struct value *v = make(OP_SIZES, 0, NULL, ATTRS(SIZES(DIMS, n, twice, minus, 7)), NULL);
     struct value *zero = make(OP_SIZES, 0, NULL, ATTRS(SIZES(DIMS, twice)), tensor(DTYPE_I32, DIMS()));
     struct value *size = function_symbol(b.function, dim_symbol_id(n));
-    run(COUNT(v, zero, make(OP_BROADCAST, COUNT(size), 0, NULL, tensor(DTYPE_INDEX, DIMS()))));
+    struct value *d = make(OP_DIM, COUNT(b.function->params[0]), ATTRS((struct attr){ATTR_DIM, {.i = 0}}), NULL);
+    d = build_binary(&b, OP_ADD, d, build_index(&b, 10));
+    run(COUNT(v, zero, make(OP_BROADCAST, COUNT(size), 0, NULL, tensor(DTYPE_INDEX, DIMS())),
+              make(OP_BROADCAST, COUNT(d), 0, NULL, tensor(DTYPE_INDEX, DIMS()))));
     expect_output(&outputs[0], DTYPE_I64, DIMS(4), REAL(3, 6, -1, 7));
     expect_output(&outputs[1], DTYPE_I32, DIMS(), REAL(6));
     expect_output(&outputs[2], DTYPE_INDEX, DIMS(), REAL(3));
+    expect_output(&outputs[3], DTYPE_INDEX, DIMS(), REAL(13));
 }
 END_TEST
 
