@@ -69,8 +69,8 @@ static void add_term(struct polynomial *p, const struct term *t)
     while (i < p->n && compare_terms(&p->terms[i], t) < 0)
         i++;
     if (i < p->n && !compare_terms(&p->terms[i], t)) {
-        int64_t sum = p->terms[i].coefficient + t->coefficient; // both below 2^62
-        if (sum > LARGEST || sum < -LARGEST) {
+        int64_t sum;
+        if (__builtin_add_overflow(p->terms[i].coefficient, t->coefficient, &sum) || sum > LARGEST || sum < -LARGEST) {
             p->unknown = true;
         } else if (sum) {
             p->terms[i].coefficient = sum;
