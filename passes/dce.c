@@ -15,6 +15,7 @@
 #include "passes/pass.h"
 
 struct dce {
+    const struct function *k;
     bool *live;   // values, by id
     bool changed; // a scratch has become live: stores that were passed by may be as well
     bool progress;
@@ -36,7 +37,7 @@ static bool has_effect(const struct dce *d, const struct op *op)
     if (op_info[op->code].effect != EFFECT_WRITE)
         return false;
     const struct value *root = view_root(op->operands[op_view_operand(op)]);
-    return !root->def || d->live[root->id];
+    return d->k->kind != FUNCTION_KERNEL || !root->def || d->live[root->id];
 }
 
 // ---- Marking ---------------------------------------------------------------------------------------------------
@@ -192,9 +193,7 @@ bool pass_dce(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
-        if (k->kind != FUNCTION_KERNEL)
-            continue;
-        struct dce d = {.live = ARENA_ARRAY(c->scratch, bool, k->n_values)};
+        struct dce d = {.k = k, .live = ARENA_ARRAY(c->scratch, bool, k->n_values)};
         run(&d, k->grid);
         run(&d, k->body);
         progress |= d.progress;
