@@ -43,12 +43,12 @@ REFUSED = [
     r"the padding value .* must be a constant",
     r"training mode is not supported",
     r"the indices of the maxima, output 2, are not supported",
-    r"without saturation is not supported",
+    r"the depth must be constant",
     r"is not supported for \S+, the type of input .*; cast it to a float",
     r"'stash_type' \d+ is not supported",
     r"is not supported; only dense numbers are",
-    r"version [1-6] of operator set ai\.onnx is not supported",
 ]
+TOO_OLD = r"version [1-6] of operator set ai\.onnx is not supported"  # says the reader
 
 # Tests whose outputs are not the operator's business alone.
 SKIPPED = re.compile(r"test_(bernoulli|dropout_default_mask_ratio_x)")
@@ -116,7 +116,7 @@ class Cases:
         self.cases.append((name, path, folder))
 
     def run(self, program):
-        text = "".join(f"{path} {folder}\n" for _, path, folder in self.cases)
+        text = "".join(f"{path} {folder} {folder}\n" for _, path, folder in self.cases)
         result = subprocess.run([program], input=text, stdout=subprocess.PIPE, universal_newlines=True)
         lines = result.stdout.splitlines()
         if result.returncode or len(lines) != len(self.cases):
@@ -157,6 +157,8 @@ def main():
         for name, line in cases.run(words[0]):
             word, _, text = line.partition(": ")
             kind = "open" if name.endswith(".open") else "fixed"
+            if kind == "open" and re.search(r": sizes \S+ and \S+ must be equal", text):
+                word = "asserted"  # a size of 1 broadcasts only where it is known
             counts[kind, word] += 1
             if word == "refused":
                 missing = re.search(r"operator '(\w+)' of ai.onnx ", text)
@@ -165,7 +167,7 @@ def main():
                     wrong.append(f"{name}: {line}")
                 if listing:
                     print(f"{name}: {text}")
-            elif word != "ok":
+            elif word not in ("ok", "asserted") and not (word == "failed" and re.search(TOO_OLD, text)):
                 wrong.append(f"{name}: {line}")
     print("\n".join(wrong))
     print(", ".join(f"{kind} {word}: {n}" for (kind, word), n in sorted(counts.items())))

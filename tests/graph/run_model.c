@@ -1,9 +1,9 @@
 // Imports models, interprets them, and compares with the outputs to expect.
 //
-//     run_model < CASES        a case a line: MODEL FOLDER, with input_0.pb, output_0.npy ... in the folder
+//     run_model < CASES        a case a line: MODEL INPUTS OUTPUTS, folders with input_0.pb, output_0.npy ...
 //
-// Prints a line for each: `ok`, `refused: MESSAGE` (the importer), `failed: MESSAGE`, `differs: WHERE`. Messages are the
-// first of several. Status 1 if a line could not be read.
+// Prints a line for each: `ok`, `refused: MESSAGE` (the importer), `failed: MESSAGE`, `differs: WHERE`. Messages are
+// the first of several. Status 1 if a line could not be read.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -84,7 +84,7 @@ static const char *compare(struct test *t, const struct interp_tensor *have, con
     return NULL;
 }
 
-static void run(struct test *t, const char *path, const char *folder)
+static void run(struct test *t, const char *path, const char *inputs, const char *outputs)
 {
     t->model = model_read_file(path, &t->diags);
     if (!t->model) {
@@ -93,7 +93,8 @@ static void run(struct test *t, const char *path, const char *folder)
     }
     t->module = import_model(t->model, NULL, &t->diags);
     if (!t->module != (t->diags.n_errors > 0)) {
-        printf("failed: the importer returned %s with %d errors\n", t->module ? "a module" : "nothing", t->diags.n_errors);
+        printf("failed: the importer returned %s with %d errors\n", t->module ? "a module" : "nothing",
+               t->diags.n_errors);
         return;
     }
     if (!t->module) {
@@ -102,8 +103,8 @@ static void run(struct test *t, const char *path, const char *folder)
     }
     const struct function *g = t->module->first_function;
     struct tensor_file in[MOST_TENSORS], want[MOST_TENSORS];
-    bool good = verify_module(t->module, &t->diags) && read_tensors(t, folder, "input", g->n_params, in) &&
-                read_tensors(t, folder, "output", g->n_outputs, want);
+    bool good = verify_module(t->module, &t->diags) && read_tensors(t, inputs, "input", g->n_params, in) &&
+                read_tensors(t, outputs, "output", g->n_outputs, want);
     for (int i = 0; i < g->n_params && good; i++) {
         struct interp_tensor *x = &t->inputs[i];
         *x = (struct interp_tensor){.dtype = in[i].dtype, .rank = in[i].rank, .data = in[i].data, .bytes = in[i].bytes};
@@ -128,15 +129,16 @@ int main(void)
 {
     char line[8192];
     while (fgets(line, sizeof line, stdin)) {
-        char *folder = strchr(line, ' ');
-        if (!folder || !strchr(line, '\n'))
+        const char *words[3];
+        char *rest = line;
+        for (int i = 0; i < 3; i++)
+            words[i] = strtok_r(NULL, " \n", &rest);
+        if (!words[2])
             return 1;
-        *folder++ = 0;
-        *strchr(folder, '\n') = 0;
         struct test t = {0};
         arena_init(&t.arena);
         diag_init(&t.diags);
-        run(&t, line, folder);
+        run(&t, words[0], words[1], words[2]);
         fflush(stdout);
         for (int i = 0; i < t.n_outputs; i++)
             free(t.outputs[i].data);
