@@ -86,13 +86,14 @@ static bool given_size(struct import *im, const char *model_name, const char *na
     return found;
 }
 
-static dim size_of_input(struct import *im, const char *input, int d, const TgOnnx__TensorShapeProto__Dimension *dimension)
+static dim size_of_input(struct import *im, const char *input, int d,
+                         const TgOnnx__TensorShapeProto__Dimension *dimension)
 {
     int64_t value = 0;
     if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dimension->dim_value >= 0)
         return dimension->dim_value;
-    bool named = dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
-                 *dimension->dim_param;
+    bool named =
+        dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && *dimension->dim_param;
     const char *model_name = named ? dimension->dim_param : NULL;
     const char *name = named ? identifier(im, model_name, "")
                              : arena_printf(&im->arena, "%s_dim%d", identifier(im, input, "input"), d);
@@ -224,8 +225,7 @@ static void check_counts(struct node *n)
             return;
         }
     if (row->most_outputs >= 0 && outputs > row->most_outputs)
-        node_error(n, "has %d outputs; version %lld has at most %d", outputs, (long long)n->version,
-                   row->most_outputs);
+        node_error(n, "has %d outputs; version %lld has at most %d", outputs, (long long)n->version, row->most_outputs);
 }
 
 static void import_node(struct import *im, struct scope *s, const TgOnnx__NodeProto *proto)
@@ -312,7 +312,8 @@ static void count_node(struct census *c, const struct model_graph *g, const TgOn
     else if (!map_insert(&c->functions, &c->im->arena, &f->proto, sizeof f->proto, (void *)f))
         count_graph(c, f->body);
     for (size_t i = 0; i < node->n_attribute; i++) {
-        const struct model_graph *inner = node->attribute[i]->g ? model_subgraph(c->im->model, node->attribute[i]->g) : NULL;
+        const struct model_graph *inner =
+            node->attribute[i]->g ? model_subgraph(c->im->model, node->attribute[i]->g) : NULL;
         if (inner)
             count_graph(c, inner);
     }
@@ -331,9 +332,10 @@ static void report_missing(struct import *im)
     map_init(&c.functions, im->model->secret);
     count_graph(&c, im->model->graph);
     for (const struct missing *i = c.first; i; i = i->next) {
-        const char *others = i->count == 1 ? "" : arena_printf(&im->arena, " (and %d other%s)", i->count - 1,
-                                                               i->count == 2 ? "" : "s");
-        const char *op = model_quote(im->model, i->op), *domain = *i->domain ? model_quote(im->model, i->domain) : "ai.onnx";
+        const char *others =
+            i->count == 1 ? "" : arena_printf(&im->arena, " (and %d other%s)", i->count - 1, i->count == 2 ? "" : "s");
+        const char *op = model_quote(im->model, i->op),
+                   *domain = *i->domain ? model_quote(im->model, i->domain) : "ai.onnx";
         diag_error(im->diags, i->loc, "operator %s of %s version %lld is not supported%s", op, domain,
                    (long long)i->version, others);
         im->failed = true;
@@ -420,7 +422,8 @@ static void check_output(struct import *im, const TgOnnx__ValueInfoProto *info, 
     fits &= !said->shape || said->shape->n_dim == (size_t)t->rank;
     for (int d = 0; fits && said->shape && d < t->rank; d++) {
         const TgOnnx__TensorShapeProto__Dimension *dimension = said->shape->dim[d];
-        if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dimension->dim_value >= 0)
+        if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+            dimension->dim_value >= 0)
             fits = dim_is_symbol(t->dims[d]) || t->dims[d] == dimension->dim_value;
     }
     if (fits)

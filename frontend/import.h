@@ -7,8 +7,8 @@
 // leaves open are symbols of the module. An input with an initialiser (IR version 4: a default that callers may
 // override) is a constant of that value and no parameter.
 //
-// What is computed from sizes and small constants (the Shape-Gather-Concat-Reshape chains of exporters) is computed here
-// and becomes the result types of operations. Where two sizes must be equal and only the caller can see to it, an
+// What is computed from sizes and small constants (the Shape-Gather-Concat-Reshape chains of exporters) is computed
+// here and becomes the result types of operations. Where two sizes must be equal and only the caller can see to it, an
 // `assert` stands in the graph; a size of 1 that is known at run time only does not broadcast.
 //
 // Operators: one row each in operators.def.

@@ -192,8 +192,10 @@ static struct value *window_reduce(struct node *n, enum opcode combine, struct v
         pads[2 + d] = w->low[d];
         pads[rank + 2 + d] = w->high[d];
     }
-    struct attr attrs[] = {{ATTR_COMBINE, {.opcode = combine}},        {ATTR_SIZES, {.ints = {rank, sizes}}},
-                           {ATTR_STRIDES, {.ints = {rank, strides}}},  {ATTR_DILATIONS, {.ints = {rank, dilations}}},
+    struct attr attrs[] = {{ATTR_COMBINE, {.opcode = combine}},
+                           {ATTR_SIZES, {.ints = {rank, sizes}}},
+                           {ATTR_STRIDES, {.ints = {rank, strides}}},
+                           {ATTR_DILATIONS, {.ints = {rank, dilations}}},
                            {ATTR_PADS, {.dims = {2 * rank, pads}}}};
     return build_value(&n->im->b, OP_WINDOW_REDUCE, 1, &x, 5, attrs, NULL);
 }
@@ -250,8 +252,8 @@ void import_op_average_pool(struct node *n)
         round_up(n, &w, x->type->dims + 2);
     bool whole = !rounded && (count_padding || !padded); // every window holds as many
     struct value *sum = window_reduce(n, OP_ADD, x, &w);
-    struct value *count = whole ? import_number(n, x->type->dtype, size)
-                                : window_counts(n, x->type, &given, &w, count_padding);
+    struct value *count =
+        whole ? import_number(n, x->type->dtype, size) : window_counts(n, x->type, &given, &w, count_padding);
     node_output(n, 0, import_binary(n, OP_DIV, sum, count));
 }
 

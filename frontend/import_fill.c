@@ -180,8 +180,8 @@ static struct value *pad_constant(struct node *n, struct value *v, const dim *lo
         node_error(n, "the padding value %g is not one of %s", x, dtype_info[v->type->dtype].name);
         return NULL;
     }
-    struct attr attrs[] = {{ATTR_LOW, {.dims = {rank, low}}}, {ATTR_HIGH, {.dims = {rank, high}}},
-                           {ATTR_VALUE, {.number = number}}};
+    struct attr attrs[] = {
+        {ATTR_LOW, {.dims = {rank, low}}}, {ATTR_HIGH, {.dims = {rank, high}}}, {ATTR_VALUE, {.number = number}}};
     return build_value(&im->b, OP_PAD, 1, &v, x != 0 ? 3 : 2, attrs, NULL);
 }
 
@@ -303,14 +303,19 @@ void import_op_one_hot(struct node *n)
         return;
     }
     dim count;
-    if (node_type(n, 1)->dtype != DTYPE_I1 && dtype_is_float(node_type(n, 1)->dtype) && node_number(n, 1, 0, &number) &&
-        number >= 0 && number < INT32_MAX) {
+    if (dtype_is_float(node_type(n, 1)->dtype)) {
+        if (!node_number(n, 1, 0, &number) || !(number >= 0 && number < INT32_MAX)) {
+            node_error(n, "the depth must be constant and not negative");
+            return;
+        }
         count = (dim)number;
-    } else if (node_list(n, 1, "the depth", &depth) && depth.n == 1) {
-        count = depth.v[0];
+    } else if (!node_list(n, 1, "the depth", &depth)) {
+        return;
     } else {
-        if (!n->failed)
-            node_error(n, "the depth must be one number");
+        count = depth.n == 1 ? depth.v[0] : DIM_UNKNOWN;
+    }
+    if (count == DIM_UNKNOWN) {
+        node_error(n, "the depth must be one number");
         return;
     }
     import_assert_size(n, count);
@@ -318,13 +323,15 @@ void import_op_one_hot(struct node *n)
         return;
     // Indices below 0 count from the end; those out of range are off everywhere.
     struct value *at = import_cast(im, node_input(n, 0), DTYPE_I64), *all = import_size(im, count, DTYPE_I64);
-    at = import_select(n, import_binary(n, OP_LT, at, import_number(n, DTYPE_I64, 0)), import_binary(n, OP_ADD, at, all), at);
+    at = import_select(n, import_binary(n, OP_LT, at, import_number(n, DTYPE_I64, 0)),
+                       import_binary(n, OP_ADD, at, all), at);
     dim dims[MAX_RANK], line[MAX_RANK];
     for (int d = 0, from = 0; d < rank; d++) {
         line[d] = d == axis ? count : 1;
         dims[d] = d == axis ? 1 : t->dims[from++];
     }
-    struct value *hot = import_binary(n, OP_EQ, import_reshape(im, at, rank, dims), import_iota(im, DTYPE_I64, rank, line, axis));
+    struct value *hot =
+        import_binary(n, OP_EQ, import_reshape(im, at, rank, dims), import_iota(im, DTYPE_I64, rank, line, axis));
     struct value *values = node_input(n, 2), *pair[2];
     for (int i = 0; i < 2; i++)
         pair[i] = import_reshape(im, import_slice_axis(im, values, 0, i, 1, 1), 0, NULL);

@@ -1,8 +1,8 @@
 // What the files of the importer share: values, nodes, and the operations that several operators need.
 //
 // An operator's import function reads its node (node_*), builds operations with `n->im->b`, and hands over outputs with
-// node_output. When something is wrong it calls node_error and returns; the node's outputs then count as failed, and what
-// depends on them is skipped without another message. Functions that return a value return NULL after node_error.
+// node_output. When something is wrong it calls node_error and returns; the node's outputs then count as failed, and
+// what depends on them is skipped without another message. Functions that return a value return NULL after node_error.
 #ifndef TEGULA_FRONTEND_IMPORT_INTERNAL_H
 #define TEGULA_FRONTEND_IMPORT_INTERNAL_H
 
@@ -31,8 +31,8 @@ struct import_value {
 struct scope {
     struct scope *outer; // whose names are seen; NULL for functions and the main graph
     const struct model_graph *graph;
-    struct map values;             // import_value by name
-    const struct node *call;       // of a function: gives its attributes; NULL in the main graph
+    struct map values;       // import_value by name
+    const struct node *call; // of a function: gives its attributes; NULL in the main graph
 };
 
 // Two sizes that an assert made equal.
@@ -143,7 +143,7 @@ struct value *import_size(struct import *im, dim size, enum dtype t);
 struct value *import_unary(struct node *n, enum opcode code, struct value *x);
 struct value *import_binary(struct node *n, enum opcode code, struct value *x, struct value *y); // broadcasts
 struct value *import_select(struct node *n, struct value *c, struct value *x, struct value *y);
-struct value *import_number(struct node *n, enum dtype t, double x); // a scalar
+struct value *import_number(struct node *n, enum dtype t, double x);                         // a scalar
 struct value *import_reshape(struct import *im, struct value *v, int rank, const dim *dims); // of the same count
 struct value *import_cast(struct import *im, struct value *v, enum dtype t);
 struct value *import_transpose(struct import *im, struct value *v, const int64_t *axes);
@@ -197,7 +197,8 @@ enum reduction {
     REDUCE_SUM,
     REDUCE_SUM_SQUARE
 };
-#define OPERATOR(name, since, least, most, outputs, function, parameter, attributes) import_function import_op_##function;
+#define OPERATOR(name, since, least, most, outputs, function, parameter, attributes)                                   \
+    import_function import_op_##function;
 #include "frontend/operators.def"
 #undef OPERATOR
 

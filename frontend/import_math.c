@@ -113,14 +113,20 @@ void import_op_bit_shift(struct node *n)
 
 // ---- Types -----------------------------------------------------------------------------------------------------
 
+// 8-bit floats saturate: what is too large, infinities included, becomes the largest number. NaN stays.
+static struct value *saturate(struct node *n, struct value *x, enum dtype to)
+{
+    double most = to == DTYPE_F8E4M3 ? 448 : 57344;
+    if (dtype_info[x->type->dtype].bits < 16 || !dtype_is_float(x->type->dtype))
+        x = import_cast(n->im, x, DTYPE_F32);
+    x = import_binary(n, OP_MAX, import_number(n, x->type->dtype, -most), x);
+    return import_binary(n, OP_MIN, import_number(n, x->type->dtype, most), x);
+}
+
 static void cast_to(struct node *n, enum dtype to)
 {
     enum dtype from = node_type(n, 0)->dtype;
     struct list list = n->inputs[0]->list;
-    if (node_int(n, "saturate", 1) == 0 && (to == DTYPE_F8E4M3 || to == DTYPE_F8E5M2)) {
-        node_error(n, "conversion to %s without saturation is not supported; set 'saturate' to 1", dtype_info[to].name);
-        return;
-    }
     if (from == to) {
         node_output_value(n, 0, n->inputs[0]);
         return;
@@ -129,11 +135,14 @@ static void cast_to(struct node *n, enum dtype to)
     bool listed = list.v && !dtype_is_float(to) && to != DTYPE_I1;
     for (int i = 0; i < list.n && listed; i++) {
         int64_t x;
-        wrapped[i] = dims_to_int(n->im->module, list.v[i], &x) ? dims_from_int(n->im->module, dtype_wrap(to, x)) : list.v[i];
+        wrapped[i] =
+            dims_to_int(n->im->module, list.v[i], &x) ? dims_from_int(n->im->module, dtype_wrap(to, x)) : list.v[i];
         listed = wrapped[i] != DIM_UNKNOWN;
     }
     if (listed)
         node_output_list(n, 0, to, node_type(n, 0)->rank, (struct list){list.n, wrapped});
+    else if (node_int(n, "saturate", 1) && (to == DTYPE_F8E4M3 || to == DTYPE_F8E5M2))
+        node_output(n, 0, import_cast(n->im, saturate(n, node_input(n, 0), to), to));
     else
         node_output(n, 0, import_cast(n->im, node_input(n, 0), to));
 }
@@ -146,6 +155,20 @@ void import_op_cast(struct node *n)
         node_error(n, "element type %s is not supported", onnx_type_name(&n->im->arena, (int32_t)to));
     else
         cast_to(n, t);
+}
+
+void import_op_bit_cast(struct node *n)
+{
+    int64_t to = node_int(n, "to", 0);
+    enum dtype t = to == (int32_t)to ? onnx_type_dtype((int32_t)to) : DTYPE_NONE, from = node_type(n, 0)->dtype;
+    if (t == DTYPE_NONE)
+        node_error(n, "element type %s is not supported", onnx_type_name(&n->im->arena, (int32_t)to));
+    else if (t == DTYPE_I1 || from == DTYPE_I1 || dtype_info[t].bits != dtype_info[from].bits)
+        node_error(n, "%s and %s are not of one width", dtype_info[from].name, dtype_info[t].name);
+    else
+        node_output(n, 0,
+                    build_value(&n->im->b, OP_BITCAST, 1, (struct value *[]){node_input(n, 0)}, 1,
+                                &(struct attr){ATTR_TO, {.dtype = t}}, NULL));
 }
 
 void import_op_cast_like(struct node *n)
@@ -169,14 +192,28 @@ void import_op_is_inf(struct node *n)
     node_output(n, 0, result);
 }
 
+// The remainder with the sign of the divisor, of floats: what rem gives, moved by one divisor where the signs differ.
+static struct value *floor_mod(struct node *n, struct value *x, struct value *y)
+{
+    struct value *zero = import_number(n, x->type->dtype, 0), *r = import_binary(n, OP_REM, x, y);
+    if (!r)
+        return NULL;
+    struct value *other_sign =
+        import_binary(n, OP_XOR, import_binary(n, OP_LT, r, zero), import_binary(n, OP_LT, y, zero));
+    struct value *moved = import_select(n, other_sign, import_binary(n, OP_ADD, r, y), r);
+    return import_select(n, import_binary(n, OP_EQ, r, zero), import_binary(n, OP_COPYSIGN, r, y), moved);
+}
+
 void import_op_mod(struct node *n)
 {
-    bool fmod = node_int(n, "fmod", 0);
-    enum opcode code = fmod ? OP_REM : OP_MOD;
-    if (!fmod && dtype_is_float(node_type(n, 0)->dtype))
-        node_error(n, "of floats needs 'fmod' to be 1");
-    else if (check_types(n, 0, code) && (fmod || !output_list(n, code, node_type(n, 0)->dtype)))
-        node_output(n, 0, import_binary(n, code, node_input(n, 0), node_input(n, 1)));
+    bool fmod = node_int(n, "fmod", 0), is_float = dtype_is_float(node_type(n, 0)->dtype);
+    enum opcode code = fmod || is_float ? OP_REM : OP_MOD;
+    if (!check_types(n, 0, code))
+        return;
+    if (code == OP_REM || !output_list(n, code, node_type(n, 0)->dtype)) {
+        struct value *x = node_input(n, 0), *y = node_input(n, 1);
+        node_output(n, 0, is_float && !fmod ? floor_mod(n, x, y) : import_binary(n, code, x, y));
+    }
 }
 
 // The type of the result is that of the base. Whole powers are exact products where that is what pow gives.
@@ -185,12 +222,14 @@ void import_op_pow(struct node *n)
     struct value *x = node_input(n, 0), *y;
     enum dtype t = x->type->dtype, u = node_type(n, 1)->dtype;
     double power;
-    bool number = node_type(n, 1)->rank == 0 || dims_product(n->im->module, node_type(n, 1)->rank, node_type(n, 1)->dims) == 1;
+    bool number =
+        node_type(n, 1)->rank == 0 || dims_product(n->im->module, node_type(n, 1)->rank, node_type(n, 1)->dims) == 1;
     if (t == DTYPE_I1 || u == DTYPE_I1) {
         node_error(n, "is not defined for %s to the power of %s", dtype_info[t].name, dtype_info[u].name);
         return;
     }
-    if (number && node_type(n, 1)->rank <= x->type->rank && node_number(n, 1, 0, &power) && (power == 1 || power == 2)) {
+    if (number && node_type(n, 1)->rank <= x->type->rank && node_number(n, 1, 0, &power) &&
+        (power == 1 || power == 2)) {
         node_output(n, 0, power == 1 ? x : import_binary(n, OP_MUL, x, x));
         return;
     }
@@ -228,8 +267,9 @@ void import_op_clip_attributes(struct node *n)
     if (!check_types(n, 0, OP_SQRT))
         return;
     enum dtype t = node_type(n, 0)->dtype;
-    node_output(n, 0, clamp(n, node_input(n, 0), import_number(n, t, node_float(n, "min", -FLT_MAX)),
-                            import_number(n, t, node_float(n, "max", FLT_MAX))));
+    node_output(n, 0,
+                clamp(n, node_input(n, 0), import_number(n, t, node_float(n, "min", -FLT_MAX)),
+                      import_number(n, t, node_float(n, "max", FLT_MAX))));
 }
 
 void import_op_clip(struct node *n)

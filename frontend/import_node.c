@@ -82,8 +82,11 @@ struct attribute_letter {
 };
 
 static const struct attribute_letter letters[] = {
-    {'f', 1, "a float"}, {'i', 2, "an int"}, {'s', 3, "a string"}, {'t', 4, "a tensor"}, {'g', 5, "a graph"},
-    {'F', 6, "a list of floats"}, {'I', 7, "a list of ints"}, {'S', 8, "a list of strings"}, {'x', 11, "a sparse tensor"},
+    {'f', 1, "a float"},          {'i', 2, "an int"},
+    {'s', 3, "a string"},         {'t', 4, "a tensor"},
+    {'g', 5, "a graph"},          {'F', 6, "a list of floats"},
+    {'I', 7, "a list of ints"},   {'S', 8, "a list of strings"},
+    {'x', 11, "a sparse tensor"},
 };
 
 static const struct attribute_letter *letter_of(char c)
@@ -163,8 +166,10 @@ bool node_list(struct node *n, int i, const char *what, struct list *list)
         node_error(n, "%s %s must be a list, not %s", what, model_quote(n->im->model, v->name),
                    type_string(&n->im->arena, n->im->module, v->type));
     else if (!v->list.v)
-        node_error(n, "%s %s depends on the data of tensors; it must be made of sizes and of constants, at most %d of "
-                   "them", what, model_quote(n->im->model, v->name), MOST_LISTED);
+        node_error(n,
+                   "%s %s depends on the data of tensors; it must be made of sizes and of constants, at most %d of "
+                   "them",
+                   what, model_quote(n->im->model, v->name), MOST_LISTED);
     return !n->failed;
 }
 

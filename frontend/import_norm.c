@@ -63,8 +63,7 @@ void import_op_softmax_2d(struct node *n)
         node_output(n, 0, softmax(n, x, large));
         return;
     }
-    dim dims[2] = {dims_product(im->module, axis, t->dims),
-                   dims_product(im->module, t->rank - axis, t->dims + axis)};
+    dim dims[2] = {dims_product(im->module, axis, t->dims), dims_product(im->module, t->rank - axis, t->dims + axis)};
     x = softmax(n, import_reshape(im, x, 2, dims), 1);
     node_output(n, 0, import_reshape(im, x, t->rank, t->dims));
 }

@@ -32,8 +32,8 @@ void import_op_concat(struct node *n)
         if (node_type(n, i)->dtype != t->dtype || node_type(n, i)->rank != t->rank) {
             node_error(n, "inputs %s, %s, and %s, %s, must be alike but for axis %d",
                        model_quote(im->model, n->inputs[0]->name), type_string(&im->arena, im->module, t),
-                       model_quote(im->model, n->inputs[i]->name),
-                       type_string(&im->arena, im->module, node_type(n, i)), axis);
+                       model_quote(im->model, n->inputs[i]->name), type_string(&im->arena, im->module, node_type(n, i)),
+                       axis);
             return;
         }
     if (t->rank == 1 && concat_lists(n))
@@ -111,8 +111,7 @@ static bool gather_one(struct node *n, int axis)
         return n->failed;
     dims_range(n->im->module, index, &lo, &hi);
     if (hi < 0) {
-        node_error(n, "an index is out of range for size %s",
-                   dim_string(&n->im->arena, n->im->module, t->dims[axis]));
+        node_error(n, "an index is out of range for size %s", dim_string(&n->im->arena, n->im->module, t->dims[axis]));
         return true;
     }
     struct value *v = import_slice_axis(n->im, node_input(n, 0), axis, index, 1, 1);
@@ -163,8 +162,9 @@ void import_op_gather(struct node *n)
         struct value *below = import_binary(n, OP_LT, at, import_number(n, u->dtype, 0));
         at = import_select(n, below, import_binary(n, OP_ADD, at, count), at);
     }
-    node_output(n, 0, build_value(&im->b, OP_TAKE, 2, (struct value *[]){x, at}, 1,
-                                  &(struct attr){ATTR_AXIS, {.i = axis}}, NULL));
+    node_output(
+        n, 0,
+        build_value(&im->b, OP_TAKE, 2, (struct value *[]){x, at}, 1, &(struct attr){ATTR_AXIS, {.i = axis}}, NULL));
 }
 
 // ---- Slice -----------------------------------------------------------------------------------------------------
@@ -204,6 +204,10 @@ static struct part part_of(struct node *n, dim size, dim start, dim end, int64_t
     if (step < 0) // to the last element at most
         p.start = dims_min(m, p.start, dims_sub(m, size, 1));
     dim to = bound(n, end, size, step), span = step > 0 ? dims_sub(m, to, p.start) : dims_sub(m, p.start, to);
+    int64_t lo, hi;
+    dims_range(m, start, &lo, &hi);
+    if (step > 0 && to == size && lo >= 0) // size - min(size, start), in a form that x[:-start] has as well
+        span = dims_sub(m, size, start);
     p.size = dims_max(m, dims_ceildiv(m, span, dims_from_int(m, step > 0 ? step : -step)), 0);
     if (p.size == DIM_UNKNOWN && !n->failed)
         node_error(n, "the bounds of the slice are too large or too complicated");
@@ -240,9 +244,9 @@ void import_op_slice(struct node *n)
     struct list starts, ends;
     struct ints axes = node_ints(n, "axes"), steps = {0};
     bool inputs = n->row->most_inputs > 1;
-    bool good = inputs ? node_list(n, 1, "the list of starts", &starts) && node_list(n, 2, "the list of ends", &ends)
-                       : ints_to_list(n, node_ints(n, "starts"), &starts) &&
-                             ints_to_list(n, node_ints(n, "ends"), &ends);
+    bool good = inputs
+                    ? node_list(n, 1, "the list of starts", &starts) && node_list(n, 2, "the list of ends", &ends)
+                    : ints_to_list(n, node_ints(n, "starts"), &starts) && ints_to_list(n, node_ints(n, "ends"), &ends);
     if (good && node_has_input(n, 3))
         good = node_constants(n, 3, "the list of axes", &axes);
     if (good && node_has_input(n, 4))

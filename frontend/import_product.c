@@ -5,14 +5,14 @@
 
 static struct value *einsum(struct import *im, const char *labels, struct value *a, struct value *b)
 {
-    return build_value(&im->b, OP_EINSUM, 2, (struct value *[]){a, b}, 1, &(struct attr){ATTR_LABELS, {.string = labels}},
-                       NULL);
+    return build_value(&im->b, OP_EINSUM, 2, (struct value *[]){a, b}, 1,
+                       &(struct attr){ATTR_LABELS, {.string = labels}}, NULL);
 }
 
 // A factor of MatMul: its matrix dimensions, the last two, and the batch dimensions in front of them.
 struct factor {
     struct value *v;
-    int batch;                      // dimensions
+    int batch; // dimensions
     char labels[MAX_RANK + 1];
     int n_labels;
 };
@@ -54,7 +54,7 @@ static struct value *matmul(struct node *n, struct value *x, struct value *y)
         for (int i = 0; i < 2; i++)
             if (at[i] >= 0)
                 size[i] = f[i].v->type->dims[at[i]];
-        dim both = size[0];
+        dim both = size[0] != 1 ? size[0] : size[1];
         if (size[0] != 1 && size[1] != 1) {
             both = import_agree(n, size[0], size[1]);
             if (both == DIM_UNKNOWN)

@@ -140,7 +140,7 @@ void import_op_arg(struct node *n)
     node_output(n, 0, finish(n, import_reduce(n->im, last ? OP_MAX : OP_MIN, index, axes), axes));
 }
 
-void import_op_cumsum(struct node *n)
+void import_op_scan(struct node *n)
 {
     struct value *x = node_input(n, 0);
     struct ints list;
@@ -157,7 +157,7 @@ void import_op_cumsum(struct node *n)
     }
     if (!node_axis(n, list.v[0], x->type->rank, &axis))
         return;
-    struct attr attrs[4] = {{ATTR_COMBINE, {.opcode = OP_ADD}}, {ATTR_AXIS, {.i = axis}}};
+    struct attr attrs[4] = {{ATTR_COMBINE, {.opcode = (enum opcode)n->row->parameter}}, {ATTR_AXIS, {.i = axis}}};
     int count = 2;
     if (node_int(n, "exclusive", 0))
         attrs[count++] = (struct attr){ATTR_EXCLUSIVE, {.i = 1}};

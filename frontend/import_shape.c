@@ -21,7 +21,8 @@ void import_op_dropout(struct node *n)
     node_output_value(n, 0, n->inputs[0]);
     const struct type *t = node_type(n, 0);
     if (node_wants(n, 1)) // all of it was kept; before version 10 the mask has the type of the data
-        node_output(n, 1, import_constant(n->im, type_with_dtype(n->im->module, t, n->version < 10 ? t->dtype : DTYPE_I1), 1));
+        node_output(
+            n, 1, import_constant(n->im, type_with_dtype(n->im->module, t, n->version < 10 ? t->dtype : DTYPE_I1), 1));
 }
 
 // ---- Sizes -----------------------------------------------------------------------------------------------------
@@ -72,13 +73,13 @@ static void output_numbers(struct node *n, enum dtype t, int rank, int64_t count
         dtype_store(t, bytes + i * width, x);
     }
     int64_t *dims = arena_copy(&n->im->arena, &count, sizeof count);
-    output_data(n, &(struct tensor_data){.dtype = t, .rank = rank, .dims = dims, .n = count, .data = bytes,
-                                         .bytes = count * width});
+    output_data(n, &(struct tensor_data){
+                       .dtype = t, .rank = rank, .dims = dims, .n = count, .data = bytes, .bytes = count * width});
 }
 
 void import_op_constant(struct node *n)
 {
-    static const char *const names[] = {"value",      "value_float",  "value_floats", "value_int",
+    static const char *const names[] = {"value",      "value_float",  "value_floats",  "value_int",
                                         "value_ints", "value_string", "value_strings", "sparse_value"};
     const char *name = NULL;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -163,12 +164,13 @@ static void range_of_numbers(struct node *n, const double *v)
         return;
     }
     dim size = count > 0 ? (int64_t)count : 0;
-    struct value *x = import_cast(n->im, import_iota(n->im, DTYPE_I64, 1, &size, 0), t);
+    enum dtype in = dtype_info[t].bits < 32 ? DTYPE_F32 : t; // small floats count to 2048, or to 256
+    struct value *x = import_cast(n->im, import_iota(n->im, DTYPE_I64, 1, &size, 0), in);
     if (v[2] != 1)
-        x = import_binary(n, OP_MUL, x, import_number(n, t, v[2]));
+        x = import_binary(n, OP_MUL, x, import_number(n, in, v[2]));
     if (v[0] != 0)
-        x = import_binary(n, OP_ADD, x, import_number(n, t, v[0]));
-    node_output(n, 0, x);
+        x = import_binary(n, OP_ADD, x, import_number(n, in, v[0]));
+    node_output(n, 0, import_cast(n->im, x, t));
 }
 
 static void range_of_sizes(struct node *n, const dim *v)
@@ -209,7 +211,8 @@ void import_op_range(struct node *n)
     bool listed = true, constant = true;
     for (int i = 0; i < 3; i++) {
         const struct import_value *v = n->inputs[i];
-        if (v->type->dtype != node_type(n, 0)->dtype || dims_product(n->im->module, v->type->rank, v->type->dims) != 1) {
+        if (v->type->dtype != node_type(n, 0)->dtype ||
+            dims_product(n->im->module, v->type->rank, v->type->dims) != 1) {
             node_error(n, "start, limit and step must be numbers of one type");
             return;
         }
@@ -460,7 +463,7 @@ void import_op_space_to_depth(struct node *n)
         return;
     dim split[6] = {t->dims[0], t->dims[1], h, b, w, b};
     dim joined[4] = {t->dims[0], dims_mul(im->module, t->dims[1], b * b), h, w};
-    static const int64_t axes[6] = {0, 3, 5, 1, 2, 4};
-    struct value *v = import_transpose(im, import_reshape(im, node_input(n, 0), 6, split), axes);
+    static const int64_t axes[2][6] = {{0, 1, 3, 5, 2, 4}, {0, 3, 5, 1, 2, 4}};
+    struct value *v = import_transpose(im, import_reshape(im, node_input(n, 0), 6, split), axes[blocks_first(n)]);
     node_output(n, 0, import_reshape(im, v, 4, joined));
 }

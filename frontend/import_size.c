@@ -1,8 +1,8 @@
 // Sizes that must be equal, and what it takes to broadcast.
 //
 // Sizes that differ as expressions may still be the same number at run time. Where an operator demands it, an `assert`
-// says so once, and from there on the two are taken for equal: a value with the one size becomes one with the other by a
-// `slice` of the whole (nothing of it is left when the graph is lowered).
+// says so once, and from there on the two are taken for equal: a value with the one size becomes one with the other by
+// a `slice` of the whole (nothing of it is left when the graph is lowered).
 #include <string.h>
 
 #include "frontend/import_internal.h"
@@ -58,9 +58,9 @@ dim import_agree(struct node *n, dim a, dim b)
         node_error(n, "sizes %s and %s must be equal", size_text(im, first), size_text(im, second));
         return DIM_UNKNOWN;
     }
-    import_assert(n, OP_EQ, a, b,
-                  arena_printf(&im->arena, "sizes %s and %s must be equal", size_text(im, first),
-                               size_text(im, second)));
+    import_assert(
+        n, OP_EQ, a, b,
+        arena_printf(&im->arena, "sizes %s and %s must be equal", size_text(im, first), size_text(im, second)));
     if (!dim_is_symbol(b)) { // a constant says more
         remember(im, a, b);
         return b;
@@ -128,7 +128,8 @@ void import_assert_size(struct node *n, dim size)
     if (hi < 0)
         node_error(n, "%s is no size", size_text(n->im, size));
     else if (lo < 0)
-        import_assert(n, OP_GE, size, 0, arena_printf(&n->im->arena, "the size %s is negative", size_text(n->im, size)));
+        import_assert(n, OP_GE, size, 0,
+                      arena_printf(&n->im->arena, "the size %s is negative", size_text(n->im, size)));
 }
 
 bool import_assert_divides(struct node *n, dim a, dim b)

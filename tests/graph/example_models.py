@@ -1,0 +1,35 @@
+#!/usr/bin/python3
+"""The models of examples/models through the importer and the interpreter of graphs, against their expected outputs.
+
+    example_models.py RUN_MODEL
+
+Exit status: 0 passed, 1 failed, 77 the onnx package is missing.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+VENV = ROOT / ".venv" / "bin" / "python"
+
+try:
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+except ImportError:
+    if VENV.exists() and os.environ.get("EXAMPLE_MODELS_AGAIN") is None:
+        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "EXAMPLE_MODELS_AGAIN": "1"})
+    print("SKIP the Python packages onnx and onnxruntime are missing: scripts/setup installs them")
+    sys.exit(77)
+
+with tempfile.TemporaryDirectory() as folder:
+    subprocess.run([sys.executable, ROOT / "examples/models/make.py", "--small", folder], check=True)
+    models = sorted(pathlib.Path(folder).glob("*.onnx"))
+    cases = "".join(f"{m} {m.with_suffix('.inputs')} {m.with_suffix('.outputs')}\n" for m in models)
+    result = subprocess.run([sys.argv[1]], input=cases, stdout=subprocess.PIPE, universal_newlines=True)
+lines = result.stdout.splitlines()
+for model, line in zip(models, lines):
+    print(f"{model.stem}: {line}")
+sys.exit(1 if result.returncode or len(models) < 8 or lines != ["ok"] * len(models) else 0)
