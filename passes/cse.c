@@ -191,7 +191,7 @@ bool pass_cse(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
-        if (k->kind != FUNCTION_KERNEL)
+        if (k->kind == FUNCTION_HOST)
             continue;
         struct cse s = {.arena = c->scratch, .mask = 15};
         while (s.mask < 2 * (uint64_t)k->n_values)

@@ -191,7 +191,7 @@ bool pass_dce(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
-        if (k->kind != FUNCTION_KERNEL)
+        if (k->kind == FUNCTION_HOST)
             continue;
         struct dce d = {.live = ARENA_ARRAY(c->scratch, bool, k->n_values)};
         run(&d, k->grid);
