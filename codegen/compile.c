@@ -140,15 +140,15 @@ int compile_module(struct module *m, const struct compile_options *options, enum
     return compile_lower(m, options, kind, out, diags);
 }
 
+// What prepares a graph: constants and shapes first, then larger operations, then kernels.
+#define GRAPH_PASSES                                                                                                   \
+    "fold-graph,rewrite,fold-batch-norm,fold-graph,rewrite,raise,inline-composites,rewrite,canonicalize,lower-graph,"  \
+    "plan-memory"
+
 int graph_compile(struct module *m, const struct compile_options *options, struct diags *diags)
 {
-    for (const struct function *f = m->first_function; f; f = f->next)
-        if (f->kind == FUNCTION_GRAPH) {
-            diag_error(diags, f->loc, "@%s is a graph; only host functions and kernels can be compiled yet", f->name);
-            return 1;
-        }
     struct pipeline_options pipeline = options->pipeline;
-    pipeline.passes = "plan-memory";
-    pipeline.stop_after = NULL;
+    if (!pipeline.passes)
+        pipeline.passes = GRAPH_PASSES;
     return pipeline_run(m, &options->target, &pipeline, diags);
 }

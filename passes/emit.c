@@ -44,10 +44,12 @@ struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, c
     bool contiguous = true;
     dim stride = 1;
     for (int d = n - 1; d >= 0; d--) {
-        own_sizes[d] = emit_dim(e, sizes[d]);
-        own_strides[d] = emit_dim(e, sizes[d] == 1 ? stride : strides[d]);
         contiguous &= sizes[d] == 1 || strides[d] == stride;
         stride = dims_mul(e->l->m, stride, sizes[d]);
+    }
+    for (int d = 0; d < n; d++) {
+        own_sizes[d] = emit_dim(e, sizes[d]);
+        own_strides[d] = contiguous || sizes[d] == 1 ? 1 : emit_dim(e, strides[d]);
     }
     struct type *t = type_view(e->l->m, s->type->dtype, n, own_sizes, contiguous ? NULL : own_strides);
     for (int i = 0; i < e->kernel->n_params; i++)

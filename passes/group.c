@@ -346,7 +346,7 @@ static bool emit_after(struct work *w, struct group *g, void *data)
     return false;
 }
 
-void group_block(struct lowering *l, struct block *b, struct grouping *out)
+void group_operations(struct lowering *l, struct block *b, struct grouping *out)
 {
     int n = 0;
     for (struct op *op = b->first; op; op = op->next)

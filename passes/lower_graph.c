@@ -430,7 +430,7 @@ static void lower_group(struct lowering *l, struct group *g)
 static void lower_block(struct lowering *l, struct block *b, const struct place *results)
 {
     struct grouping outer = l->grouping;
-    group_block(l, b, &l->grouping);
+    group_operations(l, b, &l->grouping);
     const struct op *end = block_terminator(b);
     for (int i = 0; i < end->n_operands; i++)
         bind(l, b, end->operands[i], results[i]);

@@ -58,7 +58,7 @@ struct grouping {
 
 struct lowering;
 // Groups the operations of a block.
-void group_block(struct lowering *l, struct block *b, struct grouping *out);
+void group_operations(struct lowering *l, struct block *b, struct grouping *out);
 // The value that a layout operation's result is a view of.
 struct value *group_source(struct value *v);
 

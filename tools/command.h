@@ -3,6 +3,7 @@
 #define TEGULA_TOOLS_COMMAND_H
 
 #include "codegen/compile.h"
+#include "frontend/import.h"
 #include "tools/options.h"
 
 // Each runs with the words behind its name and returns the exit status.
@@ -15,6 +16,15 @@ int command_defines(const struct command *c, struct arena *a, const struct words
 
 // Reads and verifies the file of kernels. NULL after reporting errors.
 struct module *command_read(const char *path, int n_defines, const struct define *defines, struct diags *diags);
+
+// The file is an ONNX model, by its name.
+bool command_is_model(const char *path);
+// Reads the sizes --dim NAME=SIZE into at most OPTIONS_MOST_WORDS entries. Returns the number, or -1 after complaining.
+int command_dims(const struct command *c, struct arena *a, const struct words *words, struct import_dim *dims);
+// Reads a model, imports it and verifies what it became. NULL after reporting errors. The model, which the caller
+// destroys after the module in any case, is in *model.
+struct module *command_import(const char *path, const struct import_options *options, struct model **model,
+                              struct diags *diags);
 
 // Writes to the path, or to standard output for "-" or NULL. Returns the exit status.
 int command_write(const char *path, const void *data, size_t size, struct diags *diags);

@@ -53,6 +53,38 @@ struct module *command_read(const char *path, int n_defines, const struct define
     return m;
 }
 
+bool command_is_model(const char *path)
+{
+    size_t n = strlen(path);
+    return n > 5 && !strcmp(path + n - 5, ".onnx");
+}
+
+int command_dims(const struct command *c, struct arena *a, const struct words *words, struct import_dim *dims)
+{
+    for (int i = 0; i < words->n; i++) {
+        char name[128];
+        const char *value;
+        if (!option_split(words->word[i], name, sizeof name, &value) || !value || !option_int(value, &dims[i].value)) {
+            options_fail(c, "--dim wants NAME=SIZE, not '%s'", words->word[i]);
+            return -1;
+        }
+        dims[i].name = arena_strdup(a, name);
+    }
+    return words->n;
+}
+
+struct module *command_import(const char *path, const struct import_options *options, struct model **model,
+                              struct diags *diags)
+{
+    *model = model_read_file(path, diags);
+    struct module *m = *model ? import_model(*model, options, diags) : NULL;
+    if (m && !verify_module(m, diags)) {
+        module_destroy(m);
+        m = NULL;
+    }
+    return m;
+}
+
 int command_write(const char *path, const void *data, size_t size, struct diags *diags)
 {
     char *message = NULL;

@@ -1,4 +1,4 @@
-// tegula opt: text of kernels in, text out.
+// tegula opt: text of functions or an ONNX model in, text out.
 #include <stdio.h>
 
 #include "tools/command.h"
@@ -22,7 +22,7 @@ int command_opt(int argc, char *const *argv)
 {
     const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL, *keep_composites = NULL;
     bool list = false, print_after_all = false, time_passes = false, remarks = false;
-    static struct words definitions, files;
+    static struct words definitions, sizes, files;
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes [-, standard output]"},
         {"passes", 0, OPTION_STRING, &passes, "A,B",
@@ -32,13 +32,14 @@ int command_opt(int argc, char *const *argv)
          "composites that inline-composites leaves alone"},
         {"target", 0, OPTION_STRING, &target, "NAME", "what the passes prepare for [native]"},
         {NULL, 'D', OPTION_WORDS, &definitions, "NAME=VALUE", "value of a compile-time parameter"},
+        {"dim", 0, OPTION_WORDS, &sizes, "NAME=SIZE", "value of an open size of a model"},
         {"print-after-all", 0, OPTION_FLAG, &print_after_all, NULL, "print the kernels after each pass, on stderr"},
         {"time-passes", 0, OPTION_FLAG, &time_passes, NULL, "print the time that passes took, on stderr"},
         {"remarks", 0, OPTION_FLAG, &remarks, NULL, "print what passes have to tell, on stderr"},
         {"list-passes", 0, OPTION_FLAG, &list, NULL, "print the passes and the target's default, and exit"},
     };
     const struct command c = {.name = "opt",
-                              .summary = "Runs passes over the kernels of a file and prints them.",
+                              .summary = "Runs passes over the functions of a file, or over a model, and prints them.",
                               .files = "FILE",
                               .most_files = 1,
                               .n_options = sizeof options / sizeof options[0],
@@ -54,8 +55,14 @@ int command_opt(int argc, char *const *argv)
     struct arena a;
     arena_init(&a);
     static struct define defines[OPTIONS_MOST_WORDS];
-    int n_defines = command_defines(&c, &a, &definitions, defines);
-    if (n_defines < 0) {
+    static struct import_dim dims[OPTIONS_MOST_WORDS];
+    const char *file = files.word[0];
+    int n_defines = command_defines(&c, &a, &definitions, defines), n_dims = command_dims(&c, &a, &sizes, dims);
+    if (n_dims > 0 && !command_is_model(file)) {
+        arena_finish(&a);
+        return options_fail(&c, "--dim is for ONNX models");
+    }
+    if (n_defines < 0 || n_dims < 0) {
         arena_finish(&a);
         return EXIT_USAGE;
     }
@@ -64,7 +71,12 @@ int command_opt(int argc, char *const *argv)
     status = EXIT_ERROR;
     struct target_desc desc;
     struct module *m = NULL;
-    if (!compile_target(target, &desc, &diags) && (m = command_read(files.word[0], n_defines, defines, &diags))) {
+    struct model *model = NULL;
+    const struct import_options import = {n_dims, dims};
+    if (!compile_target(target, &desc, &diags))
+        m = command_is_model(file) ? command_import(file, &import, &model, &diags)
+                                   : command_read(file, n_defines, defines, &diags);
+    if (m) {
         const struct pipeline_options pipeline = {.passes = passes       ? passes
                                                             : stop_after ? "default"
                                                                          : "",
@@ -80,6 +92,7 @@ int command_opt(int argc, char *const *argv)
         driver_buffer_finish(&text);
     }
     module_destroy(m);
+    model_destroy(model);
     arena_finish(&a);
     return command_finish(&diags, status);
 }

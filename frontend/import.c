@@ -1,0 +1,491 @@
+#include "frontend/import.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "frontend/import_internal.h"
+
+static const struct operator_row rows[] = {
+#define OPERATOR(name, since, least, most, outputs, function, parameter, attributes)                                   \
+    {#name, since, least, most, outputs, import_op_##function, parameter, attributes},
+#include "frontend/operators.def"
+#undef OPERATOR
+};
+
+static const struct operator_row *find_row(const TgOnnx__NodeProto *node, int64_t version)
+{
+    const struct operator_row *best = NULL;
+    if (*model_domain(node->domain) || !node->op_type)
+        return NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].since <= version && !strcmp(rows[i].name, node->op_type) && (!best || rows[i].since > best->since))
+            best = &rows[i];
+    return best;
+}
+
+// ---- Names -----------------------------------------------------------------------------------------------------
+
+// What a name of the model becomes in text: letters, digits and _, not one of the words of size expressions.
+static const char *identifier(struct import *im, const char *name, const char *otherwise)
+{
+    static const char *const words[] = {"min", "max", "mod", "floordiv"};
+    char *text = arena_strdup(&im->arena, name && *name ? name : otherwise);
+    for (char *c = text; *c; c++)
+        if (!isalnum((unsigned char)*c) || (unsigned char)*c > 127)
+            *c = '_';
+    bool word = false;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        word |= !strcmp(text, words[i]);
+    if (strlen(text) > 100)
+        text[100] = 0;
+    return word || isdigit((unsigned char)*text) ? arena_printf(&im->arena, "_%s", text) : text;
+}
+
+struct symbol_name {
+    const char *model_name; // NULL: the model has none
+    const char *name;
+    int id;
+    struct symbol_name *next;
+};
+
+static bool symbol_taken(const struct import *im, const char *name)
+{
+    for (const struct symbol_name *s = im->symbols; s; s = s->next)
+        if (!strcmp(s->name, name))
+            return true;
+    return false;
+}
+
+// The size by the name that the model has for it; made if new. model_name may be NULL.
+static dim open_size(struct import *im, const char *model_name, const char *wanted)
+{
+    for (const struct symbol_name *s = im->symbols; s && model_name; s = s->next)
+        if (s->model_name && !strcmp(s->model_name, model_name))
+            return dim_symbol(s->id);
+    const char *name = wanted;
+    for (int i = 1; symbol_taken(im, name); i++)
+        name = arena_printf(&im->arena, "%s_%d", wanted, i);
+    struct symbol_name *s = ARENA_NEW(&im->arena, struct symbol_name);
+    *s = (struct symbol_name){model_name, name, module_symbol(im->module, name, strlen(name)), im->symbols};
+    im->symbols = s;
+    return dim_symbol(s->id);
+}
+
+// The value that the options give an open size.
+static bool given_size(struct import *im, const char *model_name, const char *name, int64_t *value)
+{
+    bool found = false;
+    for (int i = 0; im->options && i < im->options->n_dims; i++) {
+        const struct import_dim *d = &im->options->dims[i];
+        if ((model_name && !strcmp(d->name, model_name)) || !strcmp(d->name, name)) {
+            im->dims_used[i] = found = true;
+            *value = d->value;
+        }
+    }
+    return found;
+}
+
+static dim size_of_input(struct import *im, const char *input, int d, const TgOnnx__TensorShapeProto__Dimension *dimension)
+{
+    int64_t value = 0;
+    if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dimension->dim_value >= 0)
+        return dimension->dim_value;
+    bool named = dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
+                 *dimension->dim_param;
+    const char *model_name = named ? dimension->dim_param : NULL;
+    const char *name = named ? identifier(im, model_name, "")
+                             : arena_printf(&im->arena, "%s_dim%d", identifier(im, input, "input"), d);
+    bool given = given_size(im, model_name, name, &value) && value >= 0; // check_options complains
+    return given ? dims_from_int(im->module, value) : open_size(im, model_name, name);
+}
+
+// ---- Scopes ----------------------------------------------------------------------------------------------------
+
+struct scope *import_scope(struct import *im, struct scope *outer, const struct model_graph *g)
+{
+    struct scope *s = ARENA_NEW(&im->arena, struct scope);
+    s->outer = outer;
+    s->graph = g;
+    map_init(&s->values, im->model->secret);
+    return s;
+}
+
+void import_define(struct import *im, struct scope *s, const char *name, struct import_value *v)
+{
+    map_insert(&s->values, &im->arena, name, strlen(name), v);
+}
+
+static struct import_value *failed_value(struct import *im, const char *name)
+{
+    struct import_value *v = ARENA_NEW(&im->arena, struct import_value);
+    v->name = name;
+    im->failed = true;
+    return v;
+}
+
+static struct import_value *initializer(struct import *im, const struct model_name *found)
+{
+    struct loc loc = {.file = im->model->file, .node = found->name};
+    struct tensor_data t;
+    const char *name = model_quote(im->model, found->name);
+    if (!found->initializer)
+        diag_error(im->diags, loc, "the sparse initializer %s is not supported; store it dense", name);
+    else if (model_tensor(im->model, found->initializer, &t, im->diags))
+        ;
+    else if (t.dtype == DTYPE_NONE)
+        diag_error(im->diags, loc, "the element type %s of initializer %s is not supported",
+                   onnx_type_name(&im->arena, t.onnx_type), name);
+    else if (t.rank > MAX_RANK)
+        diag_error(im->diags, loc, "initializer %s has %d dimensions; %d is the most", name, t.rank, MAX_RANK);
+    else
+        return import_data(im, &t, found->name, loc);
+    return failed_value(im, found->name);
+}
+
+struct import_value *import_lookup(struct import *im, struct scope *s, const char *name)
+{
+    for (; s; s = s->outer) {
+        struct import_value *v = map_find(&s->values, name, strlen(name));
+        if (v)
+            return v;
+        const struct model_name *found = map_find(&s->graph->names, name, strlen(name));
+        if (found && found->kind != MODEL_NODE_OUTPUT &&
+            (found->initializer || found->kind == MODEL_SPARSE_INITIALIZER)) {
+            v = initializer(im, found);
+            import_define(im, s, found->name, v);
+            return v;
+        }
+    }
+    return failed_value(im, name); // its node could not be imported; the reader has seen to the rest
+}
+
+// ---- Nodes -----------------------------------------------------------------------------------------------------
+
+static void call_function(struct node *n, const struct model_function *f)
+{
+    struct import *im = n->im;
+    struct scope *s = import_scope(im, NULL, f->body);
+    s->call = n;
+    const TgOnnx__FunctionProto *p = f->proto;
+    struct import_value *absent = ARENA_NEW(&im->arena, struct import_value);
+    absent->absent = true;
+    for (size_t i = 0; i < p->n_input; i++)
+        import_define(im, s, p->input[i], node_has_input(n, (int)i) ? n->inputs[i] : absent);
+    import_nodes(im, s);
+    for (size_t i = 0; i < p->n_output && i < (size_t)n->n_outputs; i++) {
+        const struct import_value *v = import_lookup(im, s, p->output[i]);
+        if (!v->type)
+            n->failed = true;
+        else
+            node_output_value(n, (int)i, v);
+    }
+}
+
+static bool gather_inputs(struct node *n)
+{
+    const TgOnnx__NodeProto *p = n->proto;
+    bool good = true;
+    n->inputs = ARENA_ARRAY(&n->im->arena, struct import_value *, p->n_input + 1);
+    for (size_t i = 0; i < p->n_input; i++)
+        if (*p->input[i]) {
+            n->inputs[i] = import_lookup(n->im, n->scope, p->input[i]);
+            if (n->inputs[i]->absent)
+                n->inputs[i] = NULL;
+            else
+                good &= n->inputs[i]->type != NULL;
+        }
+    n->n_inputs = (int)p->n_input;
+    while (n->n_inputs && !n->inputs[n->n_inputs - 1])
+        n->n_inputs--;
+    n->n_outputs = (int)p->n_output;
+    n->outputs = ARENA_ARRAY(&n->im->arena, struct import_value *, p->n_output + 1);
+    return good;
+}
+
+static void check_counts(struct node *n)
+{
+    const struct operator_row *row = n->row;
+    int outputs = n->n_outputs;
+    while (outputs && !*n->proto->output[outputs - 1])
+        outputs--;
+    for (int i = 0; i < row->least_inputs; i++)
+        if (!node_has_input(n, i)) {
+            node_error(n, "input %d is missing; version %lld takes at least %d", i + 1, (long long)n->version,
+                       row->least_inputs);
+            return;
+        }
+    if (row->most_inputs >= 0 && n->n_inputs > row->most_inputs)
+        node_error(n, "has %d inputs; version %lld takes at most %d", n->n_inputs, (long long)n->version,
+                   row->most_inputs);
+    for (int i = 0; row->most_inputs < 0 && i < n->n_inputs; i++)
+        if (!n->inputs[i]) {
+            node_error(n, "input %d is missing", i + 1);
+            return;
+        }
+    if (row->most_outputs >= 0 && outputs > row->most_outputs)
+        node_error(n, "has %d outputs; version %lld has at most %d", outputs, (long long)n->version,
+                   row->most_outputs);
+}
+
+static void import_node(struct import *im, struct scope *s, const TgOnnx__NodeProto *proto)
+{
+    struct node *n = ARENA_NEW(&im->arena, struct node); // outlives its subgraphs' scopes
+    *n = (struct node){.im = im, .proto = proto, .scope = s, .loc = model_loc(im->model, proto)};
+    const struct model_function *f = model_callee(im->model, proto);
+    n->version = model_opset(im->model, s->graph->function, proto->domain);
+    n->row = f ? NULL : find_row(proto, n->version);
+    bool good = gather_inputs(n);
+    struct loc outer = im->b.loc;
+    im->b.loc = n->loc;
+    if (!good || (!f && !n->row)) {
+        n->failed = im->failed = true;
+    } else if (f) {
+        call_function(n, f);
+    } else {
+        check_counts(n);
+        node_check_attributes(n);
+        if (!n->failed)
+            n->row->function(n);
+    }
+    n->failed |= im->b.failed;
+    im->failed |= im->b.failed;
+    im->b.failed = false;
+    im->b.loc = outer;
+    for (int i = 0; i < n->n_outputs; i++) {
+        const char *name = proto->output[i];
+        if (!*name)
+            continue;
+        if (!n->failed && !n->outputs[i])
+            node_error(n, "output %d is not supported", i + 1);
+        import_define(im, s, name, n->failed ? failed_value(im, name) : n->outputs[i]);
+    }
+}
+
+void import_nodes(struct import *im, struct scope *s)
+{
+    for (size_t i = 0; i < s->graph->n_nodes; i++)
+        import_node(im, s, s->graph->nodes[i]);
+}
+
+// ---- Operators that there are not ------------------------------------------------------------------------------
+
+struct missing {
+    struct loc loc;
+    const char *domain, *op;
+    int64_t version;
+    int count;
+    struct missing *next;
+};
+
+struct census {
+    struct import *im;
+    struct missing *first, **end;
+    struct map functions; // that were visited
+};
+
+static void count_graph(struct census *c, const struct model_graph *g);
+
+static void count_missing(struct census *c, const struct model_graph *g, const TgOnnx__NodeProto *node)
+{
+    struct import *im = c->im;
+    int64_t version = model_opset(im->model, g->function, node->domain);
+    if (find_row(node, version))
+        return;
+    const char *domain = model_domain(node->domain), *op = node->op_type ? node->op_type : "";
+    for (struct missing *i = c->first; i; i = i->next)
+        if (i->version == version && !strcmp(i->op, op) && !strcmp(i->domain, domain)) {
+            i->count++;
+            return;
+        }
+    struct missing *new = ARENA_NEW(&im->arena, struct missing);
+    *new = (struct missing){model_loc(im->model, node), domain, op, version, 1, NULL};
+    *c->end = new;
+    c->end = &new->next;
+}
+
+static void count_node(struct census *c, const struct model_graph *g, const TgOnnx__NodeProto *node)
+{
+    const struct model_function *f = model_callee(c->im->model, node);
+    if (!f)
+        count_missing(c, g, node);
+    else if (!map_insert(&c->functions, &c->im->arena, &f->proto, sizeof f->proto, (void *)f))
+        count_graph(c, f->body);
+    for (size_t i = 0; i < node->n_attribute; i++) {
+        const struct model_graph *inner = node->attribute[i]->g ? model_subgraph(c->im->model, node->attribute[i]->g) : NULL;
+        if (inner)
+            count_graph(c, inner);
+    }
+}
+
+static void count_graph(struct census *c, const struct model_graph *g)
+{
+    for (size_t i = 0; i < g->n_nodes; i++)
+        count_node(c, g, g->nodes[i]);
+}
+
+static void report_missing(struct import *im)
+{
+    struct census c = {.im = im};
+    c.end = &c.first;
+    map_init(&c.functions, im->model->secret);
+    count_graph(&c, im->model->graph);
+    for (const struct missing *i = c.first; i; i = i->next) {
+        const char *others = i->count == 1 ? "" : arena_printf(&im->arena, " (and %d other%s)", i->count - 1,
+                                                               i->count == 2 ? "" : "s");
+        const char *op = model_quote(im->model, i->op), *domain = *i->domain ? model_quote(im->model, i->domain) : "ai.onnx";
+        diag_error(im->diags, i->loc, "operator %s of %s version %lld is not supported%s", op, domain,
+                   (long long)i->version, others);
+        im->failed = true;
+    }
+}
+
+// ---- The graph -------------------------------------------------------------------------------------------------
+
+static struct import_value *input_value(struct import *im, const TgOnnx__ValueInfoProto *info)
+{
+    const char *name = model_quote(im->model, info->name);
+    struct loc loc = {.file = im->model->file};
+    const TgOnnx__TypeProto *type = info->type;
+    if (!type || type->value_case != TG_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+        diag_error(im->diags, loc, "input %s is not a tensor; only tensors are supported", name);
+        return NULL;
+    }
+    enum dtype t = onnx_type_dtype(type->tensor_type->elem_type);
+    const TgOnnx__TensorShapeProto *shape = type->tensor_type->shape;
+    if (t == DTYPE_NONE)
+        diag_error(im->diags, loc, "the element type %s of input %s is not supported",
+                   onnx_type_name(&im->arena, type->tensor_type->elem_type), name);
+    else if (!shape)
+        diag_error(im->diags, loc, "input %s has no shape; give it one, if only of names for sizes", name);
+    else if (shape->n_dim > MAX_RANK)
+        diag_error(im->diags, loc, "input %s has %zu dimensions; %d is the most", name, shape->n_dim, MAX_RANK);
+    if (t == DTYPE_NONE || !shape || shape->n_dim > MAX_RANK)
+        return NULL;
+    dim dims[MAX_RANK];
+    for (size_t d = 0; d < shape->n_dim; d++)
+        dims[d] = size_of_input(im, info->name, (int)d, shape->dim[d]);
+    if (dims_product(im->module, (int)shape->n_dim, dims) == DIM_UNKNOWN) {
+        diag_error(im->diags, loc, "input %s, %s, is too large", name, import_dims_text(im, (int)shape->n_dim, dims));
+        return NULL;
+    }
+    struct import_value *v = ARENA_NEW(&im->arena, struct import_value);
+    v->name = info->name;
+    v->loc = loc;
+    v->type = type_tensor(im->module, t, (int)shape->n_dim, dims);
+    return v;
+}
+
+static bool parameter_taken(const struct function *f, const char *name)
+{
+    for (int i = 0; i < f->n_params; i++)
+        if (!strcmp(f->params[i]->name, name))
+            return true;
+    return false;
+}
+
+static void import_inputs(struct import *im)
+{
+    const TgOnnx__GraphProto *g = im->model->graph->proto;
+    struct function *f = im->function;
+    f->input_names = ARENA_ARRAY(&im->module->arena, const char *, g->n_input + 1);
+    for (size_t i = 0; i < g->n_input; i++) {
+        const struct model_name *found = model_lookup(im->model->graph, g->input[i]->name);
+        if (found && found->initializer)
+            continue; // a constant
+        struct import_value *v = input_value(im, g->input[i]);
+        if (v) {
+            const char *base = identifier(im, v->name, "input"), *name = base;
+            for (int k = 1; parameter_taken(f, name); k++)
+                name = arena_printf(&im->arena, "%s_%d", base, k);
+            v->value = function_add_param(f, arena_strdup(&im->module->arena, name), v->type);
+            f->input_names[f->n_inputs++] = v->name;
+        } else {
+            v = failed_value(im, g->input[i]->name);
+        }
+        import_define(im, im->scope, v->name, v);
+    }
+}
+
+// What the file says of an output must not contradict what it is.
+static void check_output(struct import *im, const TgOnnx__ValueInfoProto *info, const struct type *t)
+{
+    const TgOnnx__TypeProto *type = info->type;
+    if (!type || type->value_case != TG_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+        return;
+    const char *name = model_quote(im->model, info->name);
+    struct loc loc = {.file = im->model->file};
+    const TgOnnx__TypeProto__Tensor *said = type->tensor_type;
+    bool fits = !said->elem_type || onnx_type_dtype(said->elem_type) == t->dtype;
+    fits &= !said->shape || said->shape->n_dim == (size_t)t->rank;
+    for (int d = 0; fits && said->shape && d < t->rank; d++) {
+        const TgOnnx__TensorShapeProto__Dimension *dimension = said->shape->dim[d];
+        if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && dimension->dim_value >= 0)
+            fits = dim_is_symbol(t->dims[d]) || t->dims[d] == dimension->dim_value;
+    }
+    if (fits)
+        return;
+    diag_error(im->diags, loc, "output %s is %s, which is not what the model declares; correct the declaration", name,
+               type_string(&im->arena, im->module, t));
+    im->failed = true;
+}
+
+static void import_outputs(struct import *im)
+{
+    const TgOnnx__GraphProto *g = im->model->graph->proto;
+    struct function *f = im->function;
+    struct value **values = ARENA_ARRAY(&im->arena, struct value *, g->n_output + 1);
+    f->output_names = ARENA_ARRAY(&im->module->arena, const char *, g->n_output + 1);
+    for (size_t i = 0; i < g->n_output; i++) {
+        struct import_value *v = import_lookup(im, im->scope, g->output[i]->name);
+        if (!v->type)
+            return;
+        values[i] = import_need(im, v);
+        check_output(im, g->output[i], v->type);
+        f->output_names[f->n_outputs++] = g->output[i]->name;
+    }
+    if (f->n_outputs > MAX_OPERANDS) {
+        diag_error(im->diags, f->loc, "the model has %d outputs; %d is the most", f->n_outputs, MAX_OPERANDS);
+        im->failed = true;
+    } else {
+        build_yield(&im->b, f->n_outputs, values);
+    }
+}
+
+static void check_options(struct import *im)
+{
+    for (int i = 0; im->options && i < im->options->n_dims; i++) {
+        const struct import_dim *d = &im->options->dims[i];
+        struct loc loc = {.file = im->model->file};
+        if (!im->dims_used[i])
+            diag_error(im->diags, loc, "no input has an open size called '%s'", d->name);
+        else if (d->value < 0)
+            diag_error(im->diags, loc, "%s=%lld is no size", d->name, (long long)d->value);
+        im->failed |= !im->dims_used[i] || d->value < 0;
+    }
+}
+
+struct module *import_model(struct model *m, const struct import_options *options, struct diags *diags)
+{
+    struct import im = {.model = m, .options = options, .diags = diags, .module = module_create()};
+    arena_init(&im.arena);
+    im.function = function_create(im.module, "main", (struct loc){.file = m->file});
+    im.function->kind = FUNCTION_GRAPH;
+    im.dims_used = ARENA_ARRAY(&im.arena, bool, options ? options->n_dims + 1 : 1);
+    im.b = (struct builder){.function = im.function, .block = im.function->body, .diags = diags};
+    im.b.loc = im.function->loc;
+    im.scope = import_scope(&im, NULL, m->graph);
+    int before = diags->n_errors;
+    report_missing(&im);
+    import_inputs(&im);
+    check_options(&im);
+    import_nodes(&im, im.scope);
+    import_outputs(&im);
+    struct module *module = im.module;
+    if (im.failed || im.b.failed || diags->n_errors > before) {
+        module_destroy(module);
+        module = NULL;
+    }
+    arena_finish(&im.arena);
+    return module;
+}

@@ -1,0 +1,123 @@
+// Control flow. (Functions of the model are inlined; see import.c.)
+#include <string.h>
+
+#include "frontend/import_internal.h"
+
+static const TgOnnx__GraphProto *branch_of(struct node *n, int i)
+{
+    const TgOnnx__AttributeProto *a = node_attribute(n, i ? "else_branch" : "then_branch");
+    return a->g;
+}
+
+// Imports a branch at the current place. NULL if it failed; its values otherwise.
+static struct import_value **import_branch(struct node *n, int i)
+{
+    struct import *im = n->im;
+    const TgOnnx__GraphProto *g = branch_of(n, i);
+    const struct model_graph *graph = model_subgraph(im->model, g);
+    if (g->n_input) {
+        node_error(n, "a branch has inputs");
+        return NULL;
+    }
+    if (g->n_output != (size_t)n->n_outputs) {
+        node_error(n, "the branches have %zu and the node %d outputs", g->n_output, n->n_outputs);
+        return NULL;
+    }
+    struct scope *s = import_scope(im, n->scope, graph);
+    import_nodes(im, s);
+    struct import_value **out = ARENA_ARRAY(&im->arena, struct import_value *, g->n_output + 1);
+    bool good = true;
+    for (size_t j = 0; j < g->n_output; j++) {
+        out[j] = import_lookup(im, s, g->output[j]->name);
+        good &= out[j]->type != NULL;
+    }
+    n->failed |= !good;
+    return good ? out : NULL;
+}
+
+// Makes the results of the second branch be of the types of the first.
+static bool match_types(struct node *n, struct value **then, struct value **otherwise)
+{
+    struct import *im = n->im;
+    for (int i = 0; i < n->n_outputs; i++) {
+        const struct type *t = then[i]->type, *u = otherwise[i]->type;
+        bool same = t->dtype == u->dtype && t->rank == u->rank;
+        for (int d = 0; d < t->rank && same; d++) {
+            int64_t difference;
+            bool constant = dims_to_int(im->module, dims_sub(im->module, t->dims[d], u->dims[d]), &difference);
+            same = !constant || !difference;
+        }
+        if (!same) {
+            node_error(n, "output %d is %s in one branch and %s in the other; both must be of one type", i + 1,
+                       type_string(&im->arena, im->module, t), type_string(&im->arena, im->module, u));
+            return false;
+        }
+        for (int d = 0; d < t->rank; d++) {
+            otherwise[i] = import_match(n, otherwise[i], d, t->dims[d]);
+            if (!otherwise[i])
+                return false;
+        }
+    }
+    return true;
+}
+
+static struct value *condition(struct node *n)
+{
+    struct import *im = n->im;
+    const struct type *t = node_type(n, 0);
+    if (t->dtype != DTYPE_I1 || dims_product(im->module, t->rank, t->dims) != 1) {
+        node_error(n, "the condition %s must be one bool, not %s", model_quote(im->model, n->inputs[0]->name),
+                   type_string(&im->arena, im->module, t));
+        return NULL;
+    }
+    struct value *operands[MAX_RANK + 1] = {node_input(n, 0)};
+    for (int d = 0; d < t->rank; d++)
+        operands[1 + d] = build_index(&im->b, 0);
+    return build_value(&im->b, OP_EXTRACT, t->rank + 1, operands, 0, NULL, NULL);
+}
+
+void import_op_if(struct node *n)
+{
+    struct import *im = n->im;
+    struct list known = n->inputs[0]->list;
+    double truth;
+    if (n->n_outputs > MAX_OPERANDS) {
+        node_error(n, "has %d outputs; %d is the most", n->n_outputs, MAX_OPERANDS);
+        return;
+    }
+    if ((known.v && known.n == 1) || n->inputs[0]->data) { // one branch only
+        if (node_type(n, 0)->dtype == DTYPE_I1 && node_number(n, 0, 0, &truth)) {
+            struct import_value **out = import_branch(n, truth ? 0 : 1);
+            for (int i = 0; out && i < n->n_outputs; i++)
+                node_output_value(n, i, out[i]);
+            return;
+        }
+    }
+    struct value *c = condition(n);
+    if (!c)
+        return;
+    // The results' types come from the branches, so the operation is checked at its end.
+    struct op *op = build_op(&im->b, OP_IF, 1, &c, 0, NULL, n->n_outputs, NULL);
+    struct value **results[2] = {NULL};
+    bool good = true;
+    for (int i = 0; i < 2; i++) {
+        int equal = im->n_equal; // what a branch asserts holds in it only
+        build_enter(&im->b, op->blocks[i]);
+        struct import_value **out = import_branch(n, i);
+        results[i] = ARENA_ARRAY(&im->arena, struct value *, n->n_outputs + 1);
+        for (int j = 0; out && j < n->n_outputs; j++)
+            results[i][j] = import_need(im, out[j]);
+        good &= out && (!i || (good && match_types(n, results[0], results[1])));
+        if (good)
+            build_yield(&im->b, n->n_outputs, results[i]);
+        im->n_equal = equal;
+    }
+    build_enter(&im->b, op->block);
+    for (int i = 0; i < n->n_outputs && good; i++)
+        op->results[i]->type = results[0][i]->type;
+    if (!good)
+        return; // reported; the module is not kept
+    build_end(&im->b, op);
+    for (int i = 0; i < n->n_outputs; i++)
+        node_output(n, i, op->results[i]);
+}

@@ -1,0 +1,285 @@
+// Convolution and pooling: windows that move over the spatial dimensions, those behind batch and channels.
+#include <string.h>
+
+#include "frontend/import_internal.h"
+
+// Of each spatial dimension.
+struct windows {
+    int n;
+    dim kernel[MAX_RANK], low[MAX_RANK], high[MAX_RANK];
+    int64_t strides[MAX_RANK], dilations[MAX_RANK];
+};
+
+// A list attribute with an entry per dimension, all positive; 1 where it is absent.
+static void read_steps(struct node *n, const char *name, int count, int64_t *out)
+{
+    struct ints list = node_ints(n, name);
+    if (list.n && list.n != count)
+        node_error(n, "'%s' has %d entries for %d spatial dimensions", name, list.n, count);
+    for (int d = 0; d < count; d++) {
+        out[d] = list.n == count ? list.v[d] : 1;
+        if (out[d] < 1 || out[d] > INT32_MAX) {
+            node_error(n, "'%s' holds %lld; entries are positive", name, (long long)out[d]);
+            out[d] = 1;
+        }
+    }
+}
+
+// From the first to the last element that a window touches.
+static dim reach(struct module *m, const struct windows *w, int d)
+{
+    return dims_add(m, dims_mul(m, dims_sub(m, w->kernel[d], 1), w->dilations[d]), 1);
+}
+
+// As many windows as ceil(size / stride), the padding shared by both ends; the odd element goes to one of them.
+static void pad_same(struct node *n, struct windows *w, const dim *sizes, bool upper)
+{
+    struct module *m = n->im->module;
+    for (int d = 0; d < w->n; d++) {
+        dim count = dims_ceildiv(m, sizes[d], w->strides[d]);
+        dim last = dims_mul(m, dims_sub(m, count, 1), w->strides[d]);
+        dim all = dims_max(m, dims_sub(m, dims_add(m, last, reach(m, w, d)), sizes[d]), 0);
+        if (w->strides[d] == 1) // the size cancels, but not inside ceildiv
+            all = dims_sub(m, reach(m, w, d), 1);
+        dim half = dims_floordiv(m, all, 2), rest = dims_sub(m, all, half);
+        w->low[d] = upper ? half : rest;
+        w->high[d] = upper ? rest : half;
+    }
+}
+
+static void read_pads(struct node *n, struct windows *w, const dim *sizes)
+{
+    const char *automatic = node_string(n, "auto_pad", "NOTSET");
+    struct ints pads = node_ints(n, "pads");
+    bool set = !strcmp(automatic, "NOTSET") || !*automatic;
+    memset(w->low, 0, sizeof w->low);
+    memset(w->high, 0, sizeof w->high);
+    if (!strcmp(automatic, "SAME_UPPER") || !strcmp(automatic, "SAME_LOWER")) {
+        pad_same(n, w, sizes, automatic[5] == 'U');
+        return;
+    }
+    if (!set && strcmp(automatic, "VALID")) {
+        node_error(n, "'auto_pad' must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not %s",
+                   model_quote(n->im->model, automatic));
+        return;
+    }
+    if (!set || !pads.n)
+        return;
+    if (pads.n != 2 * w->n) {
+        node_error(n, "'pads' has %d entries; %d spatial dimensions have %d", pads.n, w->n, 2 * w->n);
+        return;
+    }
+    for (int d = 0; d < w->n; d++) {
+        if (pads.v[d] < 0 || pads.v[w->n + d] < 0)
+            node_error(n, "'pads' holds a negative entry");
+        w->low[d] = pads.v[d] < 0 ? 0 : dims_from_int(n->im->module, pads.v[d]);
+        w->high[d] = pads.v[w->n + d] < 0 ? 0 : dims_from_int(n->im->module, pads.v[w->n + d]);
+    }
+}
+
+// Adds to the high padding what makes the last window whole, unless it would start behind the input.
+static void round_up(struct node *n, struct windows *w, const dim *sizes)
+{
+    struct module *m = n->im->module;
+    for (int d = 0; d < w->n; d++) {
+        dim begun = dims_add(m, sizes[d], w->low[d]), padded = dims_add(m, begun, w->high[d]);
+        dim count = dims_add(m, dims_ceildiv(m, dims_sub(m, padded, reach(m, w, d)), w->strides[d]), 1);
+        count = dims_min(m, count, dims_ceildiv(m, begun, w->strides[d]));
+        dim last = dims_mul(m, dims_sub(m, count, 1), w->strides[d]);
+        w->high[d] = dims_sub(m, dims_add(m, last, reach(m, w, d)), begun);
+    }
+}
+
+// ---- Convolution -----------------------------------------------------------------------------------------------
+
+static bool check_conv(struct node *n, const struct type *x, const struct type *w)
+{
+    struct import *im = n->im;
+    if (x->dtype != w->dtype || !dtype_is_float(x->dtype))
+        node_error(n, "input %s, %s, and the weights %s, %s, must be floats of one type",
+                   model_quote(im->model, n->inputs[0]->name), dtype_info[x->dtype].name,
+                   model_quote(im->model, n->inputs[1]->name), dtype_info[w->dtype].name);
+    else if (x->rank < 3 || x->rank != w->rank)
+        node_error(n, "input %s and the weights %s must have the same rank of at least 3",
+                   type_string(&im->arena, im->module, x), type_string(&im->arena, im->module, w));
+    return !n->failed;
+}
+
+void import_op_conv(struct node *n)
+{
+    struct import *im = n->im;
+    struct module *m = im->module;
+    struct value *x = node_input(n, 0), *w = node_input(n, 1);
+    int64_t groups = node_int(n, "group", 1);
+    struct ints kernel = node_ints(n, "kernel_shape");
+    struct windows windows = {.n = x->type->rank - 2};
+    if (!check_conv(n, x->type, w->type))
+        return;
+    read_steps(n, "strides", windows.n, windows.strides);
+    read_steps(n, "dilations", windows.n, windows.dilations);
+    memcpy(windows.kernel, w->type->dims + 2, sizeof(dim) * (size_t)windows.n);
+    bool fits = !kernel.n || kernel.n == windows.n;
+    for (int d = 0; d < kernel.n && fits; d++)
+        fits = windows.kernel[d] == kernel.v[d];
+    if (!fits)
+        node_error(n, "'kernel_shape' is not that of the weights, %s", type_string(&im->arena, m, w->type));
+    read_pads(n, &windows, x->type->dims + 2);
+    if (groups < 1 || groups > INT32_MAX)
+        node_error(n, "'group' is %lld; it must be positive", (long long)groups);
+    if (n->failed || !import_assert_divides(n, w->type->dims[0], groups))
+        return;
+    dim channels = import_agree(n, x->type->dims[1], dims_mul(m, w->type->dims[1], groups));
+    if (channels == DIM_UNKNOWN)
+        return;
+    x = import_match(n, x, 1, dims_mul(m, w->type->dims[1], groups));
+    dim pads[2 * MAX_RANK];
+    memcpy(pads, windows.low, sizeof(dim) * (size_t)windows.n);
+    memcpy(pads + windows.n, windows.high, sizeof(dim) * (size_t)windows.n);
+    struct attr attrs[] = {{ATTR_STRIDES, {.ints = {windows.n, windows.strides}}},
+                           {ATTR_DILATIONS, {.ints = {windows.n, windows.dilations}}},
+                           {ATTR_PADS, {.dims = {2 * windows.n, pads}}},
+                           {ATTR_GROUPS, {.i = groups}}};
+    struct value *y = build_value(&im->b, OP_CONV, 2, (struct value *[]){x, w}, 4, attrs, NULL);
+    if (node_has_input(n, 2)) {
+        struct value *bias = node_input(n, 2);
+        if (bias->type->rank != 1 || bias->type->dtype != x->type->dtype) {
+            node_error(n, "the bias %s must be a list of %s, not %s", model_quote(im->model, n->inputs[2]->name),
+                       dtype_info[x->type->dtype].name, type_string(&im->arena, m, bias->type));
+            return;
+        }
+        bias = import_match(n, bias, 0, w->type->dims[0]);
+        dim dims[MAX_RANK] = {1, w->type->dims[0], 1, 1, 1, 1, 1, 1};
+        y = bias ? import_binary(n, OP_ADD, y, import_reshape(im, bias, x->type->rank, dims)) : NULL;
+    }
+    node_output(n, 0, y);
+}
+
+// ---- Pooling ---------------------------------------------------------------------------------------------------
+
+static bool read_windows(struct node *n, struct windows *w)
+{
+    const struct type *x = node_type(n, 0);
+    struct ints kernel = node_ints(n, "kernel_shape");
+    *w = (struct windows){.n = x->rank - 2};
+    if (x->rank < 3) {
+        node_error(n, "input %s has no spatial dimensions", type_string(&n->im->arena, n->im->module, x));
+        return false;
+    }
+    if (x->dtype == DTYPE_I1) {
+        node_error(n, "is not defined for %s", dtype_info[x->dtype].name);
+        return false;
+    }
+    read_steps(n, "strides", w->n, w->strides);
+    read_steps(n, "dilations", w->n, w->dilations);
+    int64_t sizes[MAX_RANK];
+    read_steps(n, "kernel_shape", w->n, sizes);
+    if (!kernel.n)
+        node_error(n, "'kernel_shape' is empty");
+    memcpy(w->kernel, sizes, sizeof(dim) * (size_t)w->n);
+    read_pads(n, w, x->dims + 2);
+    return !n->failed;
+}
+
+static struct value *window_reduce(struct node *n, enum opcode combine, struct value *x, const struct windows *w)
+{
+    int rank = x->type->rank;
+    dim pads[2 * MAX_RANK] = {0};
+    int64_t sizes[MAX_RANK] = {1, 1}, strides[MAX_RANK] = {1, 1}, dilations[MAX_RANK] = {1, 1};
+    for (int d = 0; d < w->n; d++) {
+        sizes[2 + d] = w->kernel[d];
+        strides[2 + d] = w->strides[d];
+        dilations[2 + d] = w->dilations[d];
+        pads[2 + d] = w->low[d];
+        pads[rank + 2 + d] = w->high[d];
+    }
+    struct attr attrs[] = {{ATTR_COMBINE, {.opcode = combine}},        {ATTR_SIZES, {.ints = {rank, sizes}}},
+                           {ATTR_STRIDES, {.ints = {rank, strides}}},  {ATTR_DILATIONS, {.ints = {rank, dilations}}},
+                           {ATTR_PADS, {.dims = {2 * rank, pads}}}};
+    return build_value(&n->im->b, OP_WINDOW_REDUCE, 1, &x, 5, attrs, NULL);
+}
+
+void import_op_max_pool(struct node *n)
+{
+    struct windows w;
+    if (!read_windows(n, &w))
+        return;
+    if (node_int(n, "ceil_mode", 0))
+        round_up(n, &w, node_type(n, 0)->dims + 2);
+    if (node_wants(n, 1))
+        node_error(n, "the indices of the maxima, output 2, are not supported");
+    else
+        node_output(n, 0, window_reduce(n, OP_MAX, node_input(n, 0), &w));
+}
+
+// How many elements each window holds: those of ones, padded or not.
+static struct value *window_counts(struct node *n, const struct type *t, const struct windows *given,
+                                   const struct windows *w, bool count_padding)
+{
+    struct import *im = n->im;
+    struct windows rest = *w;
+    dim dims[MAX_RANK] = {1, 1};
+    for (int d = 0; d < w->n; d++) {
+        dims[2 + d] = t->dims[2 + d];
+        if (!count_padding)
+            continue;
+        dims[2 + d] = dims_add(im->module, dims[2 + d], dims_add(im->module, given->low[d], given->high[d]));
+        rest.low[d] = 0;
+        rest.high[d] = dims_sub(im->module, w->high[d], given->high[d]);
+    }
+    return window_reduce(n, OP_ADD, import_constant(im, type_tensor(im->module, t->dtype, t->rank, dims), 1), &rest);
+}
+
+void import_op_average_pool(struct node *n)
+{
+    struct windows w, given;
+    if (!read_windows(n, &w))
+        return;
+    struct value *x = node_input(n, 0);
+    bool count_padding = node_int(n, "count_include_pad", 0), padded = false, rounded = node_int(n, "ceil_mode", 0);
+    double size = 1;
+    given = w;
+    if (!dtype_is_float(x->type->dtype)) {
+        node_error(n, "is defined for floats, not %s", dtype_info[x->type->dtype].name);
+        return;
+    }
+    for (int d = 0; d < w.n; d++) {
+        padded |= w.low[d] || w.high[d];
+        size *= (double)w.kernel[d];
+    }
+    if (rounded)
+        round_up(n, &w, x->type->dims + 2);
+    bool whole = !rounded && (count_padding || !padded); // every window holds as many
+    struct value *sum = window_reduce(n, OP_ADD, x, &w);
+    struct value *count = whole ? import_number(n, x->type->dtype, size)
+                                : window_counts(n, x->type, &given, &w, count_padding);
+    node_output(n, 0, import_binary(n, OP_DIV, sum, count));
+}
+
+void import_op_global_pool(struct node *n)
+{
+    const struct type *t = node_type(n, 0);
+    enum opcode code = (enum opcode)n->row->parameter;
+    bool axes[MAX_RANK] = {false};
+    double count = 1;
+    dim all = 1;
+    int64_t constant;
+    if (t->rank < 3 || !dtype_is_float(t->dtype)) {
+        node_error(n, "input %s must be floats with spatial dimensions", type_string(&n->im->arena, n->im->module, t));
+        return;
+    }
+    for (int d = 2; d < t->rank; d++) {
+        axes[d] = true;
+        all = dims_mul(n->im->module, all, t->dims[d]);
+    }
+    struct value *y = import_reduce(n->im, code, node_input(n, 0), axes), *divisor;
+    if (code == OP_ADD) {
+        if (dims_to_int(n->im->module, all, &constant)) {
+            count = (double)constant;
+            divisor = import_number(n, t->dtype, count);
+        } else {
+            divisor = import_size(n->im, all, t->dtype);
+        }
+        y = import_binary(n, OP_DIV, y, divisor);
+    }
+    node_output(n, 0, y);
+}
