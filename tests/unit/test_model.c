@@ -340,7 +340,7 @@ START_TEST(control_and_constants)
                                "    launch @scale(%x, 3.0, %o, N = %two)\n"
                                "  }\n"
                                "  launch @add(%x, %w, %t, N = %two)\n"
-                               "  launch @add(%s, %v, %p, N = N)\n"
+                               "  launch @add(%s, %v, %p, N = N) least 1\n"
                                "}\n";
     struct fixture f;
     load(&f, text);
@@ -356,6 +356,7 @@ START_TEST(control_and_constants)
             ck_assert_float_eq(o[i], k[0] > 2 ? x[i] + (float)(i + 1) : 3 * x[i]);
         ck_assert_float_eq(p[0], 30 + 3 + 8);
         ck_assert_float_eq(p[1], 40 + 4 + 16);
+        ck_assert_int_eq(f.w.loops, k[0]); // of the launch that asks for it
     }
     k[0] = 100;
     refuse(&f, in, out, "the flag is too \"high\": 100%");
