@@ -253,7 +253,8 @@ static int make_outputs(struct session *s)
             return fail(s, "there is no memory for the %" PRId64 " bytes of output '%s'", n, port->name);
     }
     s->scratch = memory_alloc((size_t)bytes);
-    return s->scratch ? EXIT_OK : fail(s, "there is no memory for the %" PRId64 " bytes that the model works in", bytes);
+    return s->scratch ? EXIT_OK
+                      : fail(s, "there is no memory for the %" PRId64 " bytes that the model works in", bytes);
 }
 
 static void run_once(void *session)
