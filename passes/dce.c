@@ -91,7 +91,8 @@ static bool mark_control(struct dce *d, const struct op *op)
         return mark_composite(d, op);
     if (op->code == OP_WHILE)
         return mark(d, block_terminator(op->blocks[0])->operands[0]);
-    for (int i = 0; i < (op->code == OP_FOR ? 3 : 1); i++)
+    // Bounds of a loop, keys of a once, the condition of a branch.
+    for (int i = 0; i < (op->code == OP_FOR ? 3 : op->n_operands); i++)
         marked |= mark(d, op->operands[i]);
     return marked;
 }

@@ -143,15 +143,16 @@ static bool pack_panels(struct product *p, struct lowering *l)
     char *to = arena_alloc(&l->m->arena, (size_t)(panels * depth * width * bytes));
     const char *from = b->storage->data.bytes;
     memset(to, 0, (size_t)(panels * depth * width * bytes));
-    for (int64_t c = 0; c < sizes[column]; c++)
-        for (int64_t r = 0; r < depth; r++) {
-            int64_t at = offset + c * strides[column], left = r;
-            for (int i = n_k - 1; i >= 0; i--) {
-                at += left % sizes[order[i]] * strides[order[i]];
-                left /= sizes[order[i]];
-            }
-            memcpy(to + ((c / width * depth + r) * width + c % width) * bytes, from + at * bytes, (size_t)bytes);
+    for (int64_t r = 0; r < depth; r++) {
+        int64_t row = offset, left = r;
+        for (int i = n_k - 1; i >= 0; i--) {
+            row += left % sizes[order[i]] * strides[order[i]];
+            left /= sizes[order[i]];
         }
+        for (int64_t c = 0; c < sizes[column]; c++)
+            memcpy(to + ((c / width * depth + r) * width + c % width) * bytes, from + (row + c * strides[column]) * bytes,
+                   (size_t)bytes);
+    }
     // The panels as a tensor [panel][k ..][column].
     struct data data = {b->storage->data.name, to, panels * depth * width * bytes};
     dim dims[MAX_RANK] = {panels};

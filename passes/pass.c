@@ -45,10 +45,11 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static const char *module_text(struct runner *r)
+// Without the elements of constants, which may be hundreds of megabytes.
+static const char *module_text(struct runner *r, struct arena *a)
 {
     char *text;
-    print_module(&r->scratch, r->m, &text);
+    print_module_with(a, r->m, &(struct print_options){.elide_data = true}, &text);
     return text;
 }
 
@@ -76,8 +77,7 @@ static int run_one(struct runner *r, enum pass p)
 #ifndef NDEBUG
     struct arena kept;
     arena_init(&kept);
-    char *before;
-    print_module(&kept, r->m, &before);
+    const char *before = module_text(r, &kept);
 #endif
     int errors = diags->n_errors;
     double start = now();
@@ -90,7 +90,7 @@ static int run_one(struct runner *r, enum pass p)
         ok = false;
     }
 #ifndef NDEBUG
-    if (ok && !progress && strcmp(before, module_text(r))) {
+    if (ok && !progress && strcmp(before, module_text(r, &r->scratch))) {
         diag_error(diags, module_loc(r->m), "pass %s changed the module and did not say so", name);
         ok = false;
     }
@@ -99,7 +99,7 @@ static int run_one(struct runner *r, enum pass p)
     (void)progress;
 #endif
     if (r->options->print_after_all)
-        fprintf(r->log, "// after %s (run %d)\n%s\n", name, r->times_run[p], module_text(r));
+        fprintf(r->log, "// after %s (run %d)\n%s\n", name, r->times_run[p], module_text(r, &r->scratch));
     empty_scratch(r);
     r->stopped = stops_here(r, p);
     return !ok;
