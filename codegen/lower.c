@@ -571,8 +571,8 @@ static void examine(struct lower *l, const struct block *b)
     }
 }
 
-static int lower_function(struct lower *l, struct function *k, const struct target_desc *target,
-                          LLVMContextRef context, LLVMModuleRef out, struct diags *diags)
+static int lower_function(struct lower *l, struct function *k, const struct target_desc *target, LLVMContextRef context,
+                          LLVMModuleRef out, struct diags *diags)
 {
     l->kernel = k;
     l->target = target;

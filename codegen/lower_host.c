@@ -123,7 +123,8 @@ void host_require(struct lower *l, LLVMValueRef condition, const char *format, i
     LLVMPositionBuilderAtEnd(l->b, fault);
     LLVMTypeRef fixed[3] = {l->ptr, l->i64, l->ptr};
     LLVMTypeRef type = LLVMFunctionType(l->i32, fixed, 3, true);
-    LLVMValueRef print = LLVMGetNamedFunction(l->module, "snprintf"), *x = ARENA_ARRAY(&l->arena, LLVMValueRef, n_args + 3);
+    LLVMValueRef print = LLVMGetNamedFunction(l->module, "snprintf"),
+                 *x = ARENA_ARRAY(&l->arena, LLVMValueRef, n_args + 3);
     if (!print)
         print = LLVMAddFunction(l->module, "snprintf", type);
     x[0] = l->host->message;
@@ -205,7 +206,8 @@ static int64_t place_weight(struct lower *l, struct data data)
 static void lower_data(struct lower *l, struct op *op)
 {
     if (!l->host->weights_symbol)
-        l->host->weights_symbol = LLVMAddGlobal(l->module, l->i8, arena_printf(&l->arena, "%s__weights", l->kernel->name));
+        l->host->weights_symbol =
+            LLVMAddGlobal(l->module, l->i8, arena_printf(&l->arena, "%s__weights", l->kernel->name));
     int64_t offset = place_weight(l, op_attr(op, ATTR_DATA)->data);
     set_root(l, op->results[0], host_offset(l, l->host->weights_symbol, lower_i64(l, offset)));
 }

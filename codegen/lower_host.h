@@ -19,7 +19,7 @@ struct host {
     struct weights *weights; // NULL: they become a constant of the module
     int n_pieces, size_pieces;
     struct weight *pieces;
-    int64_t bytes; // of the pieces
+    int64_t bytes;               // of the pieces
     LLVMValueRef weights_symbol; // replaced by the final one when all pieces are known
 
     LLVMTypeRef bind_type, alloc_type, free_type, reserve_type;

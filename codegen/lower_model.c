@@ -188,10 +188,10 @@ static void make_reserve(struct lower *l)
 
 struct tensor {
     struct port port;
-    LLVMValueRef p, role, name;       // the tg_tensor; texts
-    LLVMValueRef size[MAX_RANK];      // i64
-    LLVMValueRef empty;               // i1: a size is 0
-    LLVMValueRef bytes;               // of all elements
+    LLVMValueRef p, role, name;  // the tg_tensor; texts
+    LLVMValueRef size[MAX_RANK]; // i64
+    LLVMValueRef empty;          // i1: a size is 0
+    LLVMValueRef bytes;          // of all elements
 };
 
 static void begin_tensor(struct lower *l, struct tensor *t, int i, LLVMValueRef tensors)
@@ -228,8 +228,8 @@ static void check_kind(struct lower *l, const struct tensor *t)
                  ARGS(t->role, t->name, code, bits, lanes, host_text(l, dtype_info[type->dtype].name),
                       lower_i32(l, want.code), lower_i32(l, want.bits)));
     LLVMValueRef device = load_at(l, l->i32, t->p, offsetof(tg_tensor, device));
-    LLVMValueRef fine = either(l, equal(l, device, lower_i32(l, TG_DEVICE_CPU)),
-                               equal(l, device, lower_i32(l, TG_DEVICE_CUDA_HOST)));
+    LLVMValueRef fine =
+        either(l, equal(l, device, lower_i32(l, TG_DEVICE_CPU)), equal(l, device, lower_i32(l, TG_DEVICE_CUDA_HOST)));
     host_require(l, fine, "%s '%s' is on a device of type %d and must be in the CPU's memory (type 1)",
                  ARGS(t->role, t->name, device));
 }
@@ -296,8 +296,7 @@ static void check_alignment(struct lower *l, const struct tensor *t)
     LLVMValueRef address = LLVMBuildPtrToInt(l->b, first_byte(l, t), l->i64, "");
     LLVMValueRef rest = LLVMBuildAnd(l->b, address, lower_i64(l, width - 1), "");
     host_require(l, either(l, t->empty, equal(l, rest, lower_i64(l, 0))),
-                 "%s '%s' is not aligned to its elements of %lld bytes",
-                 ARGS(t->role, t->name, lower_i64(l, width)));
+                 "%s '%s' is not aligned to its elements of %lld bytes", ARGS(t->role, t->name, lower_i64(l, width)));
 }
 
 // ---- Inputs ----------------------------------------------------------------------------------------------------
@@ -365,8 +364,7 @@ static void check_size(struct lower *l, const struct tensor *t, int d, const str
         return;
     }
     host_require(l, equal(l, t->size[d], known[at]), "%s '%s': size %d is %lld where input '%s' makes %s %lld",
-                 ARGS(t->role, t->name, place, t->size[d],
-                      host_text(l, port_at(l->kernel, s->first_input[at]).name),
+                 ARGS(t->role, t->name, place, t->size[d], host_text(l, port_at(l->kernel, s->first_input[at]).name),
                       host_text(l, l->kernel->module->symbols[s->id[at]]), known[at]));
 }
 
@@ -667,8 +665,8 @@ static void make_run(struct lower *l, const struct symbols *s)
     int n = k->n_inputs + k->n_outputs;
     h->args = lower_stack(l, l->i64, h->most_args ? h->most_args : 1, 8);
     h->scratch = lower_stack(l, l->i64, SCRATCH_WORDS, 8);
-    LLVMValueRef rows = lower_stack(l, l->i64, ROW_WORDS * (int64_t)n + 1, 8), owned_arena = lower_stack(l, l->ptr, 1, 8),
-                 owned = lower_stack(l, l->ptr, k->n_outputs + 1, 8);
+    LLVMValueRef rows = lower_stack(l, l->i64, ROW_WORDS * (int64_t)n + 1, 8),
+                 owned_arena = lower_stack(l, l->ptr, 1, 8), owned = lower_stack(l, l->ptr, k->n_outputs + 1, 8);
     call_bind(l, s, LLVMGetParam(f, 1), true);
     // From here on faults go to `failed`, which looks at all of this.
     store_at(l, lower_stack(l, l->i8, HOST_FIRST_SCRATCH, 64), h->scratch, 8 * SCRATCH_MEMORY);
@@ -778,8 +776,7 @@ static void make_description(struct lower *l, const struct symbols *s)
                                exported(l, "__shapes"),
                                exported(l, "__run")};
     LLVMValueRef value = LLVMConstStructInContext(l->context, members, 9, false);
-    LLVMValueRef model =
-        LLVMAddGlobal(l->module, LLVMTypeOf(value), arena_printf(&l->arena, "%s__model", f->name));
+    LLVMValueRef model = LLVMAddGlobal(l->module, LLVMTypeOf(value), arena_printf(&l->arena, "%s__model", f->name));
     LLVMSetInitializer(model, value);
     LLVMSetGlobalConstant(model, true);
     LLVMSetAlignment(model, 8);

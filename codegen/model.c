@@ -99,8 +99,7 @@ static void load_finish(struct load *w)
     free(w);
 }
 
-int model_load(struct module *m, const struct compile_options *options, struct loaded_model **out,
-               struct diags *diags)
+int model_load(struct module *m, const struct compile_options *options, struct loaded_model **out, struct diags *diags)
 {
     struct load *const w = calloc(1, sizeof *w);
     struct loaded_model *const model = calloc(1, sizeof *model);

@@ -25,7 +25,7 @@
 #include "passes/pass.h"
 
 #define ALIGNMENT 64
-#define LARGE_ENOUGH 512 // numbers from here on may be rounded up
+#define LARGE_ENOUGH 512           // numbers from here on may be rounded up
 #define LARGEST (INT64_C(1) << 60) // bytes of one buffer, units of a region
 
 struct buffer {

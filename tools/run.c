@@ -11,16 +11,12 @@
 
 #include "codegen/data_type.h"
 #include "codegen/model.h"
+#include "frontend/import.h"
 #include "runtime/memory.h"
 #include "tools/command.h"
 #include "tools/fence.h"
 #include "tools/random_input.h"
 #include "tools/tensor_file.h"
-
-#if __has_include("frontend/import.h")
-#include "frontend/import.h"
-#define CAN_IMPORT 1
-#endif
 
 #define MOST_RUNS 1000000
 
@@ -38,9 +34,7 @@ struct session {
     struct diags *diags;
     struct arena arena;
     struct module *module;
-#ifdef CAN_IMPORT
-    struct model *source; // holds the bytes of the module's constants
-#endif
+    struct model *source; // holds the bytes of the module's constants; NULL: text
     struct loaded_model *loaded;
     const tg_model *code;
     tg_pool *pool;
@@ -81,13 +75,8 @@ static struct module *read_module(struct session *s)
 {
     if (!ends_in(s->r->file, ".onnx"))
         return command_read(s->r->file, 0, NULL, s->diags);
-#ifdef CAN_IMPORT
     s->source = model_read_file(s->r->file, s->diags);
     return s->source ? import_model(s->source, NULL, s->diags) : NULL;
-#else
-    fail(s, "this build cannot read ONNX models; give it the text of a host function and its kernels");
-    return NULL;
-#endif
 }
 
 static int load(struct session *s)
@@ -264,7 +253,8 @@ static int make_outputs(struct session *s)
             return fail(s, "there is no memory for the %" PRId64 " bytes of output '%s'", n, port->name);
     }
     s->scratch = memory_alloc((size_t)bytes);
-    return s->scratch ? EXIT_OK : fail(s, "there is no memory for the %" PRId64 " bytes that the model works in", bytes);
+    return s->scratch ? EXIT_OK
+                      : fail(s, "there is no memory for the %" PRId64 " bytes that the model works in", bytes);
 }
 
 static void run_once(void *session)
@@ -490,9 +480,7 @@ static int run(const struct command *c, const struct request *r, struct diags *d
     tg_pool_destroy(s.pool);
     model_unload(s.loaded);
     module_destroy(s.module);
-#ifdef CAN_IMPORT
     model_destroy(s.source);
-#endif
     arena_finish(&s.arena);
     return status;
 }

@@ -42,7 +42,7 @@ static const char kernels[] = "kernel @add(%a: view<Nxf32>, %b: view<Nxf32>, %c:
 
 struct watch {
     tg_env env;
-    const tg_env *pool; // NULL: loops run here
+    const tg_env *pool;             // NULL: loops run here
     int live, allocations, fail_at; // fail_at: which allocation fails, from 1; 0: none
     int loops, messages;
     char message[600];
@@ -340,7 +340,7 @@ START_TEST(control_and_constants)
                                "    launch @scale(%x, 3.0, %o, N = %two)\n"
                                "  }\n"
                                "  launch @add(%x, %w, %t, N = %two)\n"
-                               "  launch @add(%s, %v, %p, N = N)\n"
+                               "  launch @add(%s, %v, %p, N = N) least 1\n"
                                "}\n";
     struct fixture f;
     load(&f, text);
@@ -348,7 +348,8 @@ START_TEST(control_and_constants)
     float x[4] = {10, 20, 30, 40}, h[2] = {0}, o[4], p[2];
     int32_t k[1] = {3};
     int64_t four[1] = {4}, two[1] = {2};
-    tg_tensor in[3] = {vector(x, four), vector(h, two), {k, {TG_DEVICE_CPU, 0}, 0, {TG_CODE_INT, 32, 1}, NULL, NULL, 0}};
+    tg_tensor in[3] = {
+        vector(x, four), vector(h, two), {k, {TG_DEVICE_CPU, 0}, 0, {TG_CODE_INT, 32, 1}, NULL, NULL, 0}};
     tg_tensor out[2] = {vector(o, four), vector(p, two)};
     for (k[0] = 1; k[0] < 5; k[0]++) {
         ck_assert(!f.code->run(&f.w.env, in, out, NULL));
@@ -356,6 +357,7 @@ START_TEST(control_and_constants)
             ck_assert_float_eq(o[i], k[0] > 2 ? x[i] + (float)(i + 1) : 3 * x[i]);
         ck_assert_float_eq(p[0], 30 + 3 + 8);
         ck_assert_float_eq(p[1], 40 + 4 + 16);
+        ck_assert_int_eq(f.w.loops, k[0]); // of the launch that asks for it
     }
     k[0] = 100;
     refuse(&f, in, out, "the flag is too \"high\": 100%");
@@ -447,13 +449,16 @@ START_TEST(cannot_be_loaded)
          "the size M is not a size of an input"},
         {"host @f(%x: view<N*Mxf32>) outputs 1 {\n  arena { yield 0 }\n}\n", ""},
         {"host @add__grid(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n"
-         "host @g(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n", "both host functions"},
+         "host @g(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n",
+         "both host functions"},
         {"kernel @f__run(%c: view<4xf32>) grid [1] {\n  store 1.0, %c[0]\n}\n"
-         "host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n", "name is taken"},
+         "host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n",
+         "name is taken"},
         {"host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n  %b = buffer : view<?xf32>\n}\n",
          "the size of view<?xf32> is not known"},
         {"host @f(%x: view<4xf32>) outputs 0 {\n  arena { yield 0 }\n"
-         "  %b = buffer : view<4611686018427387904xf64>\n}\n", "too large"},
+         "  %b = buffer : view<4611686018427387904xf64>\n}\n",
+         "too large"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct diags diags;
