@@ -216,7 +216,7 @@ void emit_spread(struct emit *e, int n, const int *axes, int first)
 {
     for (int i = n - 1; i >= 0; i--) {
         struct emit_axis *x = &e->axes[axes[i]];
-        if (!covered(e, x))
+        if (x->class == AXIS_PARALLEL && !covered(e, x)) // a row that is reduced is one tile
             x->grid = first < 2 ? first++ : 2;
     }
 }
