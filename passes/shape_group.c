@@ -185,6 +185,8 @@ static void score_cone(const struct shaper *s, const struct block *b, const stru
     }
 }
 
+#define FULL_VECTOR 16 // elements
+
 static int pick_vector_axis(struct shaper *s, const struct anchor *a)
 {
     int *scores = ARENA_ARRAY(s->scratch, int, s->axes.n + 1);
@@ -193,6 +195,9 @@ static int pick_vector_axis(struct shaper *s, const struct anchor *a)
         score(s, a->op, a->op->operands[0], a->axes, 2, scores);
     if (a->kind == ANCHOR_EXPORT && a->value->type->kind == TYPE_TILE)
         score_place(s, a->value, 1, scores);
+    // An axis that does not fill a vector counts by what it fills of it.
+    for (int x = 0; x < s->axes.n; x++)
+        scores[x] *= (int)(s->axes.size[x] < FULL_VECTOR ? s->axes.size[x] : FULL_VECTOR);
     int best = AXIS_NONE;
     for (int x = 0; x < s->axes.n; x++)
         if (a->axes[x] && (best == AXIS_NONE || scores[x] > scores[best] ||
