@@ -307,6 +307,8 @@ class Generator:
             return self.define("%s %s" % (op, x), x.dtype, x.dims, x.exact, x.bound)
         if op in ("floor", "round", "sign"):
             return self.define("%s %s" % (op, x), x.dtype, x.dims, True, x.bound + 1) if x.exact else None
+        if x.dtype == "f64" and op not in ("square", "sqrt", "recip"):
+            return None
         x = self.tame(x)
         if op == "exp":
             x = x if x.bound <= 2 else self.define("mul %s, %r" % (x, 2 / x.bound), x.dtype, x.dims, False, 2)
@@ -334,6 +336,8 @@ class Generator:
         exact = x.exact and y.exact and (not is_float(x.dtype) or op in ("max", "min"))
         if not is_float(x.dtype):
             return self.define("%s %s, %s" % (op, x, y), x.dtype, dims, True, 1 << 62)
+        if op == "div" and y.name[0] != "%":
+            op = "sub"
         if op == "div":
             return self.tame(self.define("div %s, add(abs(%s), 0.5)" % (x, y), x.dtype, dims, False, 2 * x.bound))
         bound = x.bound * y.bound if op == "mul" else x.bound + y.bound
@@ -531,7 +535,7 @@ class Generator:
     def iota(self):
         t = self.dtype()
         dims = self.shape()
-        if not dims or t == "i1" or t in ("f16", "bf16"):
+        if not dims or t not in INTS:
             return None
         axis = self.rng.randrange(len(dims))
         v = self.define("iota %d : %s" % (axis, type_text(t, dims)), t, dims, True, self.value_of(dims[axis]) + 1)
@@ -564,6 +568,7 @@ class Generator:
     def einsum(self, x=None):
         t = self.pick(("f32", "f32", "f32", "f16", "bf16")) if self.narrow else self.rng.choices(
             ("f32", "f64", "i32", "i8", "i64"), (10, 1, 1, 1, 0.5))[0]
+        t = x.dtype if x else t
         x = x or self.some(lambda v: v.bound <= 16 or not is_float(v.dtype), dtype=t)
         if is_float(t) and x.bound > 16:
             return None
