@@ -32,8 +32,7 @@ int command_opt(int argc, char *const *argv)
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes [-, standard output]"},
         {"passes", 0, OPTION_STRING, &passes, "A,B",
-         "passes to run; `default` are the target's, `graph` those that make kernels of a graph [none; default with "
-         "--stop-after]"},
+         "passes to run: `graph` makes kernels of graphs, `default` prepares them [none; default with --stop-after]"},
         {"stop-after", 0, OPTION_STRING, &stop_after, "P[:N]", "stop after the (Nth) run of pass P"},
         {"keep-composites", 0, OPTION_STRING, &keep_composites, "A,B",
          "composites that inline-composites leaves alone"},
