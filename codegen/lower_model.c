@@ -87,7 +87,7 @@ static LLVMTypeRef function_type(LLVMTypeRef result, int n, LLVMTypeRef *params)
 static LLVMValueRef add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
 {
     const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
-    if (LLVMGetNamedFunction(l->module, name) || LLVMGetNamedGlobal(l->module, name))
+    if (lower_is_kernels(l->kernel->module, name))
         lower_error(l, NULL, "the module has a kernel whose name is taken for '%s'; rename one", name);
     LLVMValueRef f = LLVMAddFunction(l->module, name, type);
     if (!exported)
