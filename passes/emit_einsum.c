@@ -222,9 +222,11 @@ static void choose_tiles(struct product *p, struct lowering *l)
         bool whole = is_constant_size(l, p->e.axes[i].size, &size) && (p->packed || size <= SHORT_DEPTH);
         set_tile(p, l, i, whole ? size : DEPTH);
     }
-    // Row blocks count fastest: they share the second factor.
-    emit_spread(&p->e, n_rows, rows, 0);
-    emit_spread(&p->e, n_columns, columns, 1);
+    // Row blocks count fastest, for they share a panel of the second factor; but where all panels stay in the cache,
+    // columns do: then the first factor is read once, and the result's rows are written whole.
+    bool small = p->packed && p->factor[1]->storage->data.size <= l->target->l2_bytes / 4;
+    emit_spread(&p->e, n_rows, rows, small ? 1 : 0);
+    emit_spread(&p->e, n_columns, columns, small ? 0 : 1);
     emit_spread(&p->e, n_batch, batch, 2);
 }
 

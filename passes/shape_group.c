@@ -495,8 +495,27 @@ static bool collide(const struct shaper *s, const struct anchor *before, const s
            !in_place(s, before->op, a->op);
 }
 
+// Whether a store would write rows of a register tile apart from each other, while memory is contiguous along the
+// tile's other axis. From scratch it writes whole vectors, square by square; worth it while the scratch stays close.
+static bool scatters_rows(const struct shaper *s, const struct group *g, const struct anchor *a)
+{
+    if (!g->dot || g->vector_axis == AXIS_NONE || a->kind != ANCHOR_OP || a->op->code != OP_STORE)
+        return false;
+    const struct value *tile = a->op->operands[0];
+    if (tile->type->kind != TYPE_TILE || bounds_unit_stride(s, a->op, tile, g->vector_axis))
+        return false;
+    if (type_elements(tile->type) * (int64_t)dtype_bytes(tile->type->dtype) > s->target->l1d_bytes * 3 / 4)
+        return false;
+    for (int x = 0; x < s->axes.n; x++)
+        if (a->axes[x] && x != g->vector_axis && s->axes.size[x] >= g->lanes && bounds_unit_stride(s, a->op, tile, x))
+            return true;
+    return false;
+}
+
 static bool fits(const struct shaper *s, const struct group *g, const struct anchor *a)
 {
+    if (scatters_rows(s, g, a))
+        return false;
     for (int i = 0; i < g->n_anchors; i++)
         if (collide(s, &g->anchors[i], a))
             return false;
