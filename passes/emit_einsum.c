@@ -44,11 +44,12 @@ static bool is_constant_size(struct lowering *l, dim d, int64_t *size)
 
 // ---- Axes ------------------------------------------------------------------------------------------------------
 
-static bool make_axes(struct product *p, struct lowering *l)
+static bool make_axes(struct product *p, struct lowering *l, const char *labels, const struct place *left,
+                      const int *result_order)
 {
     const struct op *op = p->g->ops[0];
     struct einsum s;
-    einsum_parse(op_attr(op, ATTR_LABELS)->string, &s);
+    einsum_parse(labels, &s);
     int axis_of[EINSUM_LABELS], dims[3][MAX_RANK];
     memset(axis_of, -1, sizeof axis_of);
     const struct type *types[3] = {op->operands[0]->type, op->operands[1]->type, op->results[0]->type};
@@ -56,7 +57,8 @@ static bool make_axes(struct product *p, struct lowering *l)
     static const int order[3] = {2, 1, 0};
     for (int i = 0; i < 3; i++) {
         int o = order[i];
-        for (int d = 0; d < types[o]->rank; d++) {
+        for (int j = 0; j < types[o]->rank; j++) {
+            int d = o == 2 && result_order ? result_order[j] : j;
             int *axis = &axis_of[s.axis[o][d]];
             if (*axis < 0 && types[o]->dims[d] != 1)
                 *axis = emit_axis(&p->e, types[o]->dims[d], AXIS_PARALLEL, d);
@@ -65,11 +67,12 @@ static bool make_axes(struct product *p, struct lowering *l)
     }
     for (int i = 0; i < 2; i++) {
         p->factor[i] = ARENA_NEW(l->arena, struct access);
-        *p->factor[i] = emit_access(&p->e, lower_graph_place(l, op->operands[i]), types[i]->rank, dims[i]);
+        const struct place *at = i == 0 ? left : lower_graph_place(l, op->operands[1]);
+        *p->factor[i] = emit_access(&p->e, at, types[i]->rank, dims[i]);
         p->value[i] = op->operands[i];
         p->accesses.list[p->accesses.n++] = p->factor[i];
     }
-    emit_collect(&p->e, p->g, 1, types[2]->rank, dims[2], NULL, &p->accesses);
+    emit_collect(&p->e, p->g, 1, types[2]->rank, dims[2], result_order, &p->accesses);
     // Mark what the result lacks, lest an axis of one factor merge with a summed one.
     for (int i = 0; i < p->e.n_axes; i++)
         p->e.axes[i].class = AXIS_REDUCED;
@@ -219,9 +222,11 @@ static void choose_tiles(struct product *p, struct lowering *l)
         bool whole = is_constant_size(l, p->e.axes[i].size, &size) && (p->packed || size <= SHORT_DEPTH);
         set_tile(p, l, i, whole ? size : DEPTH);
     }
-    // Row blocks count fastest: they share the second factor.
-    emit_spread(&p->e, n_rows, rows, 0);
-    emit_spread(&p->e, n_columns, columns, 1);
+    // Row blocks count fastest, for they share a panel of the second factor; but where all panels stay in the cache,
+    // columns do: then the first factor is read once, and the result's rows are written whole.
+    bool small = p->packed && p->factor[1]->storage->data.size <= l->target->l2_bytes / 4;
+    emit_spread(&p->e, n_rows, rows, small ? 1 : 0);
+    emit_spread(&p->e, n_columns, columns, small ? 0 : 1);
     emit_spread(&p->e, n_batch, batch, 2);
 }
 
@@ -302,12 +307,13 @@ static struct value *chunks(struct product *p, int axis, struct value *sum)
     return loop->results[0];
 }
 
-void emit_einsum(struct lowering *l, struct group *g)
+void emit_product(struct lowering *l, struct group *g, const char *labels, const struct place *left,
+                  const int *result_order)
 {
     struct product *p = ARENA_NEW(l->arena, struct product);
     p->g = g;
     emit_begin(&p->e, l, g);
-    if (!make_axes(p, l))
+    if (!make_axes(p, l, labels, left, result_order))
         return;
     pack_panels(p, l);
     choose_tiles(p, l);
@@ -327,4 +333,10 @@ void emit_einsum(struct lowering *l, struct group *g)
     p->e.tiles[g->ops[0]->results[0]->id] = sum;
     emit_members(&p->e, g, 1, p->n_out, p->out, &p->accesses);
     emit_end(&p->e);
+}
+
+void emit_einsum(struct lowering *l, struct group *g)
+{
+    const struct op *op = g->ops[0];
+    emit_product(l, g, op_attr(op, ATTR_LABELS)->string, lower_graph_place(l, op->operands[0]), NULL);
 }

@@ -15,6 +15,8 @@
 #define FILTERS 64    // of a panel of weights
 #define POOL_POSITIONS 16
 #define POOL_CHANNELS 128
+#define ROW_POSITIONS 4096 // channels first
+#define ROW_WIDTH 512
 
 struct windows {
     struct emit e;
@@ -22,7 +24,9 @@ struct windows {
     struct group *g;
     struct accesses accesses;
     struct place x;
-    int n; // spatial dimensions; the input's dimensions are batch, channels, spatial ..
+    int n;               // spatial dimensions; the input's dimensions are batch, channels, spatial ..
+    bool channels_first; // the result's last axis is the last spatial one
+    bool by_channel;     // each channel of the result is made of one of the input
     int64_t window[MAX_RANK], stride[MAX_RANK], dilation[MAX_RANK];
     dim low[MAX_RANK];
     int batch, channel, position[MAX_RANK]; // the result's axes; -1: size 1
@@ -56,18 +60,18 @@ static int axis_for(struct windows *w, dim size, int of)
     return size == 1 ? -1 : emit_axis(&w->e, size, AXIS_PARALLEL, of);
 }
 
-// The result's axes in the order batch, positions, channels.
+// The result's axes in the order in which it lies in memory.
 static void make_axes(struct windows *w, const struct type *result)
 {
-    int axis_of[MAX_RANK], order[MAX_RANK];
-    w->batch = axis_of[0] = axis_for(w, result->dims[0], 0);
-    order[0] = 0;
-    for (int d = 0; d < w->n; d++) {
-        w->position[d] = axis_of[2 + d] = axis_for(w, result->dims[2 + d], 2 + d);
-        order[1 + d] = 2 + d;
-    }
-    w->channel = axis_of[1] = axis_for(w, result->dims[1], 1);
-    order[1 + w->n] = 1;
+    int axis_of[MAX_RANK], order[MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
+    if (!w->channels_first)
+        lower_graph_order_channels_last(result->rank, order);
+    for (int i = 0; i < result->rank; i++)
+        axis_of[order[i]] = axis_for(w, result->dims[order[i]], order[i]);
+    w->batch = axis_of[0];
+    w->channel = axis_of[1];
+    for (int d = 0; d < w->n; d++)
+        w->position[d] = axis_of[2 + d];
     emit_collect(&w->e, w->g, 1, result->rank, axis_of, order, &w->accesses);
     struct value *v = w->g->ops[0]->results[0];
     if (!w->accesses.of[v->id] && lower_graph_escapes(w->l, w->g, v))
@@ -140,6 +144,18 @@ static struct value *start(struct windows *w, int axis)
     return axis < 0 ? build_index(&w->e.b, 0) : w->e.axes[axis].start;
 }
 
+// The root of windows is the input with its dimensions as they lie in memory: batch, channels, spatial ..; or batch,
+// spatial .., (groups,) channels.
+static int spatial_root(const struct windows *w, int d)
+{
+    return (w->channels_first ? 2 : 1) + d;
+}
+
+static int channel_root(const struct windows *w)
+{
+    return w->channels_first ? 1 : w->n + 1 + (w->group >= 0);
+}
+
 // One dimension of a tile of windows: of the root's dimension `root`, with a coefficient.
 struct walk {
     int axis, root;
@@ -151,33 +167,29 @@ static struct value *load_windows(struct windows *w, int n, const struct walk *w
 {
     struct emit *e = &w->e;
     struct builder *b = &e->b;
-    // The root: batch, spatial .., channels (groups, channels).
-    int roots = w->n + 2 + (w->group >= 0);
+    int roots = w->n + 2 + (w->group >= 0), channel = channel_root(w);
     dim sizes[MAX_RANK] = {w->x.view.sizes[0]}, strides[MAX_RANK] = {w->x.view.strides[0]};
     struct value *index[MAX_RANK] = {start(w, w->batch)};
     for (int d = 0; d < w->n; d++) {
-        sizes[1 + d] = w->x.view.sizes[2 + d];
-        strides[1 + d] = w->x.view.strides[2 + d];
+        int root = spatial_root(w, d);
+        sizes[root] = w->x.view.sizes[2 + d];
+        strides[root] = w->x.view.strides[2 + d];
         struct value *at = start(w, w->position[d]);
         if (w->stride[d] != 1)
             at = build_binary(b, OP_MUL, at, build_index(b, w->stride[d]));
         if (w->low[d] != 0)
             at = build_binary(b, OP_SUB, at, emit_size(e, w->low[d]));
-        index[1 + d] = at;
+        index[root] = at;
     }
-    sizes[roots - 1] = w->x.view.sizes[1];
-    strides[roots - 1] = w->x.view.strides[1];
-    index[roots - 1] = build_index(b, 0);
-    if (w->in_channel < 0 && w->g->kind != GROUP_CONV)
-        index[roots - 1] = start(w, w->channel);
-    else if (w->in_channel < 0 && w->group < 0 && w->x.view.sizes[1] != 1) // depthwise
-        index[roots - 1] = start(w, w->channel);
+    sizes[channel] = w->x.view.sizes[1];
+    strides[channel] = w->x.view.strides[1];
+    index[channel] = w->by_channel ? start(w, w->channel) : build_index(b, 0);
     if (w->group >= 0) {
-        dim per_group = dims_exact(w->l->m, sizes[roots - 1], e->axes[w->group].size);
-        sizes[roots - 2] = e->axes[w->group].size;
-        strides[roots - 2] = dims_mul(w->l->m, strides[roots - 1], per_group);
-        index[roots - 2] = start(w, w->group);
-        sizes[roots - 1] = per_group;
+        dim per_group = dims_exact(w->l->m, sizes[channel], e->axes[w->group].size);
+        sizes[channel - 1] = e->axes[w->group].size;
+        strides[channel - 1] = dims_mul(w->l->m, strides[channel], per_group);
+        index[channel - 1] = start(w, w->group);
+        sizes[channel] = per_group;
     }
     for (int d = 0; d < roots; d++)
         if (sizes[d] == 1)
@@ -211,7 +223,7 @@ static int positions(struct windows *w, struct walk *walks)
         walks[n++] = (struct walk){w->batch, 0, 1};
     for (int d = 0; d < w->n; d++)
         if (w->position[d] >= 0)
-            walks[n++] = (struct walk){w->position[d], 1 + d, w->stride[d]};
+            walks[n++] = (struct walk){w->position[d], spatial_root(w, d), w->stride[d]};
     return n;
 }
 
@@ -219,20 +231,24 @@ static int insides(struct windows *w, struct walk *walks, int n)
 {
     for (int d = 0; d < w->n; d++)
         if (w->inside[d] >= 0)
-            walks[n++] = (struct walk){w->inside[d], 1 + d, w->dilation[d]};
+            walks[n++] = (struct walk){w->inside[d], spatial_root(w, d), w->dilation[d]};
     return n;
 }
 
 // The result's axes, in order.
 static int result_axes(struct windows *w, int *axes)
 {
-    struct walk walks[MAX_RANK];
-    int n = positions(w, walks);
-    for (int i = 0; i < n; i++)
-        axes[i] = walks[i].axis;
+    int n = 0;
+    if (w->batch >= 0)
+        axes[n++] = w->batch;
+    if (w->channels_first && w->channel >= 0)
+        axes[n++] = w->channel;
+    for (int d = 0; d < w->n; d++)
+        if (w->position[d] >= 0)
+            axes[n++] = w->position[d];
     if (w->group >= 0)
         axes[n++] = w->group;
-    if (w->channel >= 0)
+    if (!w->channels_first && w->channel >= 0)
         axes[n++] = w->channel;
     if (!n) // one element
         axes[n++] = emit_axis(&w->e, 1, AXIS_PARALLEL, 0);
@@ -246,15 +262,15 @@ static void finish(struct windows *w, struct value *x, int n, const int *axes)
     emit_end(&w->e);
 }
 
-static bool begin(struct windows *w, struct lowering *l, struct group *g)
+static bool begin(struct windows *w, struct lowering *l, struct group *g, bool channels_first)
 {
     const struct op *op = g->ops[0];
-    *w = (struct windows){.l = l, .g = g};
+    *w = (struct windows){.l = l, .g = g, .channels_first = channels_first};
     if (!read_windows(w, op)) {
         lower_graph_error(l, op->loc, "conv: the weights' sizes are not constant");
         return false;
     }
-    w->x = *lower_graph_channels_last(l, op->operands[0]);
+    w->x = w->channels_first ? *lower_graph_place(l, op->operands[0]) : *lower_graph_channels_last(l, op->operands[0]);
     emit_begin(&w->e, l, g);
     make_axes(w, op->results[0]->type);
     return !l->failed;
@@ -337,12 +353,12 @@ static void emit_dense(struct windows *w, int64_t groups)
 
     struct walk walks[MAX_RANK + 4];
     char labels[64], right[32], result[32];
-    int n = positions(w, walks), roots = w->n + 2 + (w->group >= 0);
+    int n = positions(w, walks);
     n = insides(w, walks, n);
     if (w->group >= 0)
-        walks[n++] = (struct walk){w->group, roots - 2, 1};
+        walks[n++] = (struct walk){w->group, channel_root(w) - 1, 1};
     if (w->in_channel >= 0)
-        walks[n++] = (struct walk){w->in_channel, roots - 1, 1};
+        walks[n++] = (struct walk){w->in_channel, channel_root(w), 1};
     if (n > MAX_RANK) {
         lower_graph_error(l, op->loc, "conv: groups in %d spatial dimensions are not supported", w->n);
         return;
@@ -437,56 +453,117 @@ static struct value *reduce_windows(struct windows *w, struct value *x, int firs
     return x->type == t ? x : build_value(&w->e.b, OP_RESHAPE, 1, &x, 0, NULL, t);
 }
 
+// The windows of a pool, with the result's last axis last; dimensions [*first, *first + *n) are the positions in a window.
 static struct value *load_pool(struct windows *w, struct number pad, int *first, int *n)
 {
-    struct walk walks[MAX_RANK + 4];
-    int count = positions(w, walks);
-    *first = count;
-    count = insides(w, walks, count);
-    *n = count - *first;
-    if (w->channel >= 0)
-        walks[count++] = (struct walk){w->channel, w->n + 1, 1};
-    if (!count)
-        walks[count++] = (struct walk){-1, 0, 1};
+    struct walk walks[2 * MAX_RANK];
+    int axes[MAX_RANK], n_axes = result_axes(w, axes), count = 0;
+    for (int i = 0; i < n_axes; i++) {
+        if (i == n_axes - 1) {
+            *first = count;
+            count = insides(w, walks, count);
+            *n = count - *first;
+        }
+        struct walk walk = {axes[i], axes[i] == w->channel ? channel_root(w) : 0, 1};
+        for (int d = 0; d < w->n; d++)
+            if (axes[i] == w->position[d])
+                walk = (struct walk){axes[i], spatial_root(w, d), w->stride[d]};
+        walks[count++] = walk;
+    }
     return load_windows(w, count, walks, pad, NULL);
 }
 
-static void emit_depthwise(struct windows *w)
+// Weights as they meet those windows: [.. channel .. k .. last].
+static struct value *load_taps(struct windows *w)
 {
     struct lowering *l = w->l;
     struct emit *e = &w->e;
     const struct op *op = w->g->ops[0];
+    struct place *p = lower_graph_place(l, op->operands[1]);
     int64_t channels;
     dims_to_int(l->m, op->operands[1]->type->dims[0], &channels);
-    struct storage *packed = pack_weights(w, 1, channels); // [k ..][1][channels]
-    choose_tiles(w, POOL_POSITIONS, POOL_POSITIONS, POOL_CHANNELS);
-    emit_grid(e);
-    int first, n, m = 0, axes[MAX_RANK];
-    struct value *x = load_pool(w, (struct number){.is_float = true}, &first, &n), *index[MAX_RANK];
-    struct place *p = lower_graph_place(l, op->operands[1]);
+    struct storage *packed = w->channels_first ? NULL : pack_weights(w, 1, channels); // [k ..][1][channels]
+    struct value *index[MAX_RANK];
     dim sizes[MAX_RANK], strides[MAX_RANK], tile[MAX_RANK];
-    for (int d = 0; d < w->n; d++)
-        if (w->inside[d] >= 0) {
-            sizes[m] = tile[m] = w->window[d];
-            strides[m] = p->view.strides[2 + d];
-            index[m++] = build_index(&e->b, 0);
-        }
-    sizes[m] = channels;
-    strides[m] = p->view.strides[0];
-    tile[m] = w->channel >= 0 ? e->axes[w->channel].tile : 1;
-    index[m++] = start(w, w->channel);
-    if (packed) {
-        dim stride = 1;
-        for (int d = m - 1; d >= 0; d--) {
-            strides[d] = stride;
-            stride *= sizes[d];
-        }
+    int axes[MAX_RANK], n_axes = result_axes(w, axes), m = 0;
+    for (int i = 0; i < n_axes; i++) {
+        if (i == n_axes - 1)
+            for (int d = 0; d < w->n; d++)
+                if (w->inside[d] >= 0) {
+                    sizes[m] = tile[m] = w->window[d];
+                    strides[m] = p->view.strides[2 + d];
+                    index[m++] = build_index(&e->b, 0);
+                }
+        bool channel = axes[i] == w->channel;
+        sizes[m] = channel ? channels : 1;
+        strides[m] = channel ? p->view.strides[0] : 1;
+        tile[m] = channel ? e->axes[w->channel].tile : 1;
+        index[m++] = channel ? start(w, w->channel) : build_index(&e->b, 0);
+    }
+    dim stride = 1;
+    for (int d = m - 1; packed && d >= 0; d--) {
+        strides[d] = stride;
+        stride *= sizes[d];
     }
     struct value *view = emit_param(e, packed ? packed : p->storage, packed ? 0 : p->view.offset, m, sizes, strides);
-    struct value *k = build_load(&e->b, view, index, type_tile(l->m, view->type->dtype, m, tile), NULL);
-    struct value *product = build_binary(&e->b, OP_MUL, x, k);
-    int n_axes = result_axes(w, axes);
+    return build_load(&e->b, view, index, type_tile(l->m, view->type->dtype, m, tile), NULL);
+}
+
+// Whether channels can stay where they are: rows along the last spatial dimension are the vectors then.
+static bool prefers_channels_first(struct lowering *l, const struct op *op)
+{
+    const struct place *x = lower_graph_place(l, op->operands[0]);
+    const struct type *t = op->results[0]->type;
+    return !l->wants_channels_last[op->results[0]->id] && !lower_graph_is_channels_last(x) &&
+           x->view.strides[t->rank - 1] == 1 && t->dims[t->rank - 1] != 1;
+}
+
+static void choose_pool_tiles(struct windows *w)
+{
+    if (w->channels_first)
+        choose_tiles(w, ROW_POSITIONS, ROW_WIDTH, 1);
+    else
+        choose_tiles(w, POOL_POSITIONS, POOL_POSITIONS, POOL_CHANNELS);
+}
+
+static void emit_depthwise(struct windows *w)
+{
+    choose_pool_tiles(w);
+    emit_grid(&w->e);
+    int first, n, axes[MAX_RANK], n_axes = result_axes(w, axes);
+    struct value *x = load_pool(w, (struct number){.is_float = true}, &first, &n);
+    struct value *product = build_binary(&w->e.b, OP_MUL, x, load_taps(w));
     finish(w, reduce_windows(w, product, first, n, OP_ADD, n_axes, axes), n_axes, axes);
+}
+
+// A convolution of single positions is a product, which walks the positions as one axis where it can.
+static bool is_pointwise(const struct op *op)
+{
+    struct ints strides = op_ints(op, ATTR_STRIDES);
+    const struct attr *pads = op_attr(op, ATTR_PADS);
+    bool pointwise = op_int(op, ATTR_GROUPS, 1) == 1;
+    for (int d = 2; d < op->operands[1]->type->rank; d++)
+        pointwise &= op->operands[1]->type->dims[d] == 1 && (!strides.n || strides.v[d - 2] == 1);
+    for (int i = 0; pads && i < pads->dims.n; i++)
+        pointwise &= pads->dims.v[i] == 0;
+    return pointwise;
+}
+
+static void emit_pointwise(struct lowering *l, struct group *g)
+{
+    // Batch a, channels b, filters c, positions d ..; the weights' own positions, of size 1, A ..
+    const struct op *op = g->ops[0];
+    int rank = op->results[0]->type->rank, order[MAX_RANK];
+    char x[MAX_RANK + 1] = "ab", w[MAX_RANK + 1] = "cb", y[MAX_RANK + 1] = "ac";
+    for (int d = 2; d < rank; d++) {
+        x[d] = y[d] = (char)('d' + d - 2);
+        w[d] = (char)('A' + d - 2);
+    }
+    lower_graph_order_channels_last(rank, order);
+    struct place *input = l->wants_channels_last[op->results[0]->id] ? lower_graph_channels_last(l, op->operands[0])
+                                                                     : lower_graph_place(l, op->operands[0]);
+    bool last = lower_graph_is_channels_last(input);
+    emit_product(l, g, arena_printf(l->arena, "%s,%s->%s", x, w, y), input, last ? order : NULL);
 }
 
 void emit_conv(struct lowering *l, struct group *g)
@@ -495,9 +572,15 @@ void emit_conv(struct lowering *l, struct group *g)
     const struct op *op = g->ops[0];
     const struct type *weights = op->operands[1]->type;
     int64_t groups = op_int(op, ATTR_GROUPS, 1);
-    if (!begin(w, l, g))
+    if (is_pointwise(op)) {
+        emit_pointwise(l, g);
         return;
-    if (groups > 1 && weights->dims[1] == 1 && weights->dims[0] == groups)
+    }
+    bool depthwise = groups > 1 && weights->dims[1] == 1 && weights->dims[0] == groups;
+    if (!begin(w, l, g, depthwise && prefers_channels_first(l, op)))
+        return;
+    w->by_channel = depthwise;
+    if (depthwise)
         emit_depthwise(w);
     else
         emit_dense(w, groups);
@@ -527,9 +610,10 @@ void emit_window(struct lowering *l, struct group *g)
         lower_graph_error(l, op->loc, "window_reduce: windows over batch and channels are not supported");
         return;
     }
-    if (!begin(w, l, g))
+    if (!begin(w, l, g, prefers_channels_first(l, op)))
         return;
-    choose_tiles(w, POOL_POSITIONS / 2, POOL_POSITIONS, POOL_CHANNELS);
+    w->by_channel = true;
+    choose_pool_tiles(w);
     emit_grid(&w->e);
     enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
     int first, n, axes[MAX_RANK];

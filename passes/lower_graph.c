@@ -106,7 +106,7 @@ struct place *lower_graph_result(struct lowering *l, struct value *v, const int 
     return p;
 }
 
-static void order_channels_last(int rank, int *order)
+void lower_graph_order_channels_last(int rank, int *order)
 {
     order[0] = 0;
     for (int d = 2; d < rank; d++)
@@ -114,15 +114,20 @@ static void order_channels_last(int rank, int *order)
     order[rank - 1] = 1;
 }
 
+bool lower_graph_is_channels_last(const struct place *p)
+{
+    return p->view.sizes[1] == 1 || p->view.strides[1] == 1;
+}
+
 struct place *lower_graph_channels_last(struct lowering *l, const struct value *v)
 {
     struct place *p = lower_graph_place(l, v), *copy = &l->channels_last[v->id];
     int order[MAX_RANK];
-    if (p->view.sizes[1] == 1 || p->view.strides[1] == 1)
+    if (lower_graph_is_channels_last(p))
         return p;
     if (copy->storage)
         return copy;
-    order_channels_last(v->type->rank, order);
+    lower_graph_order_channels_last(v->type->rank, order);
     *copy = lower_graph_allocate(l, v->type, order);
     emit_copy(l, v->type, p, copy, l->b.loc);
     return copy;
@@ -431,6 +436,7 @@ static void lower_block(struct lowering *l, struct block *b, const struct place 
 {
     struct grouping outer = l->grouping;
     group_operations(l, b, &l->grouping);
+    layout_choose(l, b);
     const struct op *end = block_terminator(b);
     for (int i = 0; i < end->n_operands; i++)
         bind(l, b, end->operands[i], results[i]);

@@ -2,6 +2,7 @@
 //
 //   group.c         which operations become one kernel
 //   lower_graph.c   walks a graph: memory for values, kernels in order, the host function
+//   layout.c        in which order of dimensions images lie in memory
 //   emit.c          one kernel: its axes, parameters, grid, loads, stores, and its launch
 //   emit_map.c      element-wise operations and reductions;  emit_einsum.c  products;
 //   emit_window.c   convolutions and pools;  emit_move.c  what only moves elements
@@ -57,6 +58,8 @@ struct grouping {
 };
 
 struct lowering;
+// layout.c: chooses for the values that the block makes.
+void layout_choose(struct lowering *l, const struct block *b);
 // Groups the operations of a block.
 void group_operations(struct lowering *l, struct block *b, struct grouping *out);
 // The value that a layout operation's result is a view of.
@@ -72,6 +75,7 @@ struct lowering {
     struct diags *diags;
     struct arena *arena; // scratch
     struct place *places;       // by value id of the graph
+    bool *wants_channels_last;   // by value id; see layout.c
     struct place *channels_last; // by value id: a copy with the channels innermost
     struct value **host_scalars; // by value id of the graph: scalars
     struct grouping grouping;   // of the block being lowered
@@ -93,7 +97,10 @@ struct place lower_graph_allocate(struct lowering *l, const struct type *t, cons
 struct storage *lower_graph_constant(struct lowering *l, const struct type *t, struct data data);
 // The place of a value that a group computes and others read, made when first asked for. order may be NULL.
 struct place *lower_graph_result(struct lowering *l, struct value *v, const int *order);
-// The value with the channels (dimension 1) innermost in memory: where it lies, or a copy.
+// Dimensions in the order of images whose channels (dimension 1) are innermost.
+void lower_graph_order_channels_last(int rank, int *order);
+bool lower_graph_is_channels_last(const struct place *p);
+// The value with the channels innermost in memory: where it lies, or a copy.
 struct place *lower_graph_channels_last(struct lowering *l, const struct value *v);
 // Whether a value is read outside of its group, or handed over by the block.
 bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct value *v);
@@ -181,6 +188,10 @@ void emit_end(struct emit *e);
 
 void emit_map(struct lowering *l, struct group *g);
 void emit_einsum(struct lowering *l, struct group *g);
+// The group's first operation as the product of its operands that the labels say; the first lies at left, the result in
+// an order of dimensions.
+void emit_product(struct lowering *l, struct group *g, const char *labels, const struct place *left,
+                  const int *result_order);
 void emit_conv(struct lowering *l, struct group *g);
 void emit_window(struct lowering *l, struct group *g);
 void emit_take(struct lowering *l, struct group *g);
