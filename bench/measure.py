@@ -213,7 +213,7 @@ def compare(name, output, expected, tolerance):
 
 
 def check_in_child(make, operands, expected, tolerance):
-    """Makes a side of tegula and calls it once, in a child process: what crashes or hangs costs its row, not the run."""
+    """Makes a side of tegula and calls it once, in a child process: a crash or a hang costs its row, not the run."""
     output = operands[list(operands)[-1]]
     reader, writer = os.pipe()
     sys.stderr.flush()

@@ -182,7 +182,7 @@ def example(name, inputs_of=None, batch=None):
 
 
 def example_model(label, name, inputs_of=None, batch=None, beside=None):
-    """Made when the row runs. beside: a model of make.py on the same inputs, to be timed by tegula in the same turns."""
+    """Made when the row runs. beside: a model of make.py on the same inputs, timed by tegula in the same turns."""
     get = functools.partial(example, name, inputs_of, batch)
     others = {beside: lambda o: peers.Stored(o, example(beside).bytes)} if beside else {}
     return Benchmark(
