@@ -141,15 +141,10 @@ int compile_module(struct module *m, const struct compile_options *options, enum
     return compile_lower(m, options, kind, out, diags);
 }
 
-// What prepares a graph: constants and shapes first, then larger operations, then kernels.
-#define GRAPH_PASSES                                                                                                   \
-    "fold-graph,rewrite,fold-batch-norm,fold-graph,rewrite,raise,inline-composites,rewrite,canonicalize,lower-graph,"  \
-    "plan-memory"
-
 int graph_compile(struct module *m, const struct compile_options *options, struct diags *diags)
 {
     struct pipeline_options pipeline = options->pipeline;
     if (!pipeline.passes)
-        pipeline.passes = GRAPH_PASSES;
+        pipeline.passes = "graph";
     return pipeline_run(m, &options->target, &pipeline, diags);
 }
