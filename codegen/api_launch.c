@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "codegen/api.h"
+#include "codegen/data_type.h"
 
 struct launch {
     tg_kernel_handle *k;
@@ -13,26 +14,6 @@ struct launch {
 
 #define FAIL(l, i, format, ...)                                                                                        \
     api_fail((l)->k->ctx, "@%s: %%%s: " format, (l)->k->code->name, (l)->k->params[i].name __VA_OPT__(, ) __VA_ARGS__)
-
-static tg_data_type data_type(enum dtype t)
-{
-    uint8_t bits = (uint8_t)dtype_info[t].bits;
-    switch (t) {
-    case DTYPE_BF16:
-        return (tg_data_type){TG_CODE_BFLOAT, bits, 1};
-    case DTYPE_F8E4M3:
-        return (tg_data_type){TG_CODE_F8E4M3, bits, 1};
-    case DTYPE_F8E5M2:
-        return (tg_data_type){TG_CODE_F8E5M2, bits, 1};
-    case DTYPE_I1:
-        return (tg_data_type){TG_CODE_BOOL, 8, 1};
-    default:
-        return (tg_data_type){dtype_is_float(t)    ? TG_CODE_FLOAT
-                              : dtype_is_signed(t) ? TG_CODE_INT
-                                                   : TG_CODE_UINT,
-                              bits, 1};
-    }
-}
 
 // A size or stride the tensor has, against the one the type states. what: "size" or "stride".
 static int learn(struct launch *l, int i, const char *what, int d, dim want, int64_t have)
@@ -128,7 +109,7 @@ static int check_tensor(struct launch *l, int i)
         return FAIL(l, i, "no tensor is given");
     if (x->ndim != t->rank)
         return FAIL(l, i, "has %d dimensions and must have %d", x->ndim, t->rank);
-    tg_data_type want = data_type(t->dtype);
+    tg_data_type want = data_type_of(t->dtype);
     if (x->dtype.code != want.code || x->dtype.bits != want.bits || x->dtype.lanes != 1)
         return FAIL(l, i, "the element type has code %d, %d bits and %d lanes and must be %s (code %d, %d bits)",
                     x->dtype.code, x->dtype.bits, x->dtype.lanes, dtype_info[t->dtype].name, want.code, want.bits);

@@ -22,6 +22,16 @@ int compile_target(const char *name, struct target_desc *target, struct diags *d
 struct module *compile_read(const char *text, size_t length, const char *file, int n_defines,
                             const struct define *defines, struct diags *diags);
 
+// Prepares the graphs of a verified module: graph passes, lowering to kernels and a host function, planning of its
+// memory. Kernels and host functions that are there already stay. Returns 0, or 1 after reporting.
+int graph_compile(struct module *m, const struct compile_options *options, struct diags *diags);
+
+// Adds the code of all functions, which the passes have prepared, to an LLVM module. weights, for a module of one host
+// function, as in lower.h. Returns 0, or 1 after reporting.
+struct weights;
+int compile_functions(struct module *m, const struct compile_options *options, struct driver *d, LLVMModuleRef module,
+                      struct weights *weights, struct diags *diags);
+
 // Turns a module that the passes have prepared into bytes, to be released with driver_buffer_finish. Returns 0, or 1
 // after reporting errors; *out is then untouched.
 int compile_lower(struct module *m, const struct compile_options *options, enum compile_output kind,

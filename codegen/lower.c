@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codegen/lower_internal.h"
+#include "codegen/lower_host.h"
 
 void lower_error(struct lower *l, const struct op *op, const char *format, ...)
 {
@@ -21,8 +21,8 @@ void lower_error(struct lower *l, const struct op *op, const char *format, ...)
     const char *text = arena_vprintf(&l->diags->arena, format, args);
     va_end(args);
     if (!l->failed) // what follows from a first fault is not worth reading
-        diag_error(l->diags, op ? op->loc : l->kernel->loc, "kernel %s: %s%s%s", l->kernel->name,
-                   op ? op_info[op->code].name : "", op ? ": " : "", text);
+        diag_error(l->diags, op ? op->loc : l->kernel->loc, "%s %s: %s%s%s", l->host ? "host function" : "kernel",
+                   l->kernel->name, op ? op_info[op->code].name : "", op ? ": " : "", text);
     l->failed = true;
 }
 
@@ -148,6 +148,9 @@ static LLVMValueRef scalar_op(struct lower *l, struct op *op, int64_t r)
     LLVMValueRef x[3];
     for (int i = 0; i < op->n_operands; i++)
         x[i] = lower_broadcast(l, op->operands[i], op->results[0]->type, r);
+    bool can_overflow = op->code == OP_ADD || op->code == OP_SUB || op->code == OP_MUL;
+    if (l->host && can_overflow && op->results[0]->type->dtype == DTYPE_INDEX)
+        return host_checked(l, op->code, x[0], x[1]);
     return lower_apply(l, op, op->code, op->operands[op->n_operands - 1]->type->dtype, x);
 }
 
@@ -518,6 +521,8 @@ static void lower_once(struct lower *l, struct op *op)
 void lower_block(struct lower *l, struct block *block)
 {
     for (struct op *op = block->first; op && !l->failed; op = op->next) {
+        if (l->host && host_op(l, op))
+            continue;
         switch (op_info[op->code].effect) {
         case EFFECT_PURE:
             break;
@@ -566,10 +571,40 @@ static void examine(struct lower *l, const struct block *b)
     }
 }
 
+static int lower_function(struct lower *l, struct function *k, const struct target_desc *target, LLVMContextRef context,
+                          LLVMModuleRef out, struct diags *diags)
+{
+    l->kernel = k;
+    l->target = target;
+    l->diags = diags;
+    l->context = context;
+    l->module = out;
+    arena_init(&l->arena);
+    l->b = LLVMCreateBuilderInContext(context);
+    l->i1 = LLVMInt1TypeInContext(context);
+    l->i8 = LLVMInt8TypeInContext(context);
+    l->i16 = LLVMInt16TypeInContext(context);
+    l->i32 = LLVMInt32TypeInContext(context);
+    l->i64 = LLVMInt64TypeInContext(context);
+    l->f32 = LLVMFloatTypeInContext(context);
+    l->f64 = LLVMDoubleTypeInContext(context);
+    l->ptr = LLVMPointerTypeInContext(context, 0);
+    if (l->host)
+        host_prepare(l);
+    l->written = ARENA_ARRAY(&l->arena, bool, k->n_values);
+    l->uses = ARENA_ARRAY(&l->arena, int, k->n_values);
+    examine(l, k->body);
+    examine(l, k->grid);
+    if (!l->failed)
+        (l->host ? lower_model : lower_abi)(l);
+    LLVMDisposeBuilder(l->b);
+    arena_finish(&l->arena);
+    return l->failed;
+}
+
 int lower_kernel(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                  struct diags *diags)
 {
-    struct lower l = {.kernel = k, .target = target, .diags = diags, .context = context, .module = out};
     for (int i = 0; i < k->n_params; i++) {
         const struct type *t = k->params[i]->type;
         for (int d = 0; t->kind == TYPE_VIEW && d < t->rank; d++) {
@@ -579,23 +614,12 @@ int lower_kernel(struct function *k, const struct target_desc *target, LLVMConte
                 function_symbol(k, dim_symbol_id(t->strides[d]));
         }
     }
-    arena_init(&l.arena);
-    l.b = LLVMCreateBuilderInContext(context);
-    l.i1 = LLVMInt1TypeInContext(context);
-    l.i8 = LLVMInt8TypeInContext(context);
-    l.i16 = LLVMInt16TypeInContext(context);
-    l.i32 = LLVMInt32TypeInContext(context);
-    l.i64 = LLVMInt64TypeInContext(context);
-    l.f32 = LLVMFloatTypeInContext(context);
-    l.f64 = LLVMDoubleTypeInContext(context);
-    l.ptr = LLVMPointerTypeInContext(context, 0);
-    l.written = ARENA_ARRAY(&l.arena, bool, k->n_values);
-    l.uses = ARENA_ARRAY(&l.arena, int, k->n_values);
-    examine(&l, k->body);
-    examine(&l, k->grid);
-    if (!l.failed)
-        lower_abi(&l);
-    LLVMDisposeBuilder(l.b);
-    arena_finish(&l.arena);
-    return l.failed;
+    return lower_function(&(struct lower){0}, k, target, context, out, diags);
+}
+
+int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+               struct weights *weights, struct diags *diags)
+{
+    struct host host = {.weights = weights};
+    return lower_function(&(struct lower){.host = &host}, f, target, context, out, diags);
 }

@@ -22,4 +22,23 @@
 int lower_kernel(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                  struct diags *diags);
 
+// Bytes of a constant and their place in the weights.
+struct weight {
+    const void *bytes;
+    int64_t size, offset;
+};
+
+struct weights {
+    int n;
+    int64_t bytes;               // of all, with what lies between them
+    const struct weight *pieces; // in the module's arena, by offset
+};
+
+// Adds to `out` the functions of a host function NAME, after those of the kernels that it launches (lower_model.c lists
+// them), and the data symbol NAME__model, a tg_model. The constants are the memory at the symbol NAME__weights, aligned
+// to 64 bytes, which whoever links the code defines as *weights says; if `weights` is NULL they are put into the module
+// instead. Returns 0, or 1 after reporting.
+int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
+               struct weights *weights, struct diags *diags);
+
 #endif

@@ -10,13 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codegen/lower_internal.h"
+#include "codegen/lower_host.h"
 #include "ir/scalar.h"
 
 // ---- Roots -----------------------------------------------------------------------------------------------------
 
 static LLVMValueRef size_value(struct lower *l, dim d)
 {
+    if (l->host)
+        return host_size(l, d);
     if (d == DIM_UNKNOWN)
         return NULL;
     return dim_is_symbol(d) ? lower_scalar(l, l->kernel->symbols[dim_symbol_id(d)]) : lower_i64(l, d);
@@ -29,6 +31,13 @@ static void fill_strides(struct lower *l, struct root *root, const struct type *
         root->stride[d] = t->strided ? size_value(l, t->strides[d]) : stride;
         stride = stride && root->size[d] ? lower_mul(l, stride, root->size[d]) : NULL;
     }
+}
+
+void lower_root_sizes(struct lower *l, struct root *root, const struct type *t)
+{
+    for (int d = 0; d < t->rank; d++)
+        root->size[d] = size_value(l, t->dims[d]);
+    fill_strides(l, root, t);
 }
 
 // What the size of a buffer may be computed with.
@@ -87,9 +96,8 @@ void lower_roots(struct lower *l, LLVMValueRef scratch)
             continue;
         struct root *root = ARENA_NEW(&l->arena, struct root);
         l->roots[v->id] = root;
-        for (int d = 0; d < v->type->rank; d++)
-            root->size[d] = size_value(l, v->type->dims[d]);
-        fill_strides(l, root, v->type);
+        if (!l->host || l->host->accessed[v->id])
+            lower_root_sizes(l, root, v->type);
         root->align = (int)dtype_bytes(v->type->dtype);
     }
     if (scratch) {

@@ -54,6 +54,8 @@ struct lower {
     LLVMBuilderRef b;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr;
 
+    struct host *host; // lower_host.h; NULL: a kernel
+
     // Of the kernel, by value id.
     bool *written; // roots that are stored to
     int *uses;
@@ -185,6 +187,7 @@ LLVMValueRef access_safe_pointer(struct lower *l, struct access *a, const int64_
 
 bool lower_is_nonnegative(const struct value *v); // an index
 struct root *lower_root(struct lower *l, struct value *root);
+void lower_root_sizes(struct lower *l, struct root *root, const struct type *t); // and strides, from the view's type
 void lower_roots(struct lower *l, LLVMValueRef scratch); // at a function's entry; scratch may be NULL
 LLVMValueRef lower_scratch_bytes(struct lower *l);       // all of them
 

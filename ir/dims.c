@@ -69,8 +69,8 @@ static void add_term(struct polynomial *p, const struct term *t)
     while (i < p->n && compare_terms(&p->terms[i], t) < 0)
         i++;
     if (i < p->n && !compare_terms(&p->terms[i], t)) {
-        int64_t sum = p->terms[i].coefficient + t->coefficient; // both below 2^62
-        if (sum > LARGEST || sum < -LARGEST) {
+        int64_t sum;
+        if (__builtin_add_overflow(p->terms[i].coefficient, t->coefficient, &sum) || sum > LARGEST || sum < -LARGEST) {
             p->unknown = true;
         } else if (sum) {
             p->terms[i].coefficient = sum;
@@ -305,6 +305,26 @@ dim dims_exact(struct module *m, dim a, dim b)
     if (p.unknown || q.unknown || q.n != 1 || !divide_exactly(&p, &q.terms[0], &r))
         return DIM_UNKNOWN;
     return from_polynomial(m, &r);
+}
+
+dim dims_content(struct module *m, dim d, int64_t *content)
+{
+    struct polynomial p;
+    to_polynomial(m, d, &p);
+    *content = 1;
+    if (p.unknown || !p.n)
+        return d;
+    int64_t g = 0;
+    for (int i = 0; i < p.n; i++)
+        for (int64_t x = llabs(p.terms[i].coefficient); x;) {
+            int64_t rest = g % x;
+            g = x;
+            x = rest;
+        }
+    for (int i = 0; i < p.n; i++)
+        p.terms[i].coefficient /= g;
+    *content = g;
+    return from_polynomial(m, &p);
 }
 
 static int64_t floor_quotient(int64_t a, int64_t b)

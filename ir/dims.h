@@ -31,6 +31,10 @@ dim dims_product(struct module *m, int n, const dim *dims);
 // a for every value of the symbols.
 dim dims_exact(struct module *m, dim a, dim b);
 
+// d = *content * result, with the greatest *content that divides every coefficient; 0 and DIM_UNKNOWN are themselves,
+// once.
+dim dims_content(struct module *m, dim d, int64_t *content);
+
 // Bounds of the value, given that free symbols are at least 0. INT64_MAX: none.
 void dims_range(const struct module *m, dim d, int64_t *lo, int64_t *hi);
 

@@ -176,7 +176,7 @@ static bool run_op(struct interp *in, const struct op *op)
         return run_dim(in, op);
     case OP_CAST:
     case OP_BITCAST:
-        return interp_convert(in, op);
+        return interp_map(in, op);
     case OP_WINDOW:
         return interp_window(in, op);
     case OP_SCRATCH:

@@ -95,16 +95,23 @@ static bool read_elements(struct interp *in, const struct op *op, const struct v
     return true;
 }
 
+static bool make_tensor(struct interp *in, const struct op *op, const struct value *v, struct interp_tensor *tensor)
+{
+    const struct type *t = interp_type(in, v);
+    int64_t bytes = dtype_array_bytes(t->dtype, type_elements(t));
+    *tensor = (struct interp_tensor){.dtype = t->dtype, .rank = t->rank, .bytes = bytes};
+    memcpy(tensor->dims, t->dims, sizeof *t->dims * (size_t)t->rank);
+    tensor->data = bytes >= 0 ? calloc((size_t)bytes + 1, 1) : NULL; // there may be no elements
+    return tensor->data || interp_fail(in, op, "out of memory");
+}
+
 static bool write_tensor(struct interp *in, const struct op *op, const struct value *v, struct interp_tensor *tensor)
 {
     const struct type *t = interp_type(in, v);
     const union scalar *x = interp_elements(in, v);
     int64_t n = type_elements(t);
-    *tensor = (struct interp_tensor){.dtype = t->dtype, .rank = t->rank, .bytes = dtype_array_bytes(t->dtype, n)};
-    memcpy(tensor->dims, t->dims, sizeof *t->dims * (size_t)t->rank);
-    tensor->data = calloc((size_t)tensor->bytes + 1, 1); // there may be none
-    if (!tensor->data)
-        return interp_fail(in, op, "out of memory");
+    if (!make_tensor(in, op, v, tensor))
+        return false;
     for (int64_t i = 0; i < n; i++)
         dtype_array_store(t->dtype, tensor->data, i, x[i]);
     return true;
@@ -374,9 +381,66 @@ int interp_graph(const struct function *g, const struct interp_tensor *inputs, s
     return !ok;
 }
 
+// ---- Single operations -----------------------------------------------------------------------------------------
+
+// Elements in memory, or one that stands for all.
+struct source {
+    const void *bytes;
+    union scalar splat;
+};
+
+static bool find_source(struct interp *in, const struct op *op, const struct value *v,
+                        const struct interp_tensor *given, struct source *s)
+{
+    *s = (struct source){0};
+    if (!interp_resolve(in, op, v))
+        return false;
+    if (given)
+        s->bytes = given->data;
+    else if (v->def && v->def->code == OP_DATA)
+        s->bytes = op_attr(v->def, ATTR_DATA)->data.bytes;
+    else if (v->def && v->def->code == OP_CONSTANT)
+        s->splat = scalar_from_number(v->type->dtype, op_attr(v->def, ATTR_VALUE)->number);
+    else
+        in->undecided = true;
+    return !in->undecided;
+}
+
+// Element by element from memory to memory: as elements of the interpreter large weights would take several times the
+// room.
+static bool stream(struct interp *in, const struct op *op, const struct interp_tensor *operands,
+                   struct interp_tensor *result)
+{
+    const struct value *r = op->results[0];
+    struct source from[3];
+    for (int i = 0; i < op->n_operands; i++)
+        if (!find_source(in, op, op->operands[i], operands ? &operands[i] : NULL, &from[i]))
+            return false;
+    if (!interp_resolve(in, op, r) || !interp_charge(in, op, type_elements(interp_type(in, r))))
+        return false;
+    struct walk w = walk_create(r->type->rank, interp_type(in, r)->dims);
+    for (int i = 0; i < op->n_operands; i++)
+        walk_broadcast(&w, i, interp_type(in, op->operands[i]));
+    struct interp_tensor made;
+    if (!make_tensor(in, op, r, &made))
+        return false;
+    int64_t at = 0;
+    for (bool more = walk_first(&w); more; more = walk_next(&w)) {
+        union scalar x[3] = {{0}};
+        for (int i = 0; i < op->n_operands; i++)
+            x[i] =
+                from[i].bytes ? dtype_array_load(op->operands[i]->type->dtype, from[i].bytes, w.at[i]) : from[i].splat;
+        dtype_array_store(r->type->dtype, made.data, at++, interp_element(op, x));
+    }
+    *result = made;
+    return true;
+}
+
 static bool run_one(struct interp *in, const struct op *op, const struct interp_tensor *operands,
                     struct interp_tensor *results)
 {
+    if (opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_BITCAST)
+        return stream(in, op, operands, results);
     for (int i = 0; operands && i < op->n_operands; i++)
         if (!in->contents[op->operands[i]->id].elements && !read_elements(in, op, op->operands[i], operands[i].data))
             return false;

@@ -92,8 +92,7 @@ bool interp_op(struct interp *in, const struct op *op);
 bool interp_block(struct interp *in, const struct block *b); // its operations, but for the terminator
 
 // interp_tile.c: values from values.
-bool interp_map(struct interp *in, const struct op *op);
-bool interp_convert(struct interp *in, const struct op *op); // cast, bitcast
+bool interp_map(struct interp *in, const struct op *op); // scalar operations, cast, bitcast
 bool interp_constant(struct interp *in, const struct op *op);
 bool interp_iota(struct interp *in, const struct op *op);
 bool interp_dot(struct interp *in, const struct op *op); // and einsum
@@ -101,6 +100,8 @@ bool interp_reduce(struct interp *in, const struct op *op);
 bool interp_scan(struct interp *in, const struct op *op);
 bool interp_rearrange(struct interp *in, const struct op *op); // broadcast, reshape, transpose
 bool interp_extract(struct interp *in, const struct op *op);
+// An element of the result of a scalar operation, cast or bitcast.
+union scalar interp_element(const struct op *op, const union scalar *x);
 // Sums and products of floats are taken in double and rounded at the end.
 union scalar interp_combine(enum opcode combine, enum dtype t, union scalar a, union scalar b);
 union scalar interp_finished(enum dtype t, union scalar x);

@@ -52,6 +52,16 @@ bool walk_next(struct walk *w)
 
 // ---- Element by element ----------------------------------------------------------------------------------------
 
+union scalar interp_element(const struct op *op, const union scalar *x)
+{
+    enum dtype from = op->operands[op->code == OP_SELECT]->type->dtype, to = op->results[0]->type->dtype;
+    if (op->code == OP_CAST)
+        return dtype_cast(to, from, x[0]);
+    if (op->code == OP_BITCAST)
+        return dtype_from_bits(to, dtype_bits(from, x[0]));
+    return scalar_eval(op->code, from, x[0], x[1], x[2]);
+}
+
 bool interp_map(struct interp *in, const struct op *op)
 {
     const struct type *t = interp_type(in, op->results[0]);
@@ -64,26 +74,12 @@ bool interp_map(struct interp *in, const struct op *op)
         operand[i] = interp_elements(in, op->operands[i]);
         walk_broadcast(&w, i, interp_type(in, op->operands[i]));
     }
-    enum dtype type = op->operands[op->code == OP_SELECT]->type->dtype;
     for (bool more = walk_first(&w); more; more = walk_next(&w)) {
         union scalar x[3] = {{0}};
         for (int i = 0; i < op->n_operands; i++)
             x[i] = operand[i][w.at[i]];
-        *result++ = scalar_eval(op->code, type, x[0], x[1], x[2]);
+        *result++ = interp_element(op, x);
     }
-    return true;
-}
-
-bool interp_convert(struct interp *in, const struct op *op)
-{
-    enum dtype from = op->operands[0]->type->dtype, to = op->results[0]->type->dtype;
-    int64_t n = type_elements(interp_type(in, op->results[0]));
-    union scalar *result = interp_result(in, op, op->results[0]);
-    if (!result || !interp_charge(in, op, n))
-        return false;
-    const union scalar *x = interp_elements(in, op->operands[0]);
-    for (int64_t i = 0; i < n; i++)
-        result[i] = op->code == OP_CAST ? dtype_cast(to, from, x[i]) : dtype_from_bits(to, dtype_bits(from, x[i]));
     return true;
 }
 

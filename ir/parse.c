@@ -307,6 +307,8 @@ static void parse_launch(struct parser *p, struct statement *s)
             break;
     }
     parse_expect(p, ")");
+    if (!p->failed && parse_accept(p, "least"))
+        s->attrs[s->n_attrs++] = (struct attr){ATTR_LEAST, {.i = parse_int(p)}};
     if (!p->failed && s->n_operands != k->n_params)
         FAIL_AT(p, s->loc, "kernel @%s has %d parameters, and %d are given", text, k->n_params, s->n_operands);
     for (int i = 0; i < n_sizes && !p->failed; i++) {

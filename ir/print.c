@@ -463,6 +463,8 @@ static void put_launch(struct printer *p, const struct op *op)
         put_operand(p, op, operands[i]);
     }
     put(p, ")");
+    if (op_attr(op, ATTR_LEAST))
+        putf(p, " least %lld", (long long)op_int(op, ATTR_LEAST, 0));
 }
 
 static void put_indent(struct printer *p)

@@ -7,8 +7,7 @@
 //     }
 //
 // One walk, with a hash table whose entries leave it at the end of their block. Loads and gathers count as computations
-// if nothing in the kernel writes to their root. Scratch and
-// buffers are never shared.
+// in kernels if nothing there writes to their root. Scratch and buffers are never shared.
 #include <string.h>
 
 #include "passes/pass.h"
@@ -22,6 +21,7 @@ struct entry {
 };
 
 struct cse {
+    const struct function *k;
     struct arena *arena;
     struct replace replace;
     bool *written; // roots, by value id
@@ -34,8 +34,8 @@ static bool is_candidate(const struct cse *s, const struct op *op)
 {
     if (op->n_blocks || op->n_results != 1 || op->code == OP_SCRATCH || op->code == OP_BUFFER)
         return false;
-    if (op_info[op->code].effect == EFFECT_READ)
-        return !s->written[view_root(op->operands[op_view_operand(op)])->id];
+    if (op_info[op->code].effect == EFFECT_READ) // launches write as well
+        return s->k->kind == FUNCTION_KERNEL && !s->written[view_root(op->operands[op_view_operand(op)])->id];
     return op_info[op->code].effect == EFFECT_PURE;
 }
 
@@ -191,7 +191,7 @@ bool pass_cse(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
-        struct cse s = {.arena = c->scratch, .mask = 15};
+        struct cse s = {.k = k, .arena = c->scratch, .mask = 15};
         while (s.mask < 2 * (uint64_t)k->n_values)
             s.mask = s.mask * 2 + 1;
         s.slots = ARENA_ARRAY(s.arena, struct entry *, s.mask + 1);

@@ -15,6 +15,7 @@
 #include "passes/pass.h"
 
 struct dce {
+    const struct function *k;
     bool *live;   // values, by id
     bool changed; // a scratch has become live: stores that were passed by may be as well
     bool progress;
@@ -36,7 +37,7 @@ static bool has_effect(const struct dce *d, const struct op *op)
     if (op_info[op->code].effect != EFFECT_WRITE)
         return false;
     const struct value *root = view_root(op->operands[op_view_operand(op)]);
-    return !root->def || d->live[root->id];
+    return d->k->kind != FUNCTION_KERNEL || !root->def || d->live[root->id];
 }
 
 // ---- Marking ---------------------------------------------------------------------------------------------------
@@ -91,7 +92,8 @@ static bool mark_control(struct dce *d, const struct op *op)
         return mark_composite(d, op);
     if (op->code == OP_WHILE)
         return mark(d, block_terminator(op->blocks[0])->operands[0]);
-    for (int i = 0; i < (op->code == OP_FOR ? 3 : 1); i++)
+    // Bounds of a loop, keys of a once, the condition of a branch.
+    for (int i = 0; i < (op->code == OP_FOR ? 3 : op->n_operands); i++)
         marked |= mark(d, op->operands[i]);
     return marked;
 }
@@ -191,7 +193,7 @@ bool pass_dce(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
-        struct dce d = {.live = ARENA_ARRAY(c->scratch, bool, k->n_values)};
+        struct dce d = {.k = k, .live = ARENA_ARRAY(c->scratch, bool, k->n_values)};
         run(&d, k->grid);
         run(&d, k->body);
         progress |= d.progress;

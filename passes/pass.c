@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "passes/rules.h"
+
 const struct pass_info pass_info[PASS_COUNT] = {
 #define PASS(e, name, function, doc) [PASS_##e] = {name, function, doc},
 #include "passes/passes.def"
@@ -43,10 +45,11 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static const char *module_text(struct runner *r)
+// For people and for comparison: constants are never changed in place, so their elements are left out.
+static const char *module_text(struct arena *a, const struct module *m)
 {
     char *text;
-    print_module(&r->scratch, r->m, &text);
+    print_module_with(a, m, &(struct print_options){.elide_data = true}, &text);
     return text;
 }
 
@@ -74,8 +77,7 @@ static int run_one(struct runner *r, enum pass p)
 #ifndef NDEBUG
     struct arena kept;
     arena_init(&kept);
-    char *before;
-    print_module(&kept, r->m, &before);
+    const char *before = module_text(&kept, r->m);
 #endif
     int errors = diags->n_errors;
     double start = now();
@@ -88,7 +90,7 @@ static int run_one(struct runner *r, enum pass p)
         ok = false;
     }
 #ifndef NDEBUG
-    if (ok && !progress && strcmp(before, module_text(r))) {
+    if (ok && !progress && strcmp(before, module_text(&r->scratch, r->m))) {
         diag_error(diags, module_loc(r->m), "pass %s changed the module and did not say so", name);
         ok = false;
     }
@@ -97,7 +99,7 @@ static int run_one(struct runner *r, enum pass p)
     (void)progress;
 #endif
     if (r->options->print_after_all)
-        fprintf(r->log, "// after %s (run %d)\n%s\n", name, r->times_run[p], module_text(r));
+        fprintf(r->log, "// after %s (run %d)\n%s\n", name, r->times_run[p], module_text(&r->scratch, r->m));
     empty_scratch(r);
     r->stopped = stops_here(r, p);
     return !ok;
@@ -114,7 +116,7 @@ static int run_named(struct runner *r, const char *name, size_t n)
     for (int i = 0; i < PASS_COUNT; i++)
         if (strlen(pass_info[i].name) == n && !memcmp(pass_info[i].name, name, n))
             return run_one(r, (enum pass)i);
-    char known[512] = "default";
+    char known[1024] = "default";
     for (int i = 0; i < PASS_COUNT; i++) {
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, " %s", pass_info[i].name);
@@ -134,6 +136,9 @@ static void print_times(const struct runner *r)
             fprintf(r->log, "%10.3f %7.1f %5d  %s\n", 1e3 * r->seconds[i], total > 0 ? 100 * r->seconds[i] / total : 0,
                     r->times_run[i], pass_info[i].name);
     fprintf(r->log, "%10.3f %7.1f %5s  total\n", 1e3 * total, 100.0, "");
+    for (int i = 0; i < rules_count(); i++)
+        if (r->context.rules_applied[i])
+            fprintf(r->log, "%24d  rule %s\n", r->context.rules_applied[i], rules_name(i));
 }
 
 int pipeline_run(struct module *m, const struct target_desc *target, const struct pipeline_options *options,
@@ -141,7 +146,14 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
 {
     struct runner r = {.m = m, .options = options, .log = options->log ? options->log : stderr};
     arena_init(&r.scratch);
-    r.context = (struct pass_context){.target = target, .diags = diags, .scratch = &r.scratch};
+    struct arena counts; // outlives passes
+    arena_init(&counts);
+    r.context = (struct pass_context){.target = target,
+                                      .diags = diags,
+                                      .scratch = &r.scratch,
+                                      .keep_composites = options->keep_composites,
+                                      .remarks = options->remarks ? r.log : NULL,
+                                      .rules_applied = ARENA_ARRAY(&counts, int, rules_count())};
     int status = 0;
     const char *names = options->passes ? options->passes : "default";
     while (*names && !status && !r.stopped) {
@@ -157,6 +169,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
     }
     if (options->time_passes)
         print_times(&r);
+    arena_finish(&counts);
     arena_finish(&r.scratch);
     return status;
 }

@@ -15,7 +15,10 @@
 struct pass_context {
     const struct target_desc *target;
     struct diags *diags;
-    struct arena *scratch; // emptied after each pass; passes never free
+    struct arena *scratch;       // emptied after each pass; passes never free
+    const char *keep_composites; // names, separated by commas, that inline-composites leaves alone; may be NULL
+    int *rules_applied;          // how often each row of rules.def was; may be NULL
+    FILE *remarks;               // where passes may tell what they did; NULL: nobody wants to know
 };
 
 typedef bool pass_function(struct module *m, struct pass_context *c);
@@ -43,11 +46,13 @@ extern const struct pass_info pass_info[PASS_COUNT];
 const char *const *pipeline_for(const struct target_desc *target);
 
 struct pipeline_options {
-    const char *passes;     // names separated by commas, in which `default` stands for pipeline_for; NULL: that
-    const char *stop_after; // a pass's name; "name:2" is its second run; NULL: the last
-    bool print_after_all;   // the module's text, to log
-    bool time_passes;       // a table, to log
-    FILE *log;              // NULL: stderr
+    const char *passes;          // names separated by commas, in which `default` stands for pipeline_for; NULL: that
+    const char *stop_after;      // a pass's name; "name:2" is its second run; NULL: the last
+    bool print_after_all;        // the module's text, to log
+    bool time_passes;            // a table, and how often each rule was applied, to log
+    const char *keep_composites; // see pass_context
+    bool remarks;                // what passes have to tell, to log
+    FILE *log;                   // NULL: stderr
 };
 
 // Runs the passes over a verified module. Returns 0, or 1 after reporting errors; the module is then of no use.

@@ -185,6 +185,8 @@ static void score_cone(const struct shaper *s, const struct block *b, const stru
     }
 }
 
+#define FULL_VECTOR 16 // elements
+
 static int pick_vector_axis(struct shaper *s, const struct anchor *a)
 {
     int *scores = ARENA_ARRAY(s->scratch, int, s->axes.n + 1);
@@ -193,6 +195,9 @@ static int pick_vector_axis(struct shaper *s, const struct anchor *a)
         score(s, a->op, a->op->operands[0], a->axes, 2, scores);
     if (a->kind == ANCHOR_EXPORT && a->value->type->kind == TYPE_TILE)
         score_place(s, a->value, 1, scores);
+    // An axis that does not fill a vector counts by what it fills of it.
+    for (int x = 0; x < s->axes.n; x++)
+        scores[x] *= (int)(s->axes.size[x] < FULL_VECTOR ? s->axes.size[x] : FULL_VECTOR);
     int best = AXIS_NONE;
     for (int x = 0; x < s->axes.n; x++)
         if (a->axes[x] && (best == AXIS_NONE || scores[x] > scores[best] ||
@@ -490,8 +495,27 @@ static bool collide(const struct shaper *s, const struct anchor *before, const s
            !in_place(s, before->op, a->op);
 }
 
+// Whether a store would write rows of a register tile apart from each other, while memory is contiguous along the
+// tile's other axis. From scratch it writes whole vectors, square by square; worth it while the scratch stays close.
+static bool scatters_rows(const struct shaper *s, const struct group *g, const struct anchor *a)
+{
+    if (!g->dot || g->vector_axis == AXIS_NONE || a->kind != ANCHOR_OP || a->op->code != OP_STORE)
+        return false;
+    const struct value *tile = a->op->operands[0];
+    if (tile->type->kind != TYPE_TILE || bounds_unit_stride(s, a->op, tile, g->vector_axis))
+        return false;
+    if (type_elements(tile->type) * (int64_t)dtype_bytes(tile->type->dtype) > s->target->l1d_bytes * 3 / 4)
+        return false;
+    for (int x = 0; x < s->axes.n; x++)
+        if (a->axes[x] && x != g->vector_axis && s->axes.size[x] >= g->lanes && bounds_unit_stride(s, a->op, tile, x))
+            return true;
+    return false;
+}
+
 static bool fits(const struct shaper *s, const struct group *g, const struct anchor *a)
 {
+    if (scatters_rows(s, g, a))
+        return false;
     for (int i = 0; i < g->n_anchors; i++)
         if (collide(s, &g->anchors[i], a))
             return false;

@@ -101,14 +101,18 @@ static bool pays(struct shaper *s, const struct group *g, const struct value *v,
             return false;
         if (computed || !bounds_unit_stride(s, load, load->results[0], g->vector_axis) || !needs_no_checks(s, load))
             return true;
-        int64_t panel = s->window[g->vector_axis].size, stride;
+        // Rows follow each other along the summed axis of the smallest stride.
+        int64_t panel = s->window[g->vector_axis].size, least = INT64_MAX, stride;
         for (int i = 0; i < g->dot_axes.n_inner; i++) {
-            if (!has_axis(s, v, g->dot_axes.inner[i]))
+            int axis = g->dot_axes.inner[i];
+            if (!has_axis(s, v, axis))
                 continue;
-            if (!bounds_stride(s, load, load->results[0], g->dot_axes.inner[i], &stride) || stride > 4 * panel)
+            if (!bounds_stride(s, load, load->results[0], axis, &stride))
                 return true;
+            if (stride < least)
+                least = stride;
         }
-        return false;
+        return least != INT64_MAX && least > 4 * panel;
     }
     return computed || !needs_no_checks(s, load);
 }

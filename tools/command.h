@@ -8,7 +8,7 @@
 
 // Each runs with the words behind its name and returns the exit status.
 typedef int command_function(int argc, char *const *argv);
-command_function command_opt, command_kernel, command_check;
+command_function command_opt, command_kernel, command_check, command_run;
 
 // Reads the definitions -D NAME=VALUE into at most OPTIONS_MOST_WORDS entries; their text lives in the arena. Returns
 // the number, or -1 after complaining.

@@ -17,6 +17,7 @@ static const struct {
     command_function *run;
     const char *summary;
 } commands[] = {
+    {"run", command_run, "compile a model and run it"},
     {"kernel", command_kernel, "compile kernels of the tile language"},
     {"opt", command_opt, "run passes over kernels and print them"},
     {"check", command_check, "run a kernel on random data at several stages and compare"},

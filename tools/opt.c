@@ -11,8 +11,8 @@ static int list_passes(const char *target_name)
     if (compile_target(target_name, &target, &diags))
         return command_finish(&diags, EXIT_ERROR);
     for (int i = 0; i < PASS_COUNT; i++)
-        printf("%-14s %s\n", pass_info[i].name, pass_info[i].doc);
-    printf("%-14s ", "default");
+        printf("%-18s %s\n", pass_info[i].name, pass_info[i].doc);
+    printf("%-18s ", "default");
     for (const char *const *p = pipeline_for(&target); *p; p++)
         printf("%s%s", *p, p[1] ? "," : "\n");
     return command_finish(&diags, EXIT_OK);
@@ -20,19 +20,22 @@ static int list_passes(const char *target_name)
 
 int command_opt(int argc, char *const *argv)
 {
-    const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL;
-    bool list = false, print_after_all = false, time_passes = false;
+    const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL, *keep_composites = NULL;
+    bool list = false, print_after_all = false, time_passes = false, remarks = false;
     static struct words definitions, sizes, files;
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes [-, standard output]"},
         {"passes", 0, OPTION_STRING, &passes, "A,B",
          "passes to run, `default` for the target's [none; default with --stop-after]"},
         {"stop-after", 0, OPTION_STRING, &stop_after, "P[:N]", "stop after the (Nth) run of pass P"},
+        {"keep-composites", 0, OPTION_STRING, &keep_composites, "A,B",
+         "composites that inline-composites leaves alone"},
         {"target", 0, OPTION_STRING, &target, "NAME", "what the passes prepare for [native]"},
         {NULL, 'D', OPTION_WORDS, &definitions, "NAME=VALUE", "value of a compile-time parameter"},
         {"dim", 0, OPTION_WORDS, &sizes, "NAME=SIZE", "value of an open size of a model"},
         {"print-after-all", 0, OPTION_FLAG, &print_after_all, NULL, "print the kernels after each pass, on stderr"},
         {"time-passes", 0, OPTION_FLAG, &time_passes, NULL, "print the time that passes took, on stderr"},
+        {"remarks", 0, OPTION_FLAG, &remarks, NULL, "print what passes have to tell, on stderr"},
         {"list-passes", 0, OPTION_FLAG, &list, NULL, "print the passes and the target's default, and exit"},
     };
     const struct command c = {.name = "opt",
@@ -79,7 +82,9 @@ int command_opt(int argc, char *const *argv)
                                                                          : "",
                                                   .stop_after = stop_after,
                                                   .print_after_all = print_after_all,
-                                                  .time_passes = time_passes};
+                                                  .time_passes = time_passes,
+                                                  .remarks = remarks,
+                                                  .keep_composites = keep_composites};
         const struct compile_options compile = {.target = desc, .pipeline = pipeline};
         struct driver_buffer text = {0};
         if (!compile_module(m, &compile, COMPILE_SHAPED, &text, &diags))

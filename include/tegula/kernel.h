@@ -50,6 +50,81 @@ typedef struct tg_env {
     void (*error)(const struct tg_env *env, const char *message);
 } tg_env;
 
+// ---- Tensors ---------------------------------------------------------------------------------------------------
+
+// A tensor in memory, laid out as DLPack's DLTensor (https://dmlc.github.io/dlpack), which it is where dlpack.h has
+// been included before; else a pointer to one may be cast to a pointer to the other.
+#ifdef DLPACK_DLPACK_H_
+typedef DLDevice tg_device;
+typedef DLDataType tg_data_type;
+typedef DLTensor tg_tensor;
+#else
+typedef struct tg_device {
+    int32_t device_type; // TG_DEVICE_
+    int32_t device_id;
+} tg_device;
+
+typedef struct tg_data_type {
+    uint8_t code;   // TG_CODE_
+    uint8_t bits;   // of one element
+    uint16_t lanes; // 1
+} tg_data_type;
+
+typedef struct tg_tensor {
+    void *data;
+    tg_device device;
+    int32_t ndim;
+    tg_data_type dtype;
+    int64_t *shape;       // ndim sizes
+    int64_t *strides;     // ndim strides in elements; NULL: row-major without gaps
+    uint64_t byte_offset; // of the first element from data
+} tg_tensor;
+#endif
+
+enum { TG_DEVICE_CPU = 1, TG_DEVICE_CUDA = 2, TG_DEVICE_CUDA_HOST = 3 };
+enum {
+    TG_CODE_INT = 0,
+    TG_CODE_UINT = 1,
+    TG_CODE_FLOAT = 2,
+    TG_CODE_BFLOAT = 4,
+    TG_CODE_BOOL = 6, // 8 bits each
+    TG_CODE_F8E4M3 = 10,
+    TG_CODE_F8E5M2 = 12
+};
+
+// ---- Models ----------------------------------------------------------------------------------------------------
+
+// A whole model, compiled. Its inputs' sizes are learnt at every call: a size that has a name in the model is what the
+// first input with that name makes it, and later ones must agree.
+
+// The type of an input or output. dims[d] is a size; -1 - i: the size that symbols[i] of the model names; INT64_MIN: a
+// size that is computed from those.
+typedef struct tg_port {
+    const char *name;
+    tg_data_type dtype;
+    int32_t rank;
+    const int64_t *dims;
+} tg_port;
+
+// A compiled model NAME is exported as the data symbol NAME__model. Its functions may run at the same time on several
+// threads, with tensors and an arena of their own each. They return 0, or another number after env->error has taken
+// note of what is wrong.
+typedef struct tg_model {
+    const char *name;
+    int32_t n_inputs, n_outputs, n_symbols;
+    const tg_port *inputs, *outputs;
+    const char *const *symbols;
+    // Checks the types and sizes of the inputs, whose memory does not matter, and stores the outputs' sizes (rank
+    // entries each) and how much memory a run works in. out_shapes, entries of it, and arena_bytes may be NULL.
+    int32_t (*shapes)(const tg_env *env, const tg_tensor *in, int64_t *const *out_shapes, int64_t *arena_bytes);
+    // Checks the inputs and computes the outputs. Tensors are in the CPU's memory, row-major without gaps, aligned to
+    // their elements; outputs share no memory with anything else. An output with data must have the right type and
+    // sizes. One without gets memory from env->alloc, or from aligned_alloc where there is none, which the caller
+    // frees, and its fields are filled in; its `shape` must have room for the sizes. arena is memory of arena_bytes
+    // aligned to 64 bytes, or NULL: it is allocated for the run. On failure outputs that had no data have none.
+    int32_t (*run)(const tg_env *env, const tg_tensor *in, tg_tensor *out, void *arena);
+} tg_model;
+
 #ifdef __cplusplus
 }
 #endif

@@ -27,48 +27,6 @@
 extern "C" {
 #endif
 
-// ---- Tensors ---------------------------------------------------------------------------------------------------
-
-// A tensor in memory, laid out as DLPack's DLTensor (https://dmlc.github.io/dlpack), which it is where dlpack.h has
-// been included before; else a pointer to one may be cast to a pointer to the other.
-#ifdef DLPACK_DLPACK_H_
-typedef DLDevice tg_device;
-typedef DLDataType tg_data_type;
-typedef DLTensor tg_tensor;
-#else
-typedef struct tg_device {
-    int32_t device_type; // TG_DEVICE_
-    int32_t device_id;
-} tg_device;
-
-typedef struct tg_data_type {
-    uint8_t code;   // TG_CODE_
-    uint8_t bits;   // of one element
-    uint16_t lanes; // 1
-} tg_data_type;
-
-typedef struct tg_tensor {
-    void *data;
-    tg_device device;
-    int32_t ndim;
-    tg_data_type dtype;
-    int64_t *shape;       // ndim sizes
-    int64_t *strides;     // ndim strides in elements; NULL: row-major without gaps
-    uint64_t byte_offset; // of the first element from data
-} tg_tensor;
-#endif
-
-enum { TG_DEVICE_CPU = 1, TG_DEVICE_CUDA = 2, TG_DEVICE_CUDA_HOST = 3 };
-enum {
-    TG_CODE_INT = 0,
-    TG_CODE_UINT = 1,
-    TG_CODE_FLOAT = 2,
-    TG_CODE_BFLOAT = 4,
-    TG_CODE_BOOL = 6, // 8 bits each
-    TG_CODE_F8E4M3 = 10,
-    TG_CODE_F8E5M2 = 12
-};
-
 // ---- Contexts --------------------------------------------------------------------------------------------------
 
 typedef struct tg_context tg_context;

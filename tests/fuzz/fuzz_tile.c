@@ -1,5 +1,5 @@
-// Fuzz target of the tile language: text -> parser -> verifier -> printer -> parser again; the interpreter; the passes
-// up to shape, and the interpreter again.
+// Fuzz target of the language of kernels, graphs and host functions: text -> parser -> verifier -> printer -> parser
+// again; of kernels also the interpreter, the passes up to shape, and the interpreter again.
 //
 //   clang -fsanitize=fuzzer,address,undefined -DFUZZ_TILE_LIBFUZZER ...   searches for faults
 //   otherwise a main() that replays the files and folders it is given; the tests run it over corpus/tile and examples.
@@ -15,10 +15,10 @@
 #include "ir/interp.h"
 #include "passes/pass.h"
 
-#define BUDGET 20000                         // of the interpreter, in elements
-#define MOST_VIEW_BYTES ((int64_t)1 << 20)   // of one parameter
-#define MOST_ELEMENTS ((int64_t)1 << 14)     // of a tile that is interpreted
-#define MOST_OPS 400                         // of a module that is shaped
+#define BUDGET 20000                       // of the interpreter, in elements
+#define MOST_VIEW_BYTES ((int64_t)1 << 20) // of one parameter
+#define MOST_ELEMENTS ((int64_t)1 << 14)   // of a tile that is interpreted
+#define MOST_OPS 400                       // of a module that is shaped
 #define MOST_PARAMS 32
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -139,7 +139,8 @@ static void interpret(struct function *k)
 static void interpret_all(struct module *m)
 {
     for (struct function *k = m->first_function; k; k = k->next)
-        interpret(k);
+        if (k->kind == FUNCTION_KERNEL)
+            interpret(k);
 }
 
 static void run_passes(struct module *m)
@@ -148,8 +149,11 @@ static void run_passes(struct module *m)
     if (!target.name[0] && target_parse("x86-64-v3", &target, NULL))
         fault("no target", NULL, NULL);
     int n = 0;
-    for (const struct function *k = m->first_function; k; k = k->next)
+    for (const struct function *k = m->first_function; k; k = k->next) {
+        if (k->kind != FUNCTION_KERNEL)
+            return;
         n += count_ops(k->body) + count_ops(k->grid);
+    }
     if (n > MOST_OPS)
         return;
     static const char *const steps[] = {"canonicalize", "sever", "shape", "canonicalize"};

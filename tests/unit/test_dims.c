@@ -36,6 +36,7 @@ START_TEST(constants)
     ck_assert_int_eq(dims_max(m, 7, 4), 7);
     ck_assert_int_eq(dims_floordiv(m, 7, 0), DIM_UNKNOWN);
     ck_assert_int_eq(dims_mul(m, (int64_t)1 << 40, (int64_t)1 << 40), DIM_UNKNOWN);
+    ck_assert_int_eq(dims_add(m, (int64_t)1 << 62, (int64_t)1 << 62), DIM_UNKNOWN);
     ck_assert_int_eq(dims_add(m, DIM_UNKNOWN, 1), DIM_UNKNOWN);
 }
 END_TEST
@@ -48,6 +49,26 @@ START_TEST(equal_expressions_are_equal)
     ck_assert_int_eq(dims_sub(m, a, b), 0);
     ck_assert_int_eq(dims_sub(m, dims_add(m, N, 5), 5), N);
     ck_assert_str_eq(name(dims_add(m, dims_mul(m, 2, N), 1)), "(2 * N + 1)");
+}
+END_TEST
+
+// Another module may meet the symbols in another order, as one does that reads what this one prints.
+START_TEST(text_does_not_depend_on_order)
+{
+    dim swapped = dims_add(m, dims_mul(m, 2, S), dims_mul(m, N, dims_mul(m, S, S)));
+    ck_assert_str_eq(name(swapped), "(N * S * S + 2 * S)");
+    struct module *other = module_create();
+    dim s = dim_symbol(module_symbol(other, "S", 1)), n = dim_symbol(module_symbol(other, "N", 1));
+    dim same = dims_add(other, dims_mul(other, 2, s), dims_mul(other, n, dims_mul(other, s, s)));
+    ck_assert_str_eq(other->symbols[dim_symbol_id(same)], name(swapped));
+    dim least = dims_min(other, s, n), sum = dims_add(other, s, n);
+    ck_assert_str_eq(other->symbols[dim_symbol_id(least)], name(dims_min(m, N, S)));
+    ck_assert_str_eq(other->symbols[dim_symbol_id(sum)], name(dims_add(m, N, S)));
+    ck_assert(dims_is_expression(other, sum));
+    ck_assert(!dims_is_expression(other, n));
+    ck_assert(!dims_is_expression(other, 4));
+    ck_assert(dims_is_expression(other, dims_from_int(other, -1)));
+    module_destroy(other);
 }
 END_TEST
 
@@ -122,6 +143,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, constants);
     tcase_add_test(c, equal_expressions_are_equal);
+    tcase_add_test(c, text_does_not_depend_on_order);
     tcase_add_test(c, division);
     tcase_add_test(c, extremes);
     tcase_add_test(c, values);

@@ -1,0 +1,611 @@
+// One kernel of a group: axes, parameters, grid, loads and stores.
+//
+// A kernel walks axes: the dimensions of its group's space, with those merged that all its tensors walk as one. Sizes
+// that are not constant are symbols d0, d1 .. of the kernel; the host computes them. So kernels that differ only in
+// where their sizes come from are equal, and are compiled once.
+#include <stdio.h>
+#include <string.h>
+
+#include "ir/dims.h"
+#include "ir/scalar.h"
+#include "passes/lower_graph.h"
+
+// ---- Sizes and parameters --------------------------------------------------------------------------------------
+
+dim emit_dim(struct emit *e, dim d)
+{
+    int64_t constant;
+    if (dims_to_int(e->l->m, d, &constant) && constant >= 0)
+        return constant;
+    int i = 0;
+    while (i < e->n_sizes && e->sizes[i] != d)
+        i++;
+    if (i == MAX_OPERANDS) {
+        lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d sizes", MAX_OPERANDS);
+        return 1;
+    }
+    if (i == e->n_sizes)
+        e->sizes[e->n_sizes++] = d;
+    char name[16];
+    int n = snprintf(name, sizeof name, "d%d", i), symbol = module_symbol(e->l->m, name, (size_t)n);
+    function_symbol(e->kernel, symbol);
+    return dim_symbol(symbol);
+}
+
+struct value *emit_size(struct emit *e, dim d)
+{
+    dim own = emit_dim(e, d);
+    return dim_is_symbol(own) ? function_symbol(e->kernel, dim_symbol_id(own)) : build_index(&e->b, own);
+}
+
+struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, const dim *sizes, const dim *strides)
+{
+    dim own_sizes[MAX_RANK], own_strides[MAX_RANK];
+    bool contiguous = true;
+    dim stride = 1;
+    for (int d = n - 1; d >= 0; d--) {
+        contiguous &= sizes[d] == 1 || strides[d] == stride;
+        stride = dims_mul(e->l->m, stride, sizes[d]);
+    }
+    for (int d = 0; d < n; d++) {
+        own_sizes[d] = emit_dim(e, sizes[d]);
+        own_strides[d] = contiguous || sizes[d] == 1 ? 1 : emit_dim(e, strides[d]);
+    }
+    struct type *t = type_view(e->l->m, s->type->dtype, n, own_sizes, contiguous ? NULL : own_strides);
+    for (int i = 0; i < e->kernel->n_params; i++)
+        if (e->params[i].storage == s && e->params[i].offset == offset && e->params[i].value->type == t)
+            return e->params[i].value;
+    int i = e->kernel->n_params;
+    if (i == MAX_OPERANDS - 16) {
+        lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d tensors", i);
+        return e->params[0].value;
+    }
+    struct value *p = function_add_param(e->kernel, arena_printf(&e->l->m->arena, "p%d", i), t);
+    e->params[i] = (struct emit_param){s, offset, p};
+    return p;
+}
+
+// ---- Axes ------------------------------------------------------------------------------------------------------
+
+void emit_begin(struct emit *e, struct lowering *l, const struct group *g)
+{
+    *e = (struct emit){.l = l};
+    struct loc loc = g->n_ops ? g->ops[0]->loc : l->graph->loc;
+    const char *name = arena_printf(&l->m->arena, "k%d", l->n_kernels);
+    for (int i = 0; i < g->n_ops && strlen(name) < 40; i++)
+        name = arena_printf(&l->m->arena, "%s_%s", name, op_info[g->ops[i]->code].name);
+    e->kernel = function_create(l->m, name, loc);
+    e->b = (struct builder){.function = e->kernel, .block = e->kernel->body, .loc = loc, .diags = l->diags};
+    e->tiles = ARENA_ARRAY(l->arena, struct value *, l->graph->n_values + 1);
+}
+
+int emit_axis(struct emit *e, dim size, enum axis_class class, int of)
+{
+    if (e->n_axes == EMIT_AXES) {
+        lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d dimensions", EMIT_AXES);
+        return 0;
+    }
+    e->axes[e->n_axes] = (struct emit_axis){.size = size, .class = class, .dim = of, .tile = 1, .grid = -1};
+    return e->n_axes++;
+}
+
+struct access emit_access(struct emit *e, const struct place *p, int n, const int *axis_of)
+{
+    struct access a = {.storage = p->storage, .offset = p->view.offset};
+    for (int d = 0; d < p->view.rank; d++) {
+        int axis = axis_of[n - p->view.rank + d];
+        if (axis >= 0 && p->view.sizes[d] != 1 && e->axes[axis].size != 1)
+            a.stride[axis] = p->view.strides[d];
+    }
+    return a;
+}
+
+static void add_access(struct emit *e, struct accesses *out, struct value *v, const struct place *p, int n,
+                       const int *axis_of)
+{
+    if (out->of[v->id])
+        return;
+    if (out->n == 2 * MAX_OPERANDS) {
+        lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d tensors", out->n);
+        return;
+    }
+    struct access *a = ARENA_NEW(e->l->arena, struct access);
+    *a = emit_access(e, p, n, axis_of);
+    out->of[v->id] = a;
+    out->list[out->n++] = a;
+}
+
+// What stands for itself in a kernel: a constant with equal elements, or a size.
+static bool is_immediate(const struct value *v)
+{
+    return v->def && (v->def->code == OP_CONSTANT || (v->def->code == OP_SIZES && !v->type->rank));
+}
+
+void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
+                  struct accesses *out)
+{
+    struct lowering *l = e->l;
+    if (!out->of)
+        out->of = ARENA_ARRAY(l->arena, struct access *, l->graph->n_values + 1);
+    for (int i = first; i < g->n_ops; i++)
+        for (int o = 0; o < g->ops[i]->n_operands; o++) {
+            struct value *v = g->ops[i]->operands[o];
+            if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g && !is_immediate(v))
+                add_access(e, out, v, lower_graph_place(l, v), n, axis_of);
+        }
+    for (int i = 0; i < g->n_ops; i++) {
+        struct value *v = g->ops[i]->results[0];
+        if (lower_graph_escapes(l, g, v))
+            add_access(e, out, v, lower_graph_result(l, v, order), n, axis_of);
+    }
+}
+
+static void drop_axis(struct emit *e, int i, struct accesses *accesses)
+{
+    size_t after = (size_t)(e->n_axes - i - 1);
+    memmove(&e->axes[i], &e->axes[i + 1], sizeof *e->axes * after);
+    for (int a = 0; a < accesses->n; a++) {
+        dim *s = accesses->list[a]->stride;
+        memmove(&s[i], &s[i + 1], sizeof *s * after);
+        s[e->n_axes - 1] = 0;
+    }
+    e->n_axes--;
+}
+
+static bool walks_as_one(struct emit *e, int outer, int inner, const struct accesses *accesses)
+{
+    if (e->axes[outer].class != e->axes[inner].class || e->axes[outer].alone || e->axes[inner].alone)
+        return false;
+    for (int a = 0; a < accesses->n; a++) {
+        dim o = accesses->list[a]->stride[outer], i = accesses->list[a]->stride[inner];
+        if (!o != !i || (o && o != dims_mul(e->l->m, i, e->axes[inner].size)))
+            return false;
+    }
+    return true;
+}
+
+static bool merge_one(struct emit *e, struct accesses *accesses)
+{
+    for (int outer = 0; outer < e->n_axes; outer++)
+        for (int inner = 0; inner < e->n_axes; inner++)
+            if (inner != outer && walks_as_one(e, outer, inner, accesses)) {
+                e->axes[inner].size = dims_mul(e->l->m, e->axes[outer].size, e->axes[inner].size);
+                drop_axis(e, outer, accesses);
+                return true;
+            }
+    return false;
+}
+
+void emit_merge(struct emit *e, struct accesses *accesses)
+{
+    while (merge_one(e, accesses))
+        ;
+}
+
+int emit_order(struct emit *e, const struct access *a, int n, const int *axes, int *order)
+{
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+        if (!a->stride[axes[i]])
+            continue;
+        // Inside of all whose stride is a multiple of its own.
+        int at = count;
+        while (at > 0) {
+            dim before = a->stride[order[at - 1]], mine = a->stride[axes[i]];
+            bool larger = mine != before && dims_exact(e->l->m, mine, before) != DIM_UNKNOWN;
+            if (!larger && !(mine > before && before >= 0))
+                break;
+            order[at] = order[at - 1];
+            at--;
+        }
+        order[at] = axes[i];
+        count++;
+    }
+    return count;
+}
+
+// ---- Tiles -----------------------------------------------------------------------------------------------------
+
+static bool covered(struct emit *e, const struct emit_axis *x)
+{
+    int64_t size;
+    return dims_to_int(e->l->m, x->size, &size) && size <= x->tile;
+}
+
+void emit_spread(struct emit *e, int n, const int *axes, int first)
+{
+    for (int i = n - 1; i >= 0; i--) {
+        struct emit_axis *x = &e->axes[axes[i]];
+        if (x->class == AXIS_PARALLEL && !covered(e, x)) // a row that is reduced is one tile
+            x->grid = first < 2 ? first++ : 2;
+    }
+}
+
+static int64_t tile_of(struct emit *e, int axis, int64_t most)
+{
+    int64_t size;
+    if (dims_to_int(e->l->m, e->axes[axis].size, &size) && size < most)
+        return size < 1 ? 1 : size;
+    return most < 1 ? 1 : most;
+}
+
+#define TRANSPOSED_TILE 64 // of either axis, where neighbours in one tensor are apart in another
+#define SYMBOLIC_TILE 256  // of an inner axis of unknown size: more would idle where it is short
+
+void emit_divide(struct emit *e, int64_t budget, const struct accesses *accesses)
+{
+    int last = e->n_axes - 1;
+    while (last >= 0 && e->axes[last].class != AXIS_PARALLEL)
+        last--;
+    bool transposes[EMIT_AXES] = {false}, any = false;
+    for (int a = 0; a < accesses->n; a++)
+        for (int i = 0; i < last; i++)
+            if (accesses->list[a]->stride[i] == 1 && accesses->list[a]->stride[last])
+                any = transposes[i] = true;
+    for (int i = last; i >= 0; i--) {
+        struct emit_axis *x = &e->axes[i];
+        if (x->class != AXIS_PARALLEL)
+            continue;
+        bool symbolic = dim_is_symbol(x->size);
+        int64_t most = any ? (transposes[i] || i == last ? TRANSPOSED_TILE : 1) : budget;
+        if (symbolic && i > 0 && most > SYMBOLIC_TILE)
+            most = SYMBOLIC_TILE;
+        x->tile = tile_of(e, i, most);
+        budget /= x->tile;
+    }
+}
+
+// ---- The grid --------------------------------------------------------------------------------------------------
+
+static struct value *tiles_of(struct emit *e, const struct emit_axis *x)
+{
+    dim size = emit_dim(e, x->size);
+    if (!dim_is_symbol(size))
+        return build_index(&e->b, (size + x->tile - 1) / x->tile);
+    return build_binary(&e->b, OP_CEILDIV, emit_size(e, x->size), build_index(&e->b, x->tile));
+}
+
+void emit_grid(struct emit *e)
+{
+    int n_grid = 1;
+    for (int i = 0; i < e->n_axes; i++)
+        n_grid = e->axes[i].grid >= n_grid ? e->axes[i].grid + 1 : n_grid;
+    build_enter(&e->b, e->kernel->grid);
+    struct value *sizes[3];
+    for (int g = 0; g < n_grid; g++) {
+        sizes[g] = NULL;
+        for (int i = 0; i < e->n_axes; i++) {
+            if (e->axes[i].grid != g)
+                continue;
+            struct value *tiles = tiles_of(e, &e->axes[i]);
+            sizes[g] = sizes[g] ? build_binary(&e->b, OP_MUL, sizes[g], tiles) : tiles;
+        }
+        if (!sizes[g])
+            sizes[g] = build_index(&e->b, 1);
+    }
+    build_yield(&e->b, n_grid, sizes);
+    build_enter(&e->b, e->kernel->body);
+    for (int g = 0; g < n_grid; g++) {
+        struct value *id = build_value(&e->b, OP_PROGRAM_ID, 0, NULL, 1, &(struct attr){ATTR_DIM, {.i = g}}, NULL);
+        int left = 0;
+        for (int i = 0; i < e->n_axes; i++)
+            left += e->axes[i].grid == g;
+        for (int i = e->n_axes - 1; i >= 0; i--) { // the last counts fastest
+            struct emit_axis *x = &e->axes[i];
+            if (x->grid != g)
+                continue;
+            struct value *mine = id;
+            if (--left) {
+                struct value *tiles = tiles_of(e, x);
+                mine = build_binary(&e->b, OP_MOD, id, tiles);
+                id = build_binary(&e->b, OP_FLOORDIV, id, tiles);
+            }
+            x->start = build_binary(&e->b, OP_MUL, mine, build_index(&e->b, x->tile));
+        }
+    }
+    for (int i = 0; i < e->n_axes; i++)
+        if (e->axes[i].grid < 0)
+            e->axes[i].start = build_index(&e->b, 0);
+}
+
+// ---- Loads and stores ------------------------------------------------------------------------------------------
+
+struct value *emit_view(struct emit *e, const struct access *a, int n, const int *axes)
+{
+    dim sizes[MAX_RANK], strides[MAX_RANK];
+    for (int i = 0; i < n; i++) {
+        bool has = axes[i] >= 0 && a->stride[axes[i]];
+        sizes[i] = has ? e->axes[axes[i]].size : 1;
+        strides[i] = has ? a->stride[axes[i]] : 1;
+    }
+    return emit_param(e, a->storage, a->offset, n, sizes, strides);
+}
+
+// The order of the axes in which the elements of a tensor lie next to each other, where that is not the given one: the
+// axis of stride 1 changes places with the last. False: the given order will do.
+static bool memory_order(const struct access *a, int n, const int *axes, int *order)
+{
+    if (!n || a->stride[axes[n - 1]] == 1)
+        return false;
+    int inner = -1;
+    for (int i = 0; i < n; i++)
+        if (a->stride[axes[i]] == 1)
+            inner = i;
+    if (inner < 0 || !a->stride[axes[n - 1]])
+        return false;
+    for (int i = 0; i < n; i++)
+        order[i] = i;
+    order[inner] = n - 1;
+    order[n - 1] = inner;
+    return true;
+}
+
+static void starts(struct emit *e, const struct access *a, int n, const int *axes, struct value **index, dim *tile)
+{
+    for (int i = 0; i < n; i++) {
+        bool has = a->stride[axes[i]];
+        index[i] = has ? e->axes[axes[i]].start : build_index(&e->b, 0);
+        tile[i] = has ? e->axes[axes[i]].tile : 1;
+    }
+}
+
+static struct value *swap(struct emit *e, struct value *x, int n, const int *order)
+{
+    int64_t axes[MAX_RANK];
+    for (int i = 0; i < n; i++)
+        axes[i] = order[i];
+    return build_value(&e->b, OP_TRANSPOSE, 1, &x, 1, &(struct attr){ATTR_AXES, {.ints = {n, axes}}}, NULL);
+}
+
+struct value *emit_load(struct emit *e, const struct access *a, int n, const int *axes)
+{
+    int order[MAX_RANK], own[MAX_RANK];
+    bool swapped = memory_order(a, n, axes, order);
+    for (int i = 0; i < n; i++)
+        own[i] = axes[swapped ? order[i] : i];
+    struct value *index[MAX_RANK];
+    dim tile[MAX_RANK];
+    struct value *view = emit_view(e, a, n, own);
+    starts(e, a, n, own, index, tile);
+    struct value *x = build_load(&e->b, view, index, type_tile(e->l->m, view->type->dtype, n, tile), NULL);
+    return swapped ? swap(e, x, n, order) : x;
+}
+
+void emit_store(struct emit *e, struct value *x, const struct access *a, int n, const int *axes)
+{
+    int order[MAX_RANK], own[MAX_RANK];
+    bool swapped = memory_order(a, n, axes, order);
+    struct value *index[MAX_RANK];
+    dim tile[MAX_RANK];
+    starts(e, a, n, axes, index, tile);
+    struct type *want = type_tile(e->l->m, x->type->dtype, n, tile);
+    if (x->type != want)
+        x = build_value(&e->b, OP_BROADCAST, 1, &x, 0, NULL, want);
+    if (swapped)
+        x = swap(e, x, n, order);
+    for (int i = 0; i < n; i++)
+        own[i] = axes[swapped ? order[i] : i];
+    struct value *view = emit_view(e, a, n, own);
+    starts(e, a, n, own, index, tile);
+    build_store(&e->b, x, view, index);
+}
+
+// ---- Element-wise operations -----------------------------------------------------------------------------------
+
+static struct value *immediate(struct emit *e, struct value *v)
+{
+    struct type *t = type_scalar(e->l->m, v->type->dtype);
+    if (v->def->code == OP_SIZES)
+        return build_cast(&e->b, t->dtype, emit_size(e, op_attr(v->def, ATTR_DIMS)->dims.v[0]));
+    return build_value(&e->b, OP_CONSTANT, 0, NULL, 1, op_attr(v->def, ATTR_VALUE), t);
+}
+
+static struct value *tile_of_value(struct emit *e, const struct op *op, struct value *v, int n, const int *axes,
+                                   const struct accesses *accesses)
+{
+    if (e->tiles[v->id])
+        return e->tiles[v->id];
+    if (is_immediate(v))
+        return immediate(e, v);
+    if (v->type->kind != TYPE_TENSOR || !accesses->of[v->id]) {
+        lower_graph_error(e->l, op->loc, "%s: a scalar among tensors", op_info[op->code].name);
+        return build_index(&e->b, 0);
+    }
+    return e->tiles[v->id] = emit_load(e, accesses->of[v->id], n, axes);
+}
+
+// Elements beyond the axis's size become the combiner's identity.
+static struct value *masked(struct emit *e, struct value *x, int i, int n, const int *axes, enum opcode combine)
+{
+    struct emit_axis *axis = &e->axes[axes[i]];
+    dim dims[MAX_RANK];
+    for (int d = 0; d < n; d++)
+        dims[d] = d == i ? axis->tile : 1;
+    struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims), *s = type_scalar(e->l->m, x->type->dtype);
+    struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
+    struct value *inside = build_binary(&e->b, OP_LT, at, build_cast(&e->b, DTYPE_I64, emit_size(e, axis->size)));
+    union scalar identity = scalar_identity(combine, s->dtype);
+    struct value *other = dtype_is_float(s->dtype) ? build_float(&e->b, s, identity.f) : build_int(&e->b, s, identity.i);
+    return build_select(&e->b, inside, x, other);
+}
+
+static struct value *broadcast_to_axes(struct emit *e, struct value *x, int n, const int *axes)
+{
+    dim dims[MAX_RANK];
+    for (int d = 0; d < n; d++)
+        dims[d] = e->axes[axes[d]].tile;
+    struct type *t = type_tile(e->l->m, x->type->dtype, n, dims);
+    return x->type == t ? x : build_value(&e->b, OP_BROADCAST, 1, &x, 0, NULL, t);
+}
+
+static struct value *reduce(struct emit *e, const struct op *op, struct value *x, int n, const int *axes)
+{
+    enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
+    int64_t reduced[MAX_RANK];
+    int n_reduced = 0, partial = 0;
+    for (int i = 0; i < n; i++)
+        if (e->axes[axes[i]].class == AXIS_REDUCED) {
+            reduced[n_reduced++] = i;
+            partial += !covered(e, &e->axes[axes[i]]);
+        }
+    if (!n_reduced)
+        return x;
+    x = broadcast_to_axes(e, x, n, axes);
+    struct value *operands[2] = {x};
+    bool count = partial && n_reduced == 1;
+    if (count)
+        operands[1] = emit_size(e, e->axes[axes[reduced[0]]].size);
+    for (int i = 0; partial && !count && i < n_reduced; i++)
+        if (!covered(e, &e->axes[axes[reduced[i]]]))
+            operands[0] = masked(e, operands[0], (int)reduced[i], n, axes, combine);
+    struct attr attrs[2] = {{ATTR_COMBINE, {.opcode = combine}}, {ATTR_AXES, {.ints = {n_reduced, reduced}}}};
+    return build_value(&e->b, OP_REDUCE, 1 + count, operands, 2, attrs, NULL);
+}
+
+static struct value *scan(struct emit *e, const struct op *op, struct value *x, int n, const int *axes)
+{
+    struct attr attrs[ATTR_COUNT];
+    int axis = -1;
+    for (int i = 0; i < n; i++)
+        if (e->axes[axes[i]].alone && e->axes[axes[i]].dim == op_int(op, ATTR_AXIS, 0))
+            axis = i;
+    if (axis < 0) // of one element
+        return x;
+    x = broadcast_to_axes(e, x, n, axes);
+    if (!covered(e, &e->axes[axes[axis]]))
+        x = masked(e, x, axis, n, axes, op_attr(op, ATTR_COMBINE)->opcode);
+    for (int i = 0; i < op->n_attrs; i++) {
+        attrs[i] = op->attrs[i];
+        if (attrs[i].key == ATTR_AXIS)
+            attrs[i].i = axis;
+    }
+    return build_value(&e->b, OP_SCAN, 1, &x, op->n_attrs, attrs, NULL);
+}
+
+static struct value *iota(struct emit *e, const struct op *op, int n, const int *axes)
+{
+    struct type *element = type_scalar(e->l->m, op->results[0]->type->dtype);
+    for (int i = 0; i < n; i++) {
+        struct emit_axis *x = &e->axes[axes[i]];
+        if (!x->alone || x->dim != op_int(op, ATTR_AXIS, 0))
+            continue;
+        dim dims[MAX_RANK];
+        for (int d = 0; d < n; d++)
+            dims[d] = d == i ? x->tile : 1;
+        struct type *t = type_tile(e->l->m, element->dtype, n, dims);
+        struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
+        return build_binary(&e->b, OP_ADD, at, build_cast(&e->b, element->dtype, x->start));
+    }
+    return build_int(&e->b, element, 0);
+}
+
+void emit_members(struct emit *e, const struct group *g, int first, int n, const int *axes,
+                  const struct accesses *accesses)
+{
+    for (int i = first; i < g->n_ops && !e->l->failed; i++) {
+        const struct op *op = g->ops[i];
+        struct value *x[MAX_OPERANDS], *result;
+        e->b.loc = op->loc;
+        for (int o = 0; o < op->n_operands; o++)
+            x[o] = tile_of_value(e, op, op->operands[o], n, axes, accesses);
+        if (op->code == OP_REDUCE)
+            result = reduce(e, op, x[0], n, axes);
+        else if (op->code == OP_SCAN)
+            result = scan(e, op, x[0], n, axes);
+        else if (op->code == OP_IOTA)
+            result = iota(e, op, n, axes);
+        else
+            result = build_value(&e->b, op->code, op->n_operands, x, op->n_attrs, op->attrs, NULL);
+        e->tiles[op->results[0]->id] = result;
+    }
+    for (int i = 0; i < g->n_ops && !e->l->failed; i++) {
+        struct value *v = g->ops[i]->results[0];
+        if (lower_graph_escapes(e->l, g, v))
+            emit_store(e, e->tiles[v->id], accesses->of[v->id], n, axes);
+    }
+}
+
+// ---- Launching -------------------------------------------------------------------------------------------------
+
+// The kernel's text without its name, to find an equal one.
+static const char *text_of(struct lowering *l, const struct function *k)
+{
+    struct module alone = *l->m;
+    struct function copy = *k;
+    copy.name = "k";
+    copy.next = NULL;
+    alone.first_function = alone.last_function = &copy;
+    char *text;
+    print_module(l->arena, &alone, &text);
+    return text;
+}
+
+static struct function *unique(struct lowering *l, struct function *k)
+{
+    const char *text = text_of(l, k);
+    for (struct kernel_text *t = l->texts; t; t = t->next) {
+        if (strcmp(t->text, text))
+            continue;
+        struct function *before = l->m->first_function;
+        while (before->next != k)
+            before = before->next;
+        before->next = k->next;
+        if (l->m->last_function == k)
+            l->m->last_function = before;
+        return t->kernel;
+    }
+    struct kernel_text *t = ARENA_NEW(l->arena, struct kernel_text);
+    *t = (struct kernel_text){text, k, l->texts};
+    l->texts = t;
+    l->n_kernels++;
+    return k;
+}
+
+// The memory that a parameter begins at.
+static struct value *argument(struct emit *e, const struct emit_param *p)
+{
+    struct lowering *l = e->l;
+    struct builder *b = &l->b;
+    struct storage *s = p->storage;
+    if (!s->view) { // a constant
+        struct type *t = type_view(l->m, s->type->dtype, s->type->rank, s->type->dims, NULL);
+        struct builder first = *b;
+        first.block = l->host->body;
+        first.before = l->host->body->first;
+        s->view = build_value(&first, OP_DATA, 0, NULL, 1, &(struct attr){ATTR_DATA, {.data = s->data}}, t);
+    }
+    if (p->offset == 0)
+        return s->view;
+    struct value *operands[2] = {s->view, dims_build(b, p->offset)};
+    struct type *t = type_view(l->m, s->type->dtype, 1, (dim[]){DIM_UNKNOWN}, NULL);
+    return build_value(b, OP_SUBVIEW, 2, operands, 0, NULL, t);
+}
+
+void emit_end(struct emit *e)
+{
+    struct lowering *l = e->l;
+    l->failed |= e->b.failed;
+    if (l->failed)
+        return;
+    struct function *k = unique(l, e->kernel);
+    l->b.loc = e->kernel->loc;
+    struct value *operands[MAX_OPERANDS];
+    int n = e->kernel->n_params;
+    for (int i = 0; i < n; i++)
+        operands[i] = argument(e, &e->params[i]);
+    for (int id = 0; id < e->kernel->n_symbols; id++) {
+        if (!e->kernel->symbols[id])
+            continue;
+        int which = 0;
+        while (strcmp(l->m->symbols[id], arena_printf(l->arena, "d%d", which)))
+            which++;
+        if (n == MAX_OPERANDS) {
+            lower_graph_error(l, e->kernel->loc, "a kernel of more than %d arguments", MAX_OPERANDS);
+            return;
+        }
+        operands[n++] = dims_build(&l->b, e->sizes[which]);
+    }
+    struct attr kernel = {ATTR_KERNEL, {.string = k->name}};
+    build_op(&l->b, OP_LAUNCH, n, operands, 1, &kernel, 0, NULL);
+    l->failed |= l->b.failed;
+}

@@ -1,0 +1,342 @@
+// Products with what follows them element by element.
+//
+//   m axes: of the first factor and the result;  n axes: of the second and the result;  batch axes: of all;
+//   k axes: of both factors alone
+//
+// The result's innermost axis is an n axis (the factors change places if it is not): its elements are the vectors. A
+// constant second factor is stored while compiling as panels [n / BN][k][BN], which the kernel reads from end to end;
+// one that is only known at run time is packed by the kernel, where that pays (shape_pack.c).
+#include <string.h>
+
+#include "ir/dims.h"
+#include "ir/einsum.h"
+#include "passes/lower_graph.h"
+
+struct product {
+    struct emit e;
+    struct group *g;
+    struct accesses accesses;
+    struct access *factor[2]; // [1] has the result's innermost axis
+    const struct value *value[2];
+    int n_out, out[EMIT_AXES]; // the result's axes, in its order
+    bool packed;
+    int panel;       // packed: the axis of the panels
+    int64_t columns; // packed: of a panel
+};
+
+static bool in(const struct product *p, int factor, int axis)
+{
+    return p->factor[factor]->stride[axis] != 0;
+}
+
+static bool in_result(const struct product *p, int axis)
+{
+    for (int i = 0; i < p->n_out; i++)
+        if (p->out[i] == axis)
+            return true;
+    return false;
+}
+
+static bool is_constant_size(struct lowering *l, dim d, int64_t *size)
+{
+    return dims_to_int(l->m, d, size);
+}
+
+// ---- Axes ------------------------------------------------------------------------------------------------------
+
+static bool make_axes(struct product *p, struct lowering *l, const char *labels, const struct place *left,
+                      const int *result_order)
+{
+    const struct op *op = p->g->ops[0];
+    struct einsum s;
+    einsum_parse(labels, &s);
+    int axis_of[EINSUM_LABELS], dims[3][MAX_RANK];
+    memset(axis_of, -1, sizeof axis_of);
+    const struct type *types[3] = {op->operands[0]->type, op->operands[1]->type, op->results[0]->type};
+    // The result's axes first, then those summed over in the order of the second factor.
+    static const int order[3] = {2, 1, 0};
+    for (int i = 0; i < 3; i++) {
+        int o = order[i];
+        for (int j = 0; j < types[o]->rank; j++) {
+            int d = o == 2 && result_order ? result_order[j] : j;
+            int *axis = &axis_of[s.axis[o][d]];
+            if (*axis < 0 && types[o]->dims[d] != 1)
+                *axis = emit_axis(&p->e, types[o]->dims[d], AXIS_PARALLEL, d);
+            dims[o][d] = *axis;
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        p->factor[i] = ARENA_NEW(l->arena, struct access);
+        const struct place *at = i == 0 ? left : lower_graph_place(l, op->operands[1]);
+        *p->factor[i] = emit_access(&p->e, at, types[i]->rank, dims[i]);
+        p->value[i] = op->operands[i];
+        p->accesses.list[p->accesses.n++] = p->factor[i];
+    }
+    emit_collect(&p->e, p->g, 1, types[2]->rank, dims[2], result_order, &p->accesses);
+    // Mark what the result lacks, lest an axis of one factor merge with a summed one.
+    for (int i = 0; i < p->e.n_axes; i++)
+        p->e.axes[i].class = AXIS_REDUCED;
+    for (int d = 0; d < types[2]->rank; d++)
+        if (dims[2][d] >= 0)
+            p->e.axes[dims[2][d]].class = AXIS_PARALLEL;
+    emit_merge(&p->e, &p->accesses);
+    for (int i = 0; i < p->e.n_axes; i++) {
+        if (p->e.axes[i].class == AXIS_PARALLEL)
+            p->out[p->n_out++] = i;
+        else if (!in(p, 0, i) || !in(p, 1, i)) {
+            lower_graph_error(l, op->loc, "einsum: an axis of one factor alone is summed; reduce the factor first");
+            return false;
+        }
+    }
+    if (!p->n_out) { // one element
+        p->out[p->n_out++] = emit_axis(&p->e, 1, AXIS_PARALLEL, 0);
+        p->factor[0]->stride[p->out[0]] = 1;
+    }
+    if (in(p, 0, p->out[p->n_out - 1]) && !in(p, 1, p->out[p->n_out - 1])) {
+        struct access *a = p->factor[0];
+        const struct value *v = p->value[0];
+        p->factor[0] = p->factor[1];
+        p->value[0] = p->value[1];
+        p->factor[1] = a;
+        p->value[1] = v;
+    }
+    if (p->e.n_axes > MAX_RANK) {
+        lower_graph_error(l, op->loc, "einsum: more than %d axes", MAX_RANK);
+        return false;
+    }
+    return true;
+}
+
+// ---- Constant factors ------------------------------------------------------------------------------------------
+
+#define PANEL 64 // columns: the register tile's on AVX-512; a multiple of it elsewhere
+
+// The constant second factor as panels, if it has one n axis and no batch axes, and all sizes are known.
+static bool pack_panels(struct product *p, struct lowering *l)
+{
+    struct access *b = p->factor[1];
+    if (!b->storage->data.bytes || dtype_info[b->storage->type->dtype].bits < 8)
+        return false;
+    int column = -1, k[EMIT_AXES], n_k = 0;
+    int64_t sizes[EMIT_AXES], strides[EMIT_AXES], offset, depth = 1;
+    if (!is_constant_size(l, b->offset, &offset))
+        return false;
+    for (int i = 0; i < p->e.n_axes; i++) {
+        if (!in(p, 1, i))
+            continue;
+        if (!is_constant_size(l, p->e.axes[i].size, &sizes[i]) || !is_constant_size(l, b->stride[i], &strides[i]))
+            return false;
+        if (in_result(p, i)) {
+            if (in(p, 0, i) || column >= 0)
+                return false;
+            column = i;
+        } else {
+            k[n_k++] = i;
+            depth *= sizes[i];
+        }
+    }
+    if (column < 0 || column != p->out[p->n_out - 1] || !depth || !sizes[column])
+        return false;
+    // The first factor's innermost axis is the fastest of k, so that its rows are read in order.
+    int order[EMIT_AXES];
+    emit_order(&p->e, p->factor[0], n_k, k, order);
+    int64_t width = sizes[column] < PANEL ? sizes[column] : PANEL;
+    int64_t panels = (sizes[column] + width - 1) / width;
+    int bytes = dtype_info[b->storage->type->dtype].bits / 8;
+    char *to = arena_alloc(&l->m->arena, (size_t)(panels * depth * width * bytes));
+    const char *from = b->storage->data.bytes;
+    memset(to, 0, (size_t)(panels * depth * width * bytes));
+    for (int64_t r = 0; r < depth; r++) {
+        int64_t row = offset, left = r;
+        for (int i = n_k - 1; i >= 0; i--) {
+            row += left % sizes[order[i]] * strides[order[i]];
+            left /= sizes[order[i]];
+        }
+        for (int64_t c = 0; c < sizes[column]; c++)
+            memcpy(to + ((c / width * depth + r) * width + c % width) * bytes, from + (row + c * strides[column]) * bytes,
+                   (size_t)bytes);
+    }
+    // The panels as a tensor [panel][k ..][column].
+    struct data data = {b->storage->data.name, to, panels * depth * width * bytes};
+    dim dims[MAX_RANK] = {panels};
+    for (int i = 0; i < n_k; i++)
+        dims[1 + i] = sizes[order[i]];
+    dims[1 + n_k] = width;
+    if (n_k + 2 > MAX_RANK)
+        return false;
+    struct type *t = type_tensor(l->m, b->storage->type->dtype, n_k + 2, dims);
+    *b = (struct access){.storage = lower_graph_constant(l, t, data)};
+    int64_t stride = width;
+    for (int i = n_k - 1; i >= 0; i--) {
+        b->stride[order[i]] = stride;
+        stride *= sizes[order[i]];
+    }
+    b->stride[column] = 1;
+    p->packed = true;
+    p->panel = column;
+    p->columns = width;
+    return true;
+}
+
+// ---- Tiles -----------------------------------------------------------------------------------------------------
+
+#define ROWS 128
+#define COLUMNS 128
+#define DEPTH 32         // of a chunk of k, where a factor is packed at run time or k is not constant
+#define SHORT_DEPTH 128  // k up to this is not cut
+
+static void set_tile(struct product *p, struct lowering *l, int axis, int64_t most)
+{
+    int64_t size;
+    if (!is_constant_size(l, p->e.axes[axis].size, &size) || size > most)
+        size = most;
+    p->e.axes[axis].tile = size < 1 ? 1 : size;
+}
+
+static void choose_tiles(struct product *p, struct lowering *l)
+{
+    int rows[EMIT_AXES], columns[EMIT_AXES], batch[EMIT_AXES], n_rows = 0, n_columns = 0, n_batch = 0;
+    for (int i = 0; i < p->n_out; i++) {
+        int axis = p->out[i];
+        if (in(p, 0, axis) && in(p, 1, axis))
+            batch[n_batch++] = axis;
+        else if (in(p, 1, axis))
+            columns[n_columns++] = axis;
+        else
+            rows[n_rows++] = axis;
+    }
+    int64_t most = ROWS;
+    for (int i = n_rows - 1; i >= 0; i--) {
+        set_tile(p, l, rows[i], most);
+        most /= p->e.axes[rows[i]].tile;
+    }
+    most = p->packed ? p->columns : COLUMNS;
+    for (int i = n_columns - 1; i >= 0; i--) {
+        set_tile(p, l, columns[i], most);
+        most /= p->e.axes[columns[i]].tile;
+    }
+    for (int i = 0; i < p->e.n_axes; i++) {
+        int64_t size;
+        if (in_result(p, i))
+            continue;
+        bool whole = is_constant_size(l, p->e.axes[i].size, &size) && (p->packed || size <= SHORT_DEPTH);
+        set_tile(p, l, i, whole ? size : DEPTH);
+    }
+    // Row blocks count fastest, for they share a panel of the second factor; but where all panels stay in the cache,
+    // columns do: then the first factor is read once, and the result's rows are written whole.
+    bool small = p->packed && p->factor[1]->storage->data.size <= l->target->l2_bytes / 4;
+    emit_spread(&p->e, n_rows, rows, small ? 1 : 0);
+    emit_spread(&p->e, n_columns, columns, small ? 0 : 1);
+    emit_spread(&p->e, n_batch, batch, 2);
+}
+
+// ---- The body --------------------------------------------------------------------------------------------------
+
+static char label(int axis)
+{
+    return (char)('a' + axis);
+}
+
+static struct value *load_factor(struct product *p, int factor, char *labels)
+{
+    struct emit *e = &p->e;
+    int all[EMIT_AXES], axes[EMIT_AXES];
+    for (int i = 0; i < e->n_axes; i++)
+        all[i] = i;
+    int n = emit_order(e, p->factor[factor], e->n_axes, all, axes), at = (int)strlen(labels);
+    if (factor == 1 && p->packed) { // [panel][k ..][column]
+        dim sizes[MAX_RANK], strides[MAX_RANK], tile[MAX_RANK];
+        struct value *index[MAX_RANK];
+        const struct type *t = p->factor[1]->storage->type;
+        dim stride = 1;
+        for (int d = t->rank - 1; d >= 0; d--) {
+            sizes[d] = t->dims[d];
+            strides[d] = stride;
+            stride *= t->dims[d];
+            tile[d] = d == 0 ? 1 : d == t->rank - 1 ? p->columns : e->axes[axes[d - 1]].tile;
+            index[d] = d == 0               ? build_binary(&e->b, OP_FLOORDIV, e->axes[p->panel].start,
+                                                           build_index(&e->b, p->columns))
+                       : d == t->rank - 1 ? build_index(&e->b, 0)
+                                            : e->axes[axes[d - 1]].start;
+        }
+        labels[at++] = 'z';
+        for (int i = 0; i < n; i++)
+            labels[at++] = label(axes[i]);
+        labels[at] = 0;
+        struct value *view = emit_param(e, p->factor[1]->storage, 0, t->rank, sizes, strides);
+        return build_load(&e->b, view, index, type_tile(e->l->m, t->dtype, t->rank, tile), NULL);
+    }
+    for (int i = 0; i < n; i++)
+        labels[at++] = label(axes[i]);
+    labels[at] = 0;
+    return emit_load(e, p->factor[factor], n, axes);
+}
+
+static struct value *dot(struct product *p, struct value *sum)
+{
+    char labels[3 * EMIT_AXES + 8] = "";
+    struct value *x[3];
+    x[0] = load_factor(p, 0, labels);
+    strcat(labels, ",");
+    x[1] = load_factor(p, 1, labels);
+    strcat(labels, "->");
+    size_t n = strlen(labels);
+    for (int i = 0; i < p->n_out; i++)
+        labels[n++] = label(p->out[i]);
+    labels[n] = 0;
+    x[2] = sum;
+    return build_value(&p->e.b, OP_DOT, 3, x, 1, &(struct attr){ATTR_LABELS, {.string = labels}}, NULL);
+}
+
+// Loops over the chunks of the k axes from `axis` on.
+static struct value *chunks(struct product *p, int axis, struct value *sum)
+{
+    struct emit *e = &p->e;
+    int64_t size;
+    while (axis < e->n_axes && (in_result(p, axis) || (is_constant_size(e->l, e->axes[axis].size, &size) &&
+                                                      size <= e->axes[axis].tile)))
+        axis++;
+    if (axis == e->n_axes)
+        return dot(p, sum);
+    struct value *zero = build_index(&e->b, 0), *end = emit_size(e, e->axes[axis].size);
+    struct op *loop = build_for(&e->b, zero, end, build_index(&e->b, e->axes[axis].tile), 1, &sum);
+    e->axes[axis].start = loop->blocks[0]->args[0];
+    struct value *next = chunks(p, axis + 1, loop->blocks[0]->args[1]);
+    build_yield(&e->b, 1, &next);
+    build_end(&e->b, loop);
+    return loop->results[0];
+}
+
+void emit_product(struct lowering *l, struct group *g, const char *labels, const struct place *left,
+                  const int *result_order)
+{
+    struct product *p = ARENA_NEW(l->arena, struct product);
+    p->g = g;
+    emit_begin(&p->e, l, g);
+    if (!make_axes(p, l, labels, left, result_order))
+        return;
+    pack_panels(p, l);
+    choose_tiles(p, l);
+    emit_grid(&p->e);
+    enum dtype result = g->ops[0]->results[0]->type->dtype;
+    enum dtype wide = result == DTYPE_F64 ? DTYPE_F64 : dtype_is_float(result) ? DTYPE_F32 : result;
+    if (dtype_is_int(result) && dtype_info[result].bits < 32)
+        wide = DTYPE_I32;
+    dim dims[MAX_RANK];
+    for (int i = 0; i < p->n_out; i++)
+        dims[i] = p->e.axes[p->out[i]].tile;
+    struct type *t = type_tile(l->m, wide, p->n_out, dims);
+    struct value *zero = dtype_is_float(wide) ? build_float(&p->e.b, t, 0) : build_int(&p->e.b, t, 0);
+    struct value *sum = chunks(p, 0, zero);
+    if (wide != result)
+        sum = build_cast(&p->e.b, result, sum);
+    p->e.tiles[g->ops[0]->results[0]->id] = sum;
+    emit_members(&p->e, g, 1, p->n_out, p->out, &p->accesses);
+    emit_end(&p->e);
+}
+
+void emit_einsum(struct lowering *l, struct group *g)
+{
+    const struct op *op = g->ops[0];
+    emit_product(l, g, op_attr(op, ATTR_LABELS)->string, lower_graph_place(l, op->operands[0]), NULL);
+}

@@ -1,0 +1,200 @@
+// Kernels that only move elements: copies, padding, slices that run backwards, and lookups by index.
+#include <string.h>
+
+#include "ir/dims.h"
+#include "passes/lower_graph.h"
+
+#define MOVE_ELEMENTS 16384
+#define TAKE_ELEMENTS 4096
+
+static void begin(struct emit *e, struct lowering *l, struct loc loc, const char *what)
+{
+    emit_begin(e, l, &(struct group){0});
+    e->kernel->name = arena_printf(&l->m->arena, "%s_%s", e->kernel->name, what);
+    e->kernel->loc = e->b.loc = loc;
+}
+
+// All axes; at least one.
+static int all_axes(struct emit *e, int *axes)
+{
+    if (!e->n_axes)
+        emit_axis(e, 1, AXIS_PARALLEL, 0);
+    for (int i = 0; i < e->n_axes; i++)
+        axes[i] = i;
+    return e->n_axes;
+}
+
+static void add(struct accesses *list, struct access *a)
+{
+    list->list[list->n++] = a;
+}
+
+// Axes for the dimensions of a type; axis_of[d] is -1 for size 1.
+static void make_axes(struct emit *e, const struct type *t, int *axis_of)
+{
+    for (int d = 0; d < t->rank; d++)
+        axis_of[d] = t->dims[d] == 1 ? -1 : emit_axis(e, t->dims[d], AXIS_PARALLEL, d);
+}
+
+void emit_copy(struct lowering *l, const struct type *t, const struct place *from, const struct place *to,
+               struct loc loc)
+{
+    struct emit e;
+    int axis_of[MAX_RANK], axes[EMIT_AXES];
+    begin(&e, l, loc, "copy");
+    make_axes(&e, t, axis_of);
+    struct access source = emit_access(&e, from, t->rank, axis_of), target = emit_access(&e, to, t->rank, axis_of);
+    struct accesses both = {0};
+    add(&both, &source);
+    add(&both, &target);
+    emit_merge(&e, &both);
+    // The axes lie as in the target.
+    int order[EMIT_AXES], n = all_axes(&e, axes);
+    if (emit_order(&e, &target, n, axes, order) == n)
+        memcpy(axes, order, sizeof order);
+    struct emit_axis sorted[EMIT_AXES];
+    dim strides[2][EMIT_AXES];
+    for (int i = 0; i < n; i++) {
+        sorted[i] = e.axes[axes[i]];
+        strides[0][i] = source.stride[axes[i]];
+        strides[1][i] = target.stride[axes[i]];
+    }
+    memcpy(e.axes, sorted, sizeof *sorted * (size_t)n);
+    memcpy(source.stride, strides[0], sizeof(dim) * (size_t)n);
+    memcpy(target.stride, strides[1], sizeof(dim) * (size_t)n);
+    all_axes(&e, axes);
+    emit_divide(&e, MOVE_ELEMENTS, &both);
+    emit_spread(&e, n, axes, 0);
+    emit_grid(&e);
+    emit_store(&e, emit_load(&e, &source, n, axes), &target, n, axes);
+    emit_end(&e);
+}
+
+// to[i ..] = from[first + i * step ..], or the padding where that is outside.
+static void move(struct lowering *l, const struct op *op, const char *what, const struct place *from,
+                 const struct place *to, const dim *first, const int64_t *step, const struct attr *pad)
+{
+    const struct type *t = op->results[0]->type;
+    struct emit e;
+    int axis_of[MAX_RANK], axes[EMIT_AXES];
+    begin(&e, l, op->loc, what);
+    for (int d = 0; d < t->rank; d++)
+        axis_of[d] = emit_axis(&e, t->dims[d], AXIS_PARALLEL, d);
+    struct access target = emit_access(&e, to, t->rank, axis_of);
+    struct accesses accesses = {0};
+    add(&accesses, &target);
+    int n = all_axes(&e, axes);
+    emit_divide(&e, MOVE_ELEMENTS, &accesses);
+    emit_spread(&e, n, axes, 0);
+    emit_grid(&e);
+    struct value *operands[MAX_RANK + 1], *zeros[MAX_RANK];
+    struct affine_map map = {.n_in = n, .n_out = n};
+    dim tile[MAX_RANK], strides[MAX_RANK];
+    for (int d = 0; d < n; d++) {
+        struct value *at = e.axes[d].start;
+        if (step[d] != 1)
+            at = build_binary(&e.b, OP_MUL, at, build_index(&e.b, step[d]));
+        int64_t constant;
+        if (dims_to_int(l->m, first[d], &constant))
+            at = build_binary(&e.b, OP_ADD, at, build_index(&e.b, constant));
+        else
+            at = build_binary(&e.b, OP_ADD, at, emit_size(&e, first[d]));
+        operands[1 + d] = at;
+        map.coefficient[d][d] = step[d];
+        tile[d] = e.axes[d].tile;
+        zeros[d] = build_index(&e.b, 0);
+        strides[d] = from->view.sizes[d] == 1 ? 1 : from->view.strides[d];
+    }
+    operands[0] = emit_param(&e, from->storage, from->view.offset, n, from->view.sizes, strides);
+    struct value *window = build_value(&e.b, OP_WINDOW, n + 1, operands, 1, &(struct attr){ATTR_MAP, {.map = &map}}, NULL);
+    struct value *x = build_load(&e.b, window, zeros, type_tile(l->m, t->dtype, n, tile), pad);
+    emit_store(&e, x, &target, n, axes);
+    emit_end(&e);
+}
+
+void emit_slice(struct lowering *l, const struct op *slice, const struct place *from, const struct place *to)
+{
+    struct dims starts = op_attr(slice, ATTR_STARTS)->dims;
+    struct ints steps = op_ints(slice, ATTR_STEPS);
+    int64_t step[MAX_RANK];
+    for (int d = 0; d < starts.n; d++)
+        step[d] = steps.n ? steps.v[d] : 1;
+    move(l, slice, "slice", from, to, starts.v, step, NULL);
+}
+
+void emit_pad(struct lowering *l, struct group *g)
+{
+    const struct op *op = g->ops[0];
+    const struct attr *value = op_attr(op, ATTR_VALUE);
+    struct dims low = op_attr(op, ATTR_LOW)->dims;
+    struct place from = *lower_graph_place(l, op->operands[0]), to = *lower_graph_result(l, op->results[0], NULL);
+    dim first[MAX_RANK];
+    int64_t step[MAX_RANK];
+    for (int d = 0; d < low.n; d++) {
+        first[d] = dims_sub(l->m, 0, low.v[d]);
+        step[d] = 1;
+    }
+    struct attr pad = {ATTR_PAD, {0}};
+    if (value)
+        pad.number = value->number;
+    move(l, op, "pad", &from, &to, first, step, value ? &pad : NULL);
+}
+
+// The index along one axis of every element of a tile of all axes.
+static struct value *along(struct emit *e, int axis, int n)
+{
+    dim dims[MAX_RANK];
+    for (int d = 0; d < n; d++)
+        dims[d] = d == axis ? e->axes[d].tile : 1;
+    struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims);
+    struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = axis}}, t);
+    return build_binary(&e->b, OP_ADD, at, build_cast(&e->b, DTYPE_I64, e->axes[axis].start));
+}
+
+void emit_take(struct lowering *l, struct group *g)
+{
+    const struct op *op = g->ops[0];
+    const struct type *t = op->results[0]->type, *x = op->operands[0]->type, *i = op->operands[1]->type;
+    int64_t axis = op_int(op, ATTR_AXIS, 0);
+    struct place from = *lower_graph_place(l, op->operands[0]), at = *lower_graph_place(l, op->operands[1]);
+    struct place to = *lower_graph_result(l, op->results[0], NULL);
+    struct emit e;
+    int axis_of[MAX_RANK], of_x[MAX_RANK], axes[EMIT_AXES];
+    emit_begin(&e, l, g);
+    make_axes(&e, t, axis_of);
+    for (int d = 0; d < x->rank; d++)
+        of_x[d] = d < axis ? axis_of[d] : d == axis ? -1 : axis_of[d - 1 + i->rank];
+    struct access source = emit_access(&e, &from, x->rank, of_x);
+    struct access target = emit_access(&e, &to, t->rank, axis_of);
+    struct access indices = emit_access(&e, &at, i->rank, axis_of + axis);
+    struct accesses all = {0};
+    add(&all, &source);
+    add(&all, &target);
+    add(&all, &indices);
+    emit_merge(&e, &all);
+    int n = all_axes(&e, axes);
+    if (n >= MAX_RANK) {
+        lower_graph_error(l, op->loc, "take: more than %d dimensions", MAX_RANK - 1);
+        return;
+    }
+    emit_divide(&e, TAKE_ELEMENTS, &(struct accesses){0});
+    emit_spread(&e, n, axes, 0);
+    emit_grid(&e);
+    struct value *operands[MAX_RANK + 1];
+    dim sizes[MAX_RANK] = {from.view.sizes[axis]}, strides[MAX_RANK] = {from.view.strides[axis]};
+    int rank = 1;
+    operands[1] = build_cast(&e.b, DTYPE_I64, emit_load(&e, &indices, n, axes));
+    for (int a = 0; a < n; a++) {
+        if (!source.stride[a])
+            continue;
+        sizes[rank] = e.axes[a].size;
+        strides[rank] = source.stride[a];
+        operands[1 + rank++] = along(&e, a, n);
+    }
+    if (sizes[0] == 1)
+        strides[0] = 1;
+    operands[0] = emit_param(&e, from.storage, from.view.offset, rank, sizes, strides);
+    struct value *taken = build_value(&e.b, OP_GATHER, rank + 1, operands, 0, NULL, NULL);
+    emit_store(&e, taken, &target, n, axes);
+    emit_end(&e);
+}

@@ -1,0 +1,367 @@
+// Which operations become one kernel: greedy, in the order of the graph.
+//
+// An element-wise operation joins the group of an operand when it walks the same space: the group's elements, or the
+// rows of a reduction. A reduction joins a group whose space it reduces, and opens it for what follows; so a softmax
+// or a layer norm with its neighbours is one group. Products, convolutions and pools start a group; element-wise
+// operations on their results follow in it. A group never joins where another group would have to run both before and
+// after it. Layout operations belong to no group: they are views (tensor_view.h) where that is possible.
+//
+// Does not recompute: a value that two groups read is stored.
+#include <string.h>
+
+#include "ir/dims.h"
+#include "passes/lower_graph.h"
+
+struct value *group_source(struct value *v)
+{
+    while (v->def && tensor_view_is_layout(v->def))
+        v = v->def->operands[0];
+    return v;
+}
+
+static bool is_tensor(const struct value *v)
+{
+    return v->type->kind == TYPE_TENSOR;
+}
+
+static bool is_map(const struct op *op)
+{
+    return opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_BITCAST || op->code == OP_IOTA;
+}
+
+struct work {
+    struct lowering *l;
+    struct grouping *out;
+    int *seen; // by group: the last search that came by
+    int search;
+};
+
+static struct group *group_of(struct work *w, struct value *v)
+{
+    return w->out->of[group_source(v)->id];
+}
+
+static struct group *new_group(struct work *w, enum group_kind kind)
+{
+    struct grouping *g = w->out;
+    struct group *new = ARENA_NEW(w->l->arena, struct group);
+    if (g->n == g->room) {
+        struct group **grown = ARENA_ARRAY(w->l->arena, struct group *, 2 * g->n + 16);
+        if (g->n)
+            memcpy(grown, g->list, sizeof *grown * (size_t)g->n);
+        g->list = grown;
+        g->room = 2 * g->n + 16;
+    }
+    new->kind = kind;
+    new->index = g->n;
+    g->list[g->n++] = new;
+    return new;
+}
+
+static void add_op(struct work *w, struct group *g, struct op *op)
+{
+    if (g->n_ops == g->room) {
+        struct op **grown = ARENA_ARRAY(w->l->arena, struct op *, 2 * g->n_ops + 4);
+        if (g->n_ops)
+            memcpy(grown, g->ops, sizeof *grown * (size_t)g->n_ops);
+        g->ops = grown;
+        g->room = 2 * g->n_ops + 4;
+    }
+    g->ops[g->n_ops++] = op;
+    for (int i = 0; i < op->n_results; i++)
+        w->out->of[op->results[i]->id] = g;
+}
+
+static void set_space(struct group *g, const struct type *t)
+{
+    g->rank = t->rank;
+    memcpy(g->space, t->dims, sizeof(dim) * (size_t)t->rank);
+}
+
+// ---- Order -----------------------------------------------------------------------------------------------------
+
+// Calls visit for each group that an operation, with the operations nested in it, reads from; stops when it is true.
+static bool any_source(struct work *w, const struct op *op, bool (*visit)(struct work *, struct group *, void *),
+                       void *data)
+{
+    for (int i = 0; i < op->n_operands; i++) {
+        struct group *g = group_of(w, op->operands[i]);
+        if (g && visit(w, g, data))
+            return true;
+    }
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            if (any_source(w, inner, visit, data))
+                return true;
+    return false;
+}
+
+static bool reaches(struct work *w, struct group *from, void *to);
+
+static bool group_reaches(struct work *w, struct group *from, struct group *to)
+{
+    if (from == to)
+        return true;
+    if (w->seen[from->index] == w->search)
+        return false;
+    w->seen[from->index] = w->search;
+    for (int i = 0; i < from->n_ops; i++)
+        if (any_source(w, from->ops[i], reaches, to))
+            return true;
+    return false;
+}
+
+static bool reaches(struct work *w, struct group *from, void *to)
+{
+    return group_reaches(w, from, to);
+}
+
+// Whether some operand of op that does not come straight from g needs g to have run.
+static bool would_wait(struct work *w, const struct op *op, struct group *g)
+{
+    w->search++;
+    for (int i = 0; i < op->n_operands; i++) {
+        struct group *other = group_of(w, op->operands[i]);
+        bool direct = other == g && w->out->of[op->operands[i]->id] == g;
+        if (other && !direct && group_reaches(w, other, g))
+            return true;
+    }
+    return false;
+}
+
+// ---- Joining ---------------------------------------------------------------------------------------------------
+
+// Every dimension is the space's, or 1 along what has been reduced.
+static bool fits(const struct group *g, const struct type *t)
+{
+    if (t->rank != g->rank)
+        return false;
+    for (int d = 0; d < t->rank; d++)
+        if (t->dims[d] != g->space[d] && !(g->reduced[d] && t->dims[d] == 1))
+            return false;
+    return true;
+}
+
+static bool takes_members(const struct group *g)
+{
+    return g->kind <= GROUP_WINDOW;
+}
+
+static bool may_join_map(const struct group *g, const struct op *op)
+{
+    return takes_members(g) && fits(g, op->results[0]->type);
+}
+
+static bool may_join_reduce(const struct group *g, const struct op *op)
+{
+    const struct type *t = op->operands[0]->type;
+    if ((g->kind != GROUP_MAP && g->kind != GROUP_REDUCE) || t->rank != g->rank ||
+        memcmp(t->dims, g->space, sizeof(dim) * (size_t)t->rank))
+        return false;
+    if (g->kind == GROUP_MAP)
+        return true;
+    struct ints axes = op_ints(op, ATTR_AXES);
+    int n = 0;
+    for (int d = 0; d < g->rank; d++)
+        n += g->reduced[d];
+    bool same = n == axes.n;
+    for (int i = 0; i < axes.n; i++)
+        same &= g->reduced[axes.v[i]];
+    return same;
+}
+
+#define MOST_MEMBERS 48 // the kernel's parameters must fit a launch
+
+static struct group *find_group(struct work *w, const struct op *op,
+                                bool (*may)(const struct group *, const struct op *))
+{
+    struct group *best = NULL;
+    for (int i = 0; i < op->n_operands; i++) {
+        struct group *g = is_tensor(op->operands[i]) ? w->out->of[op->operands[i]->id] : NULL;
+        if (!g || g == best || g->n_ops >= MOST_MEMBERS || !may(g, op) || would_wait(w, op, g))
+            continue;
+        // A product's epilogue is free; among equals the later group has fewer waiting for it.
+        if (!best || (best->kind < GROUP_EINSUM && (g->kind >= GROUP_EINSUM || g->index > best->index)))
+            best = g;
+    }
+    return best;
+}
+
+static void mark_reduced(struct group *g, const struct op *op)
+{
+    g->kind = GROUP_REDUCE;
+    struct ints axes = op_ints(op, ATTR_AXES);
+    for (int i = 0; i < axes.n; i++)
+        g->reduced[axes.v[i]] = true;
+    if (op->code == OP_SCAN)
+        g->reduced[op_int(op, ATTR_AXIS, 0)] = true;
+}
+
+static void place_op(struct work *w, struct op *op)
+{
+    struct group *g;
+    switch (op->code) {
+    case OP_DATA:
+    case OP_CONSTANT:
+    case OP_YIELD:
+        return;
+    case OP_REDUCE:
+        g = find_group(w, op, may_join_reduce);
+        if (!g) {
+            g = new_group(w, GROUP_REDUCE);
+            set_space(g, op->operands[0]->type);
+        }
+        mark_reduced(g, op);
+        break;
+    case OP_SCAN:
+        g = new_group(w, GROUP_REDUCE);
+        set_space(g, op->results[0]->type);
+        mark_reduced(g, op);
+        break;
+    case OP_EINSUM:
+    case OP_CONV:
+    case OP_WINDOW_REDUCE:
+        g = new_group(w, op->code == OP_EINSUM ? GROUP_EINSUM : op->code == OP_CONV ? GROUP_CONV : GROUP_WINDOW);
+        set_space(g, op->results[0]->type);
+        break;
+    case OP_TAKE:
+        g = new_group(w, GROUP_TAKE);
+        break;
+    case OP_PAD:
+        g = new_group(w, GROUP_PAD);
+        break;
+    case OP_CONCAT:
+        g = new_group(w, GROUP_CONCAT);
+        break;
+    case OP_SIZES:
+        g = new_group(w, GROUP_SIZES);
+        break;
+    case OP_IF:
+    case OP_ASSERT:
+    case OP_EXTRACT:
+        g = new_group(w, GROUP_HOST);
+        break;
+    default:
+        if (tensor_view_is_layout(op))
+            return;
+        if (op->n_results != 1 || !is_tensor(op->results[0])) {
+            g = new_group(w, GROUP_HOST); // arithmetic on scalars
+            break;
+        }
+        g = is_map(op) ? find_group(w, op, may_join_map) : NULL;
+        if (!g) {
+            g = new_group(w, GROUP_MAP);
+            set_space(g, op->results[0]->type);
+        }
+    }
+    add_op(w, g, op);
+}
+
+// ---- Backwards -------------------------------------------------------------------------------------------------
+
+struct users {
+    struct group *only; // the one group that reads the values of a group
+    bool many;
+};
+
+static void note_use(struct work *w, struct users *users, const struct group *by, const struct op *op)
+{
+    for (int i = 0; i < op->n_operands; i++) {
+        struct value *v = op->operands[i];
+        struct group *g = group_of(w, v);
+        if (!g || g == by)
+            continue;
+        struct users *u = &users[g->index];
+        bool direct = w->out->of[v->id] == g && by && op->n_blocks == 0;
+        if (!direct || (u->only && u->only != by))
+            u->many = true;
+        else
+            u->only = (struct group *)by;
+    }
+    for (int i = 0; i < op->n_blocks; i++)
+        for (struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            note_use(w, users, NULL, inner);
+}
+
+// An element-wise group that only one other reads, in the same space, becomes part of it.
+static void merge_into_users(struct work *w, struct block *b)
+{
+    struct users *users = ARENA_ARRAY(w->l->arena, struct users, w->out->n);
+    for (int i = 0; i < w->out->n; i++)
+        for (int j = 0; j < w->out->list[i]->n_ops; j++)
+            note_use(w, users, w->out->list[i], w->out->list[i]->ops[j]);
+    if (block_terminator(b))
+        note_use(w, users, NULL, block_terminator(b));
+    for (int i = w->out->n - 1; i >= 0; i--) {
+        struct group *g = w->out->list[i], *into = users[i].only;
+        while (into && into->merged)
+            into = into->merged;
+        if (g->kind != GROUP_MAP || !into || users[i].many || !takes_members(into) ||
+            into->n_ops + g->n_ops > MOST_MEMBERS || into->rank != g->rank ||
+            memcmp(into->space, g->space, sizeof(dim) * (size_t)g->rank))
+            continue;
+        int roots = into->kind >= GROUP_EINSUM; // the product does not take computed operands
+        bool feeds_root = false;
+        for (int o = 0; roots && o < into->ops[0]->n_operands; o++)
+            feeds_root |= group_of(w, into->ops[0]->operands[o]) == g;
+        if (feeds_root)
+            continue;
+        struct group merged = *into;
+        merged.ops = NULL;
+        merged.n_ops = merged.room = 0;
+        struct group *m = ARENA_NEW(w->l->arena, struct group);
+        *m = merged;
+        if (roots)
+            add_op(w, m, into->ops[0]);
+        for (int o = 0; o < g->n_ops; o++)
+            add_op(w, m, g->ops[o]);
+        for (int o = roots; o < into->n_ops; o++)
+            add_op(w, m, into->ops[o]);
+        g->merged = into;
+        into->ops = m->ops;
+        into->n_ops = m->n_ops;
+        into->room = m->room;
+        for (int o = 0; o < into->n_ops; o++)
+            for (int r = 0; r < into->ops[o]->n_results; r++)
+                w->out->of[into->ops[o]->results[r]->id] = into;
+    }
+}
+
+// ---- The order they run in -------------------------------------------------------------------------------------
+
+struct sorting {
+    struct group **list;
+    int n;
+};
+
+static bool emit_after(struct work *w, struct group *g, void *data)
+{
+    struct sorting *s = data;
+    if (w->seen[g->index] == w->search)
+        return false;
+    w->seen[g->index] = w->search;
+    for (int i = 0; i < g->n_ops; i++)
+        any_source(w, g->ops[i], emit_after, s);
+    s->list[s->n++] = g;
+    return false;
+}
+
+void group_operations(struct lowering *l, struct block *b, struct grouping *out)
+{
+    int n = 0;
+    for (struct op *op = b->first; op; op = op->next)
+        n++;
+    struct work w = {.l = l, .out = out};
+    *out = (struct grouping){.of = ARENA_ARRAY(l->arena, struct group *, l->graph->n_values + 1)};
+    w.seen = ARENA_ARRAY(l->arena, int, n + 1);
+    for (struct op *op = b->first; op; op = op->next)
+        place_op(&w, op);
+    merge_into_users(&w, b);
+    struct sorting s = {ARENA_ARRAY(l->arena, struct group *, out->n + 1), 0};
+    w.search++;
+    for (int i = 0; i < out->n; i++)
+        if (!out->list[i]->merged)
+            emit_after(&w, out->list[i], &s);
+    out->list = s.list;
+    out->n = s.n;
+}

@@ -1,0 +1,518 @@
+// Graphs to kernels and host functions.
+//
+//   graph @main(%x: tensor<Nx784xf32>) -> ("y") { .. }
+//     becomes
+//   kernel @k0_einsum_add_relu(..) grid [..] { .. }      one per group of operations (group.c)
+//   host @main(%x: view<Nx784xf32>, %y: view<Nx10xf32>) { %t = buffer .. launch "k0_einsum_add_relu" %x, .. }
+//
+// Every value that more than its group reads gets memory, in an order of dimensions that suits its producer. Layout
+// operations are views of that memory: transposes, reshapes, slices and broadcasts launch nothing. Values that are
+// handed over by the block, concatenated, or reshaped in a way that no view can express are written where they end up.
+// Copies remain where an input or a constant is handed over, or one value ends up in two places.
+#include "passes/lower_graph.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "ir/dims.h"
+
+void lower_graph_error(struct lowering *l, struct loc loc, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (!l->failed)
+        diag_error(l->diags, loc, "%s", arena_vprintf(&l->diags->arena, format, args));
+    va_end(args);
+    l->failed = true;
+}
+
+// ---- Places ----------------------------------------------------------------------------------------------------
+
+struct place lower_graph_allocate(struct lowering *l, const struct type *t, const int *order)
+{
+    struct storage *s = ARENA_NEW(l->arena, struct storage);
+    struct type *view = type_view(l->m, t->dtype, t->rank, t->dims, NULL);
+    s->type = view;
+    s->view = build_value(&l->b, OP_BUFFER, 0, NULL, 0, NULL, view);
+    return (struct place){s, tensor_view_create(l->m, t, order)};
+}
+
+struct storage *lower_graph_constant(struct lowering *l, const struct type *t, struct data data)
+{
+    struct storage *s = ARENA_NEW(l->arena, struct storage);
+    s->type = t;
+    s->data = data;
+    return s;
+}
+
+// A constant tensor with equal elements, where memory is needed.
+static struct data splat(struct lowering *l, const struct type *t, struct number n)
+{
+    int64_t elements = type_elements(t);
+    int bytes = (t->dtype == DTYPE_I1 ? 8 : dtype_info[t->dtype].bits) / 8;
+    struct data data = {NULL, "", bytes * elements};
+    union scalar x = {.i = n.i};
+    if (dtype_is_float(t->dtype))
+        x.f = n.is_float ? n.f : (double)n.i;
+    uint64_t bits = dtype_bits(t->dtype, x);
+    char *p = arena_alloc(&l->m->arena, (size_t)data.size + 1);
+    for (int64_t i = 0; i < elements; i++)
+        memcpy(p + i * bytes, &bits, (size_t)bytes);
+    data.bytes = p;
+    return data;
+}
+
+struct place *lower_graph_place(struct lowering *l, const struct value *v)
+{
+    struct place *p = &l->places[v->id];
+    struct op *op = v->def;
+    if (p->storage || !op)
+        return p;
+    if (op->code == OP_DATA || op->code == OP_CONSTANT) {
+        struct data data = op->code == OP_DATA ? op_attr(op, ATTR_DATA)->data
+                                               : splat(l, v->type, op_attr(op, ATTR_VALUE)->number);
+        *p = (struct place){lower_graph_constant(l, v->type, data), tensor_view_create(l->m, v->type, NULL)};
+        return p;
+    }
+    if (!tensor_view_is_layout(op)) {
+        lower_graph_error(l, op->loc, "%s: its result has no memory", op_info[op->code].name);
+        p->storage = lower_graph_constant(l, v->type, (struct data){0});
+        return p;
+    }
+    struct place from = *lower_graph_place(l, op->operands[0]);
+    *p = from;
+    if (tensor_view_apply(l->m, op, &p->view))
+        return p;
+    // No view: the operand is written again, in order.
+    const struct type *t = op->operands[0]->type;
+    if (op->code == OP_RESHAPE) {
+        *p = lower_graph_allocate(l, t, NULL);
+        emit_copy(l, t, &from, p, op->loc);
+        if (!tensor_view_apply(l->m, op, &p->view))
+            lower_graph_error(l, op->loc, "reshape: the sizes of %s and %s do not correspond",
+                              type_string(l->arena, l->m, t), type_string(l->arena, l->m, v->type));
+        return p;
+    }
+    *p = lower_graph_allocate(l, v->type, NULL);
+    emit_slice(l, op, &from, p);
+    return p;
+}
+
+struct place *lower_graph_result(struct lowering *l, struct value *v, const int *order)
+{
+    struct place *p = &l->places[v->id];
+    if (!p->storage)
+        *p = lower_graph_allocate(l, v->type, order);
+    return p;
+}
+
+void lower_graph_order_channels_last(int rank, int *order)
+{
+    order[0] = 0;
+    for (int d = 2; d < rank; d++)
+        order[d - 1] = d;
+    order[rank - 1] = 1;
+}
+
+bool lower_graph_is_channels_last(const struct place *p)
+{
+    return p->view.sizes[1] == 1 || p->view.strides[1] == 1;
+}
+
+struct place *lower_graph_channels_last(struct lowering *l, const struct value *v)
+{
+    struct place *p = lower_graph_place(l, v), *copy = &l->channels_last[v->id];
+    int order[MAX_RANK];
+    if (lower_graph_is_channels_last(p))
+        return p;
+    if (copy->storage)
+        return copy;
+    lower_graph_order_channels_last(v->type->rank, order);
+    *copy = lower_graph_allocate(l, v->type, order);
+    emit_copy(l, v->type, p, copy, l->b.loc);
+    return copy;
+}
+
+static bool uses(const struct op *op, const struct value *v)
+{
+    for (int i = 0; i < op->n_operands; i++)
+        if (op->operands[i] == v)
+            return true;
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            if (uses(inner, v))
+                return true;
+    return false;
+}
+
+bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct value *v)
+{
+    if (l->places[v->id].storage) // bound to where it ends up
+        return true;
+    for (const struct op *op = v->def->next; op; op = op->next) {
+        if (!uses(op, v))
+            continue;
+        if (!op->n_results || l->grouping.of[op->results[0]->id] != g)
+            return true;
+    }
+    return false;
+}
+
+// ---- Writing values where they end up --------------------------------------------------------------------------
+
+// The view of a layout operation's operand, given that of its result. False: not every element would be written.
+static bool invert(struct lowering *l, const struct op *op, struct tensor_view *v)
+{
+    const struct type *from = op->operands[0]->type;
+    if (op->code == OP_TRANSPOSE) {
+        struct tensor_view result = *v;
+        struct ints axes = op_ints(op, ATTR_AXES);
+        for (int d = 0; d < v->rank; d++) {
+            v->sizes[axes.v[d]] = result.sizes[d];
+            v->strides[axes.v[d]] = result.strides[d];
+        }
+        return true;
+    }
+    if (op->code != OP_RESHAPE)
+        return false;
+    struct value operand = {.type = (struct type *)from}, *operands[1] = {&operand}, *results[1] = {&operand};
+    struct op back = {.code = OP_RESHAPE, .n_operands = 1, .operands = operands, .n_results = 1, .results = results};
+    return tensor_view_apply(l->m, &back, v);
+}
+
+// Lets v's producer write to a place. False: it must be copied there.
+static bool bind(struct lowering *l, struct block *b, struct value *v, struct place to)
+{
+    while (v->def && tensor_view_is_layout(v->def)) {
+        if (v->def->block != b || l->places[v->id].storage || !invert(l, v->def, &to.view))
+            return false;
+        v = v->def->operands[0];
+    }
+    const struct group *g = l->grouping.of[v->id];
+    if (!v->def || v->def->block != b || !g || g->kind == GROUP_HOST || l->places[v->id].storage)
+        return false;
+    l->places[v->id] = to;
+    return true;
+}
+
+// Reshapes that no view of a row-major operand can express: the operand is produced in the order of the reshaped tensor.
+static void bind_reshapes(struct lowering *l, struct block *b)
+{
+    for (struct op *op = b->last; op; op = op->previous) {
+        if (op->code != OP_RESHAPE || l->places[op->results[0]->id].storage)
+            continue;
+        struct value *chain[64], *source = op->results[0];
+        int n = 0;
+        bool plain = true;
+        while (plain && source->def && tensor_view_is_layout(source->def) && n < 64) {
+            chain[n++] = source;
+            plain = source->def->code == OP_TRANSPOSE || source->def->code == OP_RESHAPE;
+            source = source->def->operands[0];
+        }
+        if (!plain || l->places[source->id].storage)
+            continue;
+        struct tensor_view v = tensor_view_create(l->m, source->type, NULL);
+        bool fits = true;
+        for (int i = n - 1; i >= 0 && fits; i--)
+            fits = tensor_view_apply(l->m, chain[i]->def, &v);
+        if (fits)
+            continue;
+        struct value *result = op->results[0];
+        struct storage *s = ARENA_NEW(l->arena, struct storage);
+        struct place to = {s, tensor_view_create(l->m, result->type, NULL)};
+        s->type = type_view(l->m, result->type->dtype, result->type->rank, result->type->dims, NULL);
+        if (bind(l, b, result, to))
+            s->view = build_value(&l->b, OP_BUFFER, 0, NULL, 0, NULL, (struct type *)s->type);
+    }
+}
+
+static void slice_of(struct lowering *l, const struct op *concat, int operand, struct place *p)
+{
+    int64_t axis = op_int(concat, ATTR_AXIS, 0);
+    for (int i = 0; i < operand; i++)
+        p->view.offset = dims_add(l->m, p->view.offset,
+                                  dims_mul(l->m, concat->operands[i]->type->dims[axis], p->view.strides[axis]));
+    p->view.sizes[axis] = concat->operands[operand]->type->dims[axis];
+}
+
+static void bind_concats(struct lowering *l, struct block *b)
+{
+    for (struct op *op = b->last; op; op = op->previous) {
+        if (op->code != OP_CONCAT)
+            continue;
+        struct place *all = lower_graph_result(l, op->results[0], NULL);
+        for (int i = 0; i < op->n_operands; i++) {
+            struct place part = *all;
+            slice_of(l, op, i, &part);
+            bind(l, b, op->operands[i], part);
+        }
+    }
+}
+
+static bool same_place(const struct place *a, const struct place *b)
+{
+    bool same = a->storage == b->storage && a->view.rank == b->view.rank && a->view.offset == b->view.offset;
+    for (int d = 0; same && d < a->view.rank; d++)
+        same = a->view.sizes[d] == 1 || a->view.strides[d] == b->view.strides[d];
+    return same;
+}
+
+static void lower_concat(struct lowering *l, const struct op *op)
+{
+    const struct place *all = lower_graph_place(l, op->results[0]);
+    for (int i = 0; i < op->n_operands; i++) {
+        struct place part = *all, from = *lower_graph_place(l, op->operands[i]);
+        slice_of(l, op, i, &part);
+        if (!same_place(&part, &from))
+            emit_copy(l, op->operands[i]->type, &from, &part, op->loc);
+    }
+}
+
+// ---- Host ------------------------------------------------------------------------------------------------------
+
+static void lower_block(struct lowering *l, struct block *b, const struct place *results);
+
+// A scalar in the host function: arithmetic on sizes and on single elements of tensors.
+static struct value *host_scalar(struct lowering *l, struct value *v)
+{
+    struct value **have = &l->host_scalars[v->id];
+    if (*have)
+        return *have;
+    if (v->symbol >= 0)
+        return *have = function_symbol(l->host, v->symbol);
+    const struct op *op = v->def;
+    struct value *x[MAX_OPERANDS];
+    if (op && op->code == OP_DIM)
+        return *have = dims_build(&l->b, op->operands[0]->type->dims[op_int(op, ATTR_DIM, 0)]);
+    if (op && op->code == OP_EXTRACT && op->operands[0]->type->rank == 0) {
+        struct place *p = lower_graph_place(l, op->operands[0]);
+        struct storage *s = p->storage;
+        struct value *at[2] = {s->view, dims_build(&l->b, p->view.offset)};
+        struct type *t = type_view(l->m, s->type->dtype, 0, NULL, NULL);
+        struct value *view = build_value(&l->b, OP_SUBVIEW, 2, at, 0, NULL, t);
+        return *have = build_load(&l->b, view, NULL, type_scalar(l->m, s->type->dtype), NULL);
+    }
+    bool scalar = op && (opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_CONSTANT ||
+                         op->code == OP_ASSUME);
+    for (int i = 0; scalar && i < op->n_operands; i++)
+        scalar = op->operands[i]->type->kind == TYPE_SCALAR;
+    if (!scalar) {
+        lower_graph_error(l, op ? op->loc : l->graph->loc, "%s: gives a scalar that the host cannot compute",
+                          op ? op_info[op->code].name : "parameter");
+        return *have = build_index(&l->b, 0);
+    }
+    for (int i = 0; i < op->n_operands; i++)
+        x[i] = host_scalar(l, op->operands[i]);
+    return *have = build_value(&l->b, op->code, op->n_operands, x, op->n_attrs, op->attrs, v->type);
+}
+
+static void lower_assert(struct lowering *l, const struct op *op)
+{
+    struct value *condition = host_scalar(l, op->operands[0]);
+    build_op(&l->b, OP_ASSERT, 1, &condition, op->n_attrs, op->attrs, 0, NULL);
+}
+
+// What a nested block has made is not there after it.
+static void forget(struct lowering *l, struct block *b)
+{
+    for (struct op *op = b->first; op; op = op->next)
+        for (int i = 0; i < op->n_results; i++) {
+            l->places[op->results[i]->id] = (struct place){0};
+            l->channels_last[op->results[i]->id] = (struct place){0};
+            l->host_scalars[op->results[i]->id] = NULL;
+        }
+}
+
+// Layout operations and scalars outside of a block that only the block asks for would be made in it; make them before.
+static void prepare_outer(struct lowering *l, const struct op *op, const struct block *inside)
+{
+    for (int i = 0; i < op->n_operands; i++) {
+        struct value *v = op->operands[i];
+        if (v->def && block_contains(inside, v->def))
+            continue;
+        if (v->type->kind == TYPE_TENSOR)
+            lower_graph_place(l, v);
+        else if (v->type->kind == TYPE_SCALAR)
+            host_scalar(l, v);
+    }
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            prepare_outer(l, inner, inside);
+}
+
+static void lower_if(struct lowering *l, struct op *op)
+{
+    struct place results[MAX_OPERANDS];
+    struct value *condition = host_scalar(l, op->operands[0]);
+    for (int i = 0; i < op->n_results; i++)
+        results[i] = *lower_graph_result(l, op->results[i], NULL);
+    for (int i = 0; i < 2; i++)
+        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            prepare_outer(l, inner, op->blocks[i]);
+    struct op *host = build_if(&l->b, condition, 0, NULL);
+    for (int i = 0; i < 2; i++) {
+        build_enter(&l->b, host->blocks[i]);
+        lower_block(l, op->blocks[i], results);
+        build_yield(&l->b, 0, NULL);
+        forget(l, op->blocks[i]);
+    }
+    build_end(&l->b, host);
+}
+
+static void lower_sizes(struct lowering *l, struct op *op)
+{
+    struct value *v = op->results[0];
+    struct place *p = lower_graph_result(l, v, NULL);
+    struct dims dims = op_attr(op, ATTR_DIMS)->dims;
+    struct value *at[2] = {p->storage->view, dims_build(&l->b, p->view.offset)};
+    struct type *t = type_view(l->m, v->type->dtype, 1, (dim[]){dims.n}, NULL);
+    struct value *view = build_value(&l->b, OP_SUBVIEW, 2, at, 0, NULL, t);
+    for (int i = 0; i < dims.n; i++) {
+        struct value *x = build_cast(&l->b, v->type->dtype, dims_build(&l->b, dims.v[i]));
+        struct value *index = build_binary(&l->b, OP_MUL, build_index(&l->b, i),
+                                           dims_build(&l->b, v->type->rank ? p->view.strides[0] : 1));
+        build_store(&l->b, x, view, &index);
+    }
+}
+
+static void lower_host(struct lowering *l, struct op *op)
+{
+    if (op->code == OP_IF)
+        lower_if(l, op);
+    else if (op->code == OP_ASSERT)
+        lower_assert(l, op);
+    else // scalars are made where they are asked for
+        for (int i = 0; i < op->n_results; i++)
+            if (op->results[i]->type->kind != TYPE_SCALAR)
+                lower_graph_error(l, op->loc, "%s: is not supported by the lowering", op_info[op->code].name);
+}
+
+// ---- Blocks ----------------------------------------------------------------------------------------------------
+
+static void lower_group(struct lowering *l, struct group *g)
+{
+    l->b.loc = g->ops[0]->loc;
+    if (g->kind != GROUP_HOST)
+        for (int i = 0; i < g->n_ops; i++)
+            for (int o = 0; o < g->ops[i]->n_operands; o++) {
+                struct value *v = g->ops[i]->operands[o];
+                if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g)
+                    lower_graph_place(l, v);
+            }
+    switch (g->kind) {
+    case GROUP_MAP:
+    case GROUP_REDUCE:
+        emit_map(l, g);
+        break;
+    case GROUP_EINSUM:
+        emit_einsum(l, g);
+        break;
+    case GROUP_CONV:
+        emit_conv(l, g);
+        break;
+    case GROUP_WINDOW:
+        emit_window(l, g);
+        break;
+    case GROUP_TAKE:
+        emit_take(l, g);
+        break;
+    case GROUP_PAD:
+        emit_pad(l, g);
+        break;
+    case GROUP_CONCAT:
+        lower_concat(l, g->ops[0]);
+        break;
+    case GROUP_SIZES:
+        if (g->ops[0]->results[0]->type->rank || lower_graph_escapes(l, g, g->ops[0]->results[0]))
+            lower_sizes(l, g->ops[0]);
+        break;
+    case GROUP_HOST:
+        lower_host(l, g->ops[0]);
+        break;
+    }
+}
+
+static void lower_block(struct lowering *l, struct block *b, const struct place *results)
+{
+    struct grouping outer = l->grouping;
+    group_operations(l, b, &l->grouping);
+    layout_choose(l, b);
+    const struct op *end = block_terminator(b);
+    for (int i = 0; i < end->n_operands; i++)
+        bind(l, b, end->operands[i], results[i]);
+    bind_concats(l, b);
+    bind_reshapes(l, b);
+    for (int i = 0; i < l->grouping.n && !l->failed; i++)
+        lower_group(l, l->grouping.list[i]);
+    for (int i = 0; i < end->n_operands && !l->failed; i++) {
+        struct place from = *lower_graph_place(l, end->operands[i]);
+        if (!same_place(&from, &results[i]))
+            emit_copy(l, end->operands[i]->type, &from, &results[i], end->loc);
+    }
+    l->grouping = outer;
+}
+
+static struct place parameter(struct lowering *l, const struct type *t, const char *name)
+{
+    struct storage *s = ARENA_NEW(l->arena, struct storage);
+    s->type = type_view(l->m, t->dtype, t->rank, t->dims, NULL);
+    s->view = function_add_param(l->host, name, (struct type *)s->type);
+    return (struct place){s, tensor_view_create(l->m, t, NULL)};
+}
+
+static bool lower_function(struct module *m, struct function *graph, struct pass_context *c)
+{
+    struct lowering l = {.m = m, .graph = graph, .target = c->target, .diags = c->diags, .arena = c->scratch};
+    const struct op *end = block_terminator(graph->body);
+    l.host = function_create(m, graph->name, graph->loc);
+    l.host->kind = FUNCTION_HOST;
+    l.host->n_inputs = graph->n_params;
+    l.host->n_outputs = end->n_operands;
+    l.host->input_names = graph->input_names;
+    l.host->output_names = graph->output_names;
+    l.b = (struct builder){.function = l.host, .block = l.host->body, .loc = graph->loc, .diags = c->diags};
+    l.places = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
+    l.channels_last = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
+    l.host_scalars = ARENA_ARRAY(l.arena, struct value *, graph->n_values + 1);
+    for (int i = 0; i < graph->n_params; i++)
+        l.places[graph->params[i]->id] =
+            parameter(&l, graph->params[i]->type, arena_printf(&m->arena, "input%d", i));
+    struct place *results = ARENA_ARRAY(l.arena, struct place, end->n_operands + 1);
+    for (int i = 0; i < end->n_operands; i++)
+        results[i] = parameter(&l, end->operands[i]->type, arena_printf(&m->arena, "output%d", i));
+    lower_block(&l, graph->body, results);
+    if (l.b.failed && !l.failed)
+        lower_graph_error(&l, graph->loc, "the host function of @%s could not be built", graph->name);
+    // The arena's size is known once memory is planned.
+    struct builder grid = {.function = l.host, .block = l.host->grid, .loc = graph->loc, .diags = c->diags};
+    struct value *zero = build_index(&grid, 0);
+    build_yield(&grid, 1, &zero);
+    build_yield(&l.b, 0, NULL);
+    return !l.failed;
+}
+
+static void remove_function(struct module *m, const struct function *f)
+{
+    struct function **at = &m->first_function;
+    while (*at != f)
+        at = &(*at)->next;
+    *at = f->next;
+    m->last_function = m->first_function;
+    while (m->last_function && m->last_function->next)
+        m->last_function = m->last_function->next;
+}
+
+bool pass_lower_graph(struct module *m, struct pass_context *c)
+{
+    bool changed = false;
+    for (struct function *f = m->first_function, *next; f; f = next) {
+        next = f->next;
+        if (f->kind != FUNCTION_GRAPH)
+            continue;
+        if (!lower_function(m, f, c))
+            return true;
+        remove_function(m, f);
+        changed = true;
+    }
+    return changed;
+}

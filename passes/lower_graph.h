@@ -1,0 +1,205 @@
+// From graphs to kernels and host functions: what the files of this lowering share.
+//
+//   group.c         which operations become one kernel
+//   lower_graph.c   walks a graph: memory for values, kernels in order, the host function
+//   layout.c        in which order of dimensions images lie in memory
+//   emit.c          one kernel: its axes, parameters, grid, loads, stores, and its launch
+//   emit_map.c      element-wise operations and reductions;  emit_einsum.c  products;
+//   emit_window.c   convolutions and pools;  emit_move.c  what only moves elements
+#ifndef TEGULA_PASSES_LOWER_GRAPH_H
+#define TEGULA_PASSES_LOWER_GRAPH_H
+
+#include "passes/pass.h"
+#include "passes/tensor_view.h"
+
+// ---- Memory ----------------------------------------------------------------------------------------------------
+
+struct storage {
+    struct value *view; // in the host function; constants get one when a kernel first reads them
+    struct data data;   // of a constant; bytes NULL: not constant
+    const struct type *type;
+};
+
+// Where a tensor lies.
+struct place {
+    struct storage *storage; // NULL: it has no memory (yet)
+    struct tensor_view view;
+};
+
+// ---- Groups ----------------------------------------------------------------------------------------------------
+
+enum group_kind {
+    GROUP_MAP,     // element-wise
+    GROUP_REDUCE,  // with reductions or scans over the axes `reduced` of its space
+    GROUP_EINSUM,  // these start with their root, and element-wise operations follow
+    GROUP_CONV,
+    GROUP_WINDOW,
+    GROUP_TAKE,    // these are one operation
+    GROUP_PAD,
+    GROUP_CONCAT,
+    GROUP_SIZES,
+    GROUP_HOST,    // if, assert
+};
+
+struct group {
+    enum group_kind kind;
+    int index, n_ops, room;
+    struct op **ops; // in order
+    int rank;        // of the space that its element-wise operations walk
+    dim space[MAX_RANK];
+    bool reduced[MAX_RANK];
+    struct group *merged; // into which it has gone
+};
+
+struct grouping {
+    int n, room;
+    struct group **list; // in an order in which they can run
+    struct group **of;   // by the id of a value: the group that computes it; NULL: none
+};
+
+struct lowering;
+// layout.c: chooses for the values that the block makes.
+void layout_choose(struct lowering *l, const struct block *b);
+// Groups the operations of a block.
+void group_operations(struct lowering *l, struct block *b, struct grouping *out);
+// The value that a layout operation's result is a view of.
+struct value *group_source(struct value *v);
+
+// ---- The lowering ----------------------------------------------------------------------------------------------
+
+struct lowering {
+    struct module *m;
+    struct function *graph, *host;
+    struct builder b; // in the host function
+    const struct target_desc *target;
+    struct diags *diags;
+    struct arena *arena; // scratch
+    struct place *places;       // by value id of the graph
+    bool *wants_channels_last;   // by value id; see layout.c
+    struct place *channels_last; // by value id: a copy with the channels innermost
+    struct value **host_scalars; // by value id of the graph: scalars
+    struct grouping grouping;   // of the block being lowered
+    int n_kernels;
+    struct kernel_text {
+        const char *text;
+        struct function *kernel;
+        struct kernel_text *next;
+    } *texts; // to launch equal kernels once
+    bool failed;
+};
+
+__attribute__((format(printf, 3, 4))) void lower_graph_error(struct lowering *l, struct loc loc, const char *format,
+                                                             ...);
+struct place *lower_graph_place(struct lowering *l, const struct value *v);
+// New memory in the arena with the tensor's dimensions in an order (NULL: row-major).
+struct place lower_graph_allocate(struct lowering *l, const struct type *t, const int *order);
+// A constant of the given elements, which are not copied.
+struct storage *lower_graph_constant(struct lowering *l, const struct type *t, struct data data);
+// The place of a value that a group computes and others read, made when first asked for. order may be NULL.
+struct place *lower_graph_result(struct lowering *l, struct value *v, const int *order);
+// Dimensions in the order of images whose channels (dimension 1) are innermost.
+void lower_graph_order_channels_last(int rank, int *order);
+bool lower_graph_is_channels_last(const struct place *p);
+// The value with the channels innermost in memory: where it lies, or a copy.
+struct place *lower_graph_channels_last(struct lowering *l, const struct value *v);
+// Whether a value is read outside of its group, or handed over by the block.
+bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct value *v);
+
+// ---- Kernels (emit.c) ------------------------------------------------------------------------------------------
+
+#define EMIT_AXES 16
+
+// How a tensor is walked: the distance between neighbours along each axis; 0: the axis is not one of the tensor's.
+struct access {
+    struct storage *storage;
+    dim offset;
+    dim stride[EMIT_AXES];
+};
+
+// Axes of different classes are never merged.
+enum axis_class { AXIS_PARALLEL, AXIS_REDUCED };
+
+struct emit_axis {
+    dim size;
+    enum axis_class class;
+    int dim;    // of the group's space; of merged axes the innermost
+    bool alone; // never merged
+    int64_t tile;
+    int grid;            // dimension of the grid that counts its tiles; -1: one tile covers it
+    struct value *start; // of the instance's tile
+};
+
+struct emit_param {
+    struct storage *storage;
+    dim offset;
+    struct value *value;
+};
+
+struct emit {
+    struct lowering *l;
+    struct function *kernel;
+    struct builder b;
+    int n_axes;
+    struct emit_axis axes[EMIT_AXES];
+    struct emit_param params[MAX_OPERANDS];
+    dim sizes[MAX_OPERANDS]; // that the host hands over, in the order of their symbols d0, d1 ..
+    int n_sizes;
+    struct value **tiles; // by value id of the graph
+};
+
+void emit_begin(struct emit *e, struct lowering *l, const struct group *g);
+int emit_axis(struct emit *e, dim size, enum axis_class class, int of);
+// A size, as the kernel knows it.
+dim emit_dim(struct emit *e, dim d);
+struct value *emit_size(struct emit *e, dim d);
+// How a tensor is walked; axis_of[d] is the axis of dimension d of a space of n dimensions, -1: none (it has size 1);
+// the tensor's dimensions are aligned at the last.
+struct access emit_access(struct emit *e, const struct place *p, int n, const int *axis_of);
+// The accesses of the operands of a group's element-wise operations from ops[first] on, and of what is stored.
+struct accesses {
+    int n;
+    struct access *list[2 * MAX_OPERANDS];
+    struct access **of; // by value id of the graph
+};
+void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
+                  struct accesses *out);
+// Makes one axis of any two that every access walks as one.
+void emit_merge(struct emit *e, struct accesses *accesses);
+// Begins the body: the grid, and each axis's start.
+void emit_grid(struct emit *e);
+// The parameter for a tensor, with the given axes as dimensions; -1: a dimension of size 1.
+struct value *emit_view(struct emit *e, const struct access *a, int n, const int *axes);
+// The same with sizes and strides of its own.
+struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, const dim *sizes, const dim *strides);
+// A tile of all axes (size 1 along those that the access lacks), in their order.
+struct value *emit_load(struct emit *e, const struct access *a, int n, const int *axes);
+void emit_store(struct emit *e, struct value *x, const struct access *a, int n, const int *axes);
+// The axes that the access has, outermost in memory first.
+int emit_order(struct emit *e, const struct access *a, int n, const int *axes, int *order);
+// The group's element-wise operations from ops[first] on, on tiles of the axes, and stores of what others read.
+void emit_members(struct emit *e, const struct group *g, int first, int n, const int *axes,
+                  const struct accesses *accesses);
+// Axes that tiles divide count in the grid's dimensions from `first` on, the last axis fastest.
+void emit_spread(struct emit *e, int n, const int *axes, int first);
+// Tile sizes of element-wise work: about `budget` elements, most of them along the last axis.
+void emit_divide(struct emit *e, int64_t budget, const struct accesses *accesses);
+// Checks the kernel and launches it.
+void emit_end(struct emit *e);
+
+void emit_map(struct lowering *l, struct group *g);
+void emit_einsum(struct lowering *l, struct group *g);
+// The group's first operation as the product of its operands that the labels say; the first lies at left, the result in
+// an order of dimensions.
+void emit_product(struct lowering *l, struct group *g, const char *labels, const struct place *left,
+                  const int *result_order);
+void emit_conv(struct lowering *l, struct group *g);
+void emit_window(struct lowering *l, struct group *g);
+void emit_take(struct lowering *l, struct group *g);
+void emit_pad(struct lowering *l, struct group *g);
+// The slice of a place, backwards too.
+void emit_slice(struct lowering *l, const struct op *slice, const struct place *from, const struct place *to);
+// Moves the elements of one place to another of the same sizes.
+void emit_copy(struct lowering *l, const struct type *t, const struct place *from, const struct place *to,
+               struct loc loc);
+
+#endif

@@ -1,0 +1,152 @@
+#include "passes/tensor_view.h"
+
+#include <string.h>
+
+#include "ir/dims.h"
+
+struct tensor_view tensor_view_create(struct module *m, const struct type *t, const int *order)
+{
+    struct tensor_view v = {.rank = t->rank};
+    dim stride = 1;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        int d = order ? order[i] : i;
+        v.sizes[d] = t->dims[d];
+        v.strides[d] = stride;
+        stride = dims_mul(m, stride, t->dims[d]);
+    }
+    return v;
+}
+
+bool tensor_view_is_layout(const struct op *op)
+{
+    return op->code == OP_TRANSPOSE || op->code == OP_RESHAPE || op->code == OP_BROADCAST || op->code == OP_SLICE;
+}
+
+bool tensor_view_merges(struct module *m, const struct tensor_view *v, int a, int b)
+{
+    return v->sizes[a] == 1 || v->sizes[b] == 1 || v->strides[a] == dims_mul(m, v->strides[b], v->sizes[b]);
+}
+
+static bool apply_transpose(const struct op *op, struct tensor_view *v)
+{
+    struct tensor_view from = *v;
+    struct ints axes = op_ints(op, ATTR_AXES);
+    for (int d = 0; d < v->rank; d++) {
+        v->sizes[d] = from.sizes[axes.v[d]];
+        v->strides[d] = from.strides[axes.v[d]];
+    }
+    return true;
+}
+
+static bool apply_broadcast(const struct op *op, struct tensor_view *v)
+{
+    const struct type *to = op->results[0]->type;
+    struct tensor_view from = *v;
+    v->rank = to->rank;
+    for (int d = 0; d < to->rank; d++) {
+        int f = d - to->rank + from.rank;
+        bool stretched = f < 0 || from.sizes[f] != to->dims[d];
+        v->sizes[d] = to->dims[d];
+        v->strides[d] = stretched ? 0 : from.strides[f];
+    }
+    return true;
+}
+
+static bool apply_slice(struct module *m, const struct op *op, struct tensor_view *v)
+{
+    const struct type *to = op->results[0]->type;
+    struct dims starts = op_attr(op, ATTR_STARTS)->dims;
+    struct ints steps = op_ints(op, ATTR_STEPS);
+    for (int d = 0; d < v->rank; d++)
+        if (steps.n && steps.v[d] < 0)
+            return false;
+    for (int d = 0; d < v->rank; d++) {
+        v->offset = dims_add(m, v->offset, dims_mul(m, starts.v[d], v->strides[d]));
+        v->sizes[d] = to->dims[d];
+        v->strides[d] = dims_mul(m, v->strides[d], steps.n ? steps.v[d] : 1);
+    }
+    return true;
+}
+
+// Runs of dimensions of equal products correspond: [A, B * C] and [A, B, C]. Within a run the old dimensions must lie
+// without gaps to become new ones; one old dimension always does.
+static bool apply_reshape(struct module *m, const struct op *op, struct tensor_view *v)
+{
+    const struct type *to = op->results[0]->type;
+    struct tensor_view new = {.rank = to->rank, .offset = v->offset};
+    int i = 0, j = 0;
+    while (i < v->rank || j < to->rank) {
+        int first = i, from = j;
+        dim old_product = 1, new_product = 1;
+        // Take one dimension of either side until the products agree.
+        if (i < v->rank)
+            old_product = v->sizes[i++];
+        if (j < to->rank)
+            new_product = to->dims[j++];
+        while (old_product != new_product) {
+            bool grow_old = j == to->rank || (i < v->rank && dims_exact(m, new_product, old_product) != DIM_UNKNOWN);
+            if (grow_old && i < v->rank)
+                old_product = dims_mul(m, old_product, v->sizes[i++]);
+            else if (j < to->rank)
+                new_product = dims_mul(m, new_product, to->dims[j++]);
+            else
+                return false;
+        }
+        // Trailing ones belong to the run before them.
+        while (i == v->rank && j < to->rank && to->dims[j] == 1)
+            j++;
+        int inner = -1;
+        for (int d = first; d < i; d++) {
+            if (v->sizes[d] == 1)
+                continue;
+            if (inner >= 0 && v->strides[inner] != dims_mul(m, v->strides[d], v->sizes[d]))
+                return false;
+            inner = d;
+        }
+        dim stride = inner >= 0 ? v->strides[inner] : 0;
+        for (int d = j - 1; d >= from; d--) {
+            new.sizes[d] = to->dims[d];
+            new.strides[d] = stride;
+            stride = dims_mul(m, stride, to->dims[d]);
+        }
+    }
+    *v = new;
+    return true;
+}
+
+bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view *v)
+{
+    switch (op->code) {
+    case OP_TRANSPOSE:
+        return apply_transpose(op, v);
+    case OP_BROADCAST:
+        return apply_broadcast(op, v);
+    case OP_SLICE:
+        return apply_slice(m, op, v);
+    case OP_RESHAPE:
+        return apply_reshape(m, op, v);
+    default:
+        return false;
+    }
+}
+
+bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v)
+{
+    dim stride = 1;
+    for (int d = v->rank - 1; d >= 0; d--) {
+        if (v->sizes[d] != 1 && v->strides[d] != stride)
+            return false;
+        stride = dims_mul(m, stride, v->sizes[d]);
+    }
+    return true;
+}
+
+dim tensor_view_extent(struct module *m, const struct tensor_view *v)
+{
+    dim last = 1, any = 1;
+    for (int d = 0; d < v->rank; d++) {
+        last = dims_add(m, last, dims_mul(m, v->strides[d], dims_sub(m, v->sizes[d], 1)));
+        any = dims_mul(m, any, v->sizes[d]);
+    }
+    return any == 0 ? 0 : last;
+}

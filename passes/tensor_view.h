@@ -1,0 +1,31 @@
+// Strided views: how a tensor value lies in the memory of another. Layout operations become arithmetic on views instead
+// of code that moves elements.
+//
+//   %b = transpose %a, [1, 0]      sizes and strides of %a, permuted
+//   %c = reshape %a : tensor<..>   of the same memory, where the merged dimensions lie without gaps
+#ifndef TEGULA_PASSES_TENSOR_VIEW_H
+#define TEGULA_PASSES_TENSOR_VIEW_H
+
+#include "ir/ir.h"
+
+struct tensor_view {
+    int rank;
+    dim offset; // of the first element, in elements
+    dim sizes[MAX_RANK], strides[MAX_RANK];
+};
+
+// A tensor whose dimensions lie in memory in this order, outermost first, without gaps; NULL: row-major.
+struct tensor_view tensor_view_create(struct module *m, const struct type *t, const int *order);
+
+// The view of a layout operation's result, given that of its operand. False if it has none: a reshape that merges
+// dimensions with gaps, a slice that runs backwards, any other operation.
+bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view *v);
+bool tensor_view_is_layout(const struct op *op); // transpose, reshape, broadcast, slice
+
+bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v); // row-major without gaps
+// The number of elements from the first to behind the last.
+dim tensor_view_extent(struct module *m, const struct tensor_view *v);
+// The stride of dimension a is that of b times b's size: the two can be walked as one.
+bool tensor_view_merges(struct module *m, const struct tensor_view *v, int a, int b);
+
+#endif

@@ -1,0 +1,532 @@
+// tegula run: compiles a model in memory and runs it, on files or on random inputs.
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <tegula/runtime.h>
+
+#include "codegen/data_type.h"
+#include "codegen/model.h"
+#include "frontend/import.h"
+#include "runtime/memory.h"
+#include "tools/command.h"
+#include "tools/fence.h"
+#include "tools/random_input.h"
+#include "tools/tensor_file.h"
+
+#define MOST_RUNS 1000000
+
+struct request {
+    struct words inputs, dims;
+    const char *file, *input_dir, *output_dir, *format, *target;
+    int64_t seed, threads, repeat, opt_level;
+    bool json;
+    struct pipeline_options pipeline;
+};
+
+struct session {
+    const struct request *r;
+    const struct command *command;
+    struct diags *diags;
+    struct arena arena;
+    struct module *module;
+    struct model *source; // holds the bytes of the module's constants; NULL: text
+    struct loaded_model *loaded;
+    const tg_model *code;
+    tg_pool *pool;
+    tg_env env;
+    int64_t *symbols; // values by position; -1: not known
+    tg_tensor *in, *out;
+    void *scratch; // the arena that runs work in
+    double load_ms, *run_ms;
+    int status; // of the last run
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+static int fail(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int fail(struct session *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    diag_error(s->diags, (struct loc){.file = s->r->file}, "%s", arena_vprintf(&s->arena, format, args));
+    va_end(args);
+    return EXIT_ERROR;
+}
+
+// ---- Loading ---------------------------------------------------------------------------------------------------
+
+static bool ends_in(const char *path, const char *ending)
+{
+    size_t n = strlen(path), m = strlen(ending);
+    return n > m && !strcmp(path + n - m, ending);
+}
+
+static struct module *read_module(struct session *s)
+{
+    if (!ends_in(s->r->file, ".onnx"))
+        return command_read(s->r->file, 0, NULL, s->diags);
+    s->source = model_read_file(s->r->file, s->diags);
+    return s->source ? import_model(s->source, NULL, s->diags) : NULL;
+}
+
+static int load(struct session *s)
+{
+    struct compile_options options = {.opt_level = (int)s->r->opt_level, .pipeline = s->r->pipeline};
+    double start = now_ms();
+    if (compile_target(s->r->target, &options.target, s->diags))
+        return EXIT_ERROR;
+    s->module = read_module(s);
+    if (!s->module || graph_compile(s->module, &options, s->diags) ||
+        model_load(s->module, &options, &s->loaded, s->diags))
+        return EXIT_ERROR;
+    s->code = model_code(s->loaded);
+    s->load_ms = now_ms() - start;
+    return EXIT_OK;
+}
+
+// ---- Inputs ----------------------------------------------------------------------------------------------------
+
+static int find_input(const struct session *s, const char *name)
+{
+    for (int i = 0; i < s->code->n_inputs; i++)
+        if (!strcmp(s->code->inputs[i].name, name))
+            return i;
+    return -1;
+}
+
+// NAME=FILE; names may have any characters but '='.
+static int choose_files(struct session *s, const char **paths)
+{
+    if (s->r->input_dir) {
+        struct tensor_dir dir;
+        if (tensor_dir_list(s->r->input_dir, "input", &s->arena, &dir, s->diags))
+            return EXIT_ERROR;
+        if (dir.n > s->code->n_inputs)
+            return fail(s, "%s has %d inputs and the model takes %d", s->r->input_dir, dir.n, s->code->n_inputs);
+        for (int i = 0; i < dir.n; i++)
+            paths[i] = dir.paths[i];
+    }
+    for (int i = 0; i < s->r->inputs.n; i++) {
+        const char *word = s->r->inputs.word[i], *equals = strrchr(word, '=');
+        if (!equals || equals == word || !equals[1])
+            return options_fail(s->command, "--input wants NAME=FILE, not '%s'", word);
+        const char *name = arena_strndup(&s->arena, word, (size_t)(equals - word));
+        int at = find_input(s, name);
+        if (at < 0)
+            return fail(s, "the model has no input '%s'; its first one is '%s'", name,
+                        s->code->n_inputs ? s->code->inputs[0].name : "");
+        paths[at] = equals + 1;
+    }
+    return EXIT_OK;
+}
+
+static int read_dims(struct session *s)
+{
+    for (int i = 0; i < s->r->dims.n; i++) {
+        char name[256];
+        const char *value;
+        int64_t x;
+        if (!option_split(s->r->dims.word[i], name, sizeof name, &value) || !value || !option_int(value, &x) || x < 0)
+            return options_fail(s->command, "--dim wants NAME=SIZE, not '%s'", s->r->dims.word[i]);
+        int at = 0;
+        while (at < s->code->n_symbols && strcmp(s->code->symbols[at], name))
+            at++;
+        if (at == s->code->n_symbols)
+            return fail(s, "no input has a size called %s", name);
+        s->symbols[at] = x;
+    }
+    return EXIT_OK;
+}
+
+// numpy lacks some types: files hold their bits.
+static tg_data_type file_type(enum dtype file, tg_data_type wanted)
+{
+    enum dtype want = data_type_dtype(wanted);
+    bool bits = (want == DTYPE_BF16 && file == DTYPE_U16) ||
+                ((want == DTYPE_F8E4M3 || want == DTYPE_F8E5M2) && file == DTYPE_U8);
+    return bits ? wanted : data_type_of(file);
+}
+
+static int read_input(struct session *s, int i, const char *path)
+{
+    const tg_port *port = &s->code->inputs[i];
+    struct tensor_file file;
+    if (tensor_file_read(path, &s->arena, &file, s->diags))
+        return EXIT_ERROR;
+    int64_t *shape = ARENA_ARRAY(&s->arena, int64_t, file.rank + 1);
+    memcpy(shape, file.dims, sizeof *shape * (size_t)file.rank);
+    s->in[i] = (tg_tensor){.data = file.data,
+                           .device = {TG_DEVICE_CPU, 0},
+                           .ndim = file.rank,
+                           .dtype = file_type(file.dtype, port->dtype),
+                           .shape = shape};
+    for (int d = 0; d < port->rank && port->rank == file.rank; d++)
+        if (port->dims[d] < 0 && port->dims[d] != INT64_MIN && s->symbols[-1 - port->dims[d]] < 0)
+            s->symbols[-1 - port->dims[d]] = shape[d];
+    return EXIT_OK;
+}
+
+static int random_tensor(struct session *s, int i)
+{
+    const tg_port *port = &s->code->inputs[i];
+    enum dtype t = data_type_dtype(port->dtype);
+    int64_t *shape = ARENA_ARRAY(&s->arena, int64_t, port->rank + 1), n = 1;
+    for (int d = 0; d < port->rank; d++) {
+        int64_t size = port->dims[d];
+        if (size == INT64_MIN)
+            return fail(s, "size %d of input '%s' is computed from others; give the input by --input", d, port->name);
+        if (size < 0) {
+            int symbol = (int)(-1 - size);
+            if (s->symbols[symbol] < 0) {
+                fprintf(stderr, "tegula run: note: %s is taken to be 1; --dim %s=N chooses it\n",
+                        s->code->symbols[symbol], s->code->symbols[symbol]);
+                s->symbols[symbol] = 1;
+            }
+            size = s->symbols[symbol];
+        }
+        shape[d] = size;
+        if (__builtin_mul_overflow(n, size, &n))
+            return fail(s, "input '%s' is too large to be addressed", port->name);
+    }
+    if (n > INT64_MAX / 64)
+        return fail(s, "input '%s' is too large to be addressed", port->name);
+    void *data = memory_alloc((size_t)(n * dtype_bytes(t)));
+    if (!data)
+        return fail(s, "there is no memory for input '%s'", port->name);
+    random_input(t, (uint64_t)s->r->seed, (uint64_t)i, data, n);
+    s->in[i] = (tg_tensor){data, {TG_DEVICE_CPU, 0}, port->rank, port->dtype, shape, NULL, 0};
+    return EXIT_OK;
+}
+
+static int make_inputs(struct session *s, const char **paths)
+{
+    for (int i = 0; i < s->code->n_symbols; i++)
+        s->symbols[i] = -1;
+    int status = choose_files(s, paths);
+    if (status == EXIT_OK)
+        status = read_dims(s);
+    for (int i = 0; i < s->code->n_inputs && status == EXIT_OK; i++)
+        if (paths[i])
+            status = read_input(s, i, paths[i]);
+    for (int i = 0; i < s->code->n_inputs && status == EXIT_OK; i++)
+        if (!paths[i])
+            status = random_tensor(s, i);
+    return status;
+}
+
+// ---- Running ---------------------------------------------------------------------------------------------------
+
+static _Thread_local char last_message[600];
+
+static void note_message(const tg_env *env, const char *message)
+{
+    (void)env;
+    snprintf(last_message, sizeof last_message, "%s", message);
+}
+
+static int make_outputs(struct session *s)
+{
+    const tg_model *code = s->code;
+    int64_t **shapes = ARENA_ARRAY(&s->arena, int64_t *, code->n_outputs + 1), bytes;
+    for (int i = 0; i < code->n_outputs; i++)
+        shapes[i] = ARENA_ARRAY(&s->arena, int64_t, code->outputs[i].rank + 1);
+    if (code->shapes(&s->env, s->in, shapes, &bytes))
+        return fail(s, "%s", last_message);
+    for (int i = 0; i < code->n_outputs; i++) {
+        const tg_port *port = &code->outputs[i];
+        int64_t n = dtype_bytes(data_type_dtype(port->dtype));
+        for (int d = 0; d < port->rank; d++)
+            n *= shapes[i][d]; // `shapes` has seen to it that this is a number
+        s->out[i] =
+            (tg_tensor){memory_alloc((size_t)n), {TG_DEVICE_CPU, 0}, port->rank, port->dtype, shapes[i], NULL, 0};
+        if (!s->out[i].data)
+            return fail(s, "there is no memory for the %" PRId64 " bytes of output '%s'", n, port->name);
+    }
+    s->scratch = memory_alloc((size_t)bytes);
+    return s->scratch ? EXIT_OK
+                      : fail(s, "there is no memory for the %" PRId64 " bytes that the model works in", bytes);
+}
+
+static void run_once(void *session)
+{
+    struct session *s = session;
+    s->status = s->code->run(&s->env, s->in, s->out, s->scratch);
+}
+
+static int guarded_run(struct session *s)
+{
+    int number;
+    const char *address;
+    if (!fence_call(run_once, s, &number, &address))
+        return fail(s, "the compiled model got signal %d (%s) at address %p; this is a fault of tegula", number,
+                    strsignal(number), (const void *)address);
+    return s->status ? fail(s, "%s", last_message) : EXIT_OK;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+// Once, and then --repeat times.
+static int run_all(struct session *s)
+{
+    int64_t n = s->r->repeat;
+    s->run_ms = ARENA_ARRAY(&s->arena, double, n + 1);
+    tg_pool_begin(s->pool);
+    int status = guarded_run(s);
+    for (int64_t i = 0; i < n && status == EXIT_OK; i++) {
+        double start = now_ms();
+        status = guarded_run(s);
+        s->run_ms[i] = now_ms() - start;
+    }
+    tg_pool_end(s->pool);
+    qsort(s->run_ms, (size_t)n, sizeof *s->run_ms, compare_times);
+    return status;
+}
+
+// ---- Results ---------------------------------------------------------------------------------------------------
+
+struct summary {
+    int64_t n, nans;
+    union scalar least, most;
+};
+
+static struct summary summarize(enum dtype t, const tg_tensor *x)
+{
+    struct summary sum = {.n = 1};
+    for (int d = 0; d < x->ndim; d++)
+        sum.n *= x->shape[d];
+    bool any = false;
+    for (int64_t i = 0; i < sum.n; i++) {
+        union scalar v = dtype_load(t, (const char *)x->data + i * dtype_bytes(t));
+        if (dtype_is_float(t) && isnan(v.f)) {
+            sum.nans++;
+            continue;
+        }
+        bool below = dtype_is_float(t)    ? v.f < sum.least.f
+                     : dtype_is_signed(t) ? v.i < sum.least.i
+                                          : (uint64_t)v.i < (uint64_t)sum.least.i;
+        bool above = dtype_is_float(t)    ? v.f > sum.most.f
+                     : dtype_is_signed(t) ? v.i > sum.most.i
+                                          : (uint64_t)v.i > (uint64_t)sum.most.i;
+        if (below || !any)
+            sum.least = v;
+        if (above || !any)
+            sum.most = v;
+        any = true;
+    }
+    return sum;
+}
+
+static const char *number_text(struct session *s, enum dtype t, union scalar v)
+{
+    if (dtype_is_float(t))
+        return arena_printf(&s->arena, "%.9g", v.f);
+    return dtype_is_signed(t) ? arena_printf(&s->arena, "%" PRId64, v.i)
+                              : arena_printf(&s->arena, "%" PRIu64, (uint64_t)v.i);
+}
+
+// JSON has no infinities.
+static const char *json_number(struct session *s, enum dtype t, union scalar v)
+{
+    if (dtype_is_float(t) && !isfinite(v.f))
+        return v.f > 0 ? "\"inf\"" : "\"-inf\"";
+    return number_text(s, t, v);
+}
+
+static void print_json_string(const char *text)
+{
+    putchar('"');
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            printf("\\%c", *c);
+        else if (*c < ' ')
+            printf("\\u%04x", *c);
+        else
+            putchar(*c);
+    }
+    putchar('"');
+}
+
+static double peak_mb(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) ? 0 : (double)usage.ru_maxrss / 1024;
+}
+
+static double percentile(const struct session *s, double p)
+{
+    return s->run_ms[(int64_t)ceil(p * (double)s->r->repeat) - 1];
+}
+
+static double median(const struct session *s)
+{
+    int64_t n = s->r->repeat;
+    return (s->run_ms[(n - 1) / 2] + s->run_ms[n / 2]) / 2;
+}
+
+static void print_text(struct session *s)
+{
+    for (int i = 0; i < s->code->n_outputs; i++) {
+        enum dtype t = data_type_dtype(s->code->outputs[i].dtype);
+        struct summary sum = summarize(t, &s->out[i]);
+        printf("%s: %s [", s->code->outputs[i].name, dtype_info[t].name);
+        for (int d = 0; d < s->out[i].ndim; d++)
+            printf("%s%" PRId64, d ? ", " : "", s->out[i].shape[d]);
+        printf("]");
+        if (sum.nans < sum.n)
+            printf(" %s..%s", number_text(s, t, sum.least), number_text(s, t, sum.most));
+        else
+            printf(sum.n ? " all nan" : " empty");
+        printf(sum.nans ? ", %" PRId64 " nan\n" : "\n", sum.nans);
+    }
+    if (s->r->repeat)
+        printf("min_ms %.4f median_ms %.4f p99_ms %.4f load_ms %.2f peak_rss_mb %.1f\n", s->run_ms[0], median(s),
+               percentile(s, 0.99), s->load_ms, peak_mb());
+}
+
+static void print_json(struct session *s)
+{
+    printf("{\"outputs\": [");
+    for (int i = 0; i < s->code->n_outputs; i++) {
+        enum dtype t = data_type_dtype(s->code->outputs[i].dtype);
+        struct summary sum = summarize(t, &s->out[i]);
+        printf("%s{\"name\": ", i ? ", " : "");
+        print_json_string(s->code->outputs[i].name);
+        printf(", \"dtype\": \"%s\", \"shape\": [", dtype_info[t].name);
+        for (int d = 0; d < s->out[i].ndim; d++)
+            printf("%s%" PRId64, d ? ", " : "", s->out[i].shape[d]);
+        printf("], \"nan\": %" PRId64, sum.nans);
+        if (sum.nans < sum.n)
+            printf(", \"min\": %s, \"max\": %s", json_number(s, t, sum.least), json_number(s, t, sum.most));
+        printf("}");
+    }
+    printf("], \"load_ms\": %.3f, \"peak_rss_mb\": %.1f", s->load_ms, peak_mb());
+    if (s->r->repeat)
+        printf(", \"runs\": %" PRId64 ", \"min_ms\": %.4f, \"median_ms\": %.4f, \"p99_ms\": %.4f", s->r->repeat,
+               s->run_ms[0], median(s), percentile(s, 0.99));
+    printf("}\n");
+}
+
+static int write_outputs(struct session *s)
+{
+    for (int i = 0; s->r->output_dir && i < s->code->n_outputs; i++) {
+        const tg_tensor *x = &s->out[i];
+        struct tensor_file file = {.dtype = data_type_dtype(x->dtype),
+                                   .rank = x->ndim,
+                                   .data = x->data,
+                                   .bytes = dtype_bytes(data_type_dtype(x->dtype)),
+                                   .name = s->code->outputs[i].name};
+        for (int d = 0; d < x->ndim; d++)
+            file.bytes *= file.dims[d] = x->shape[d];
+        const char *path = arena_printf(&s->arena, "%s/output_%d.%s", s->r->output_dir, i, s->r->format);
+        if (tensor_file_write(path, &file, TENSOR_FORMAT_AUTO, s->diags))
+            return EXIT_ERROR;
+    }
+    return EXIT_OK;
+}
+
+// ---- The command -----------------------------------------------------------------------------------------------
+
+static int run_session(struct session *s, const char **paths)
+{
+    int status = make_inputs(s, paths);
+    if (status == EXIT_OK)
+        status = make_outputs(s);
+    if (status == EXIT_OK)
+        status = run_all(s);
+    if (status == EXIT_OK)
+        status = write_outputs(s);
+    if (status == EXIT_OK)
+        (s->r->json ? print_json : print_text)(s);
+    return status;
+}
+
+static int run(const struct command *c, const struct request *r, struct diags *diags)
+{
+    struct session s = {.r = r, .command = c, .diags = diags};
+    arena_init(&s.arena);
+    const char **paths = NULL;
+    int status = load(&s);
+    if (status == EXIT_OK && tg_pool_create((int)r->threads, &s.pool))
+        status = fail(&s, "out of memory");
+    if (status == EXIT_OK) {
+        s.env = *tg_pool_env(s.pool);
+        s.env.error = note_message;
+        paths = ARENA_ARRAY(&s.arena, const char *, s.code->n_inputs + 1);
+        s.symbols = ARENA_ARRAY(&s.arena, int64_t, s.code->n_symbols + 1);
+        s.in = ARENA_ARRAY(&s.arena, tg_tensor, s.code->n_inputs + 1);
+        s.out = ARENA_ARRAY(&s.arena, tg_tensor, s.code->n_outputs + 1);
+        status = run_session(&s, paths);
+        for (int i = 0; i < s.code->n_inputs; i++)
+            if (!paths[i]) // the others lie in the arena
+                memory_free(s.in[i].data);
+        for (int i = 0; i < s.code->n_outputs; i++)
+            memory_free(s.out[i].data);
+        memory_free(s.scratch);
+    }
+    tg_pool_destroy(s.pool);
+    model_unload(s.loaded);
+    module_destroy(s.module);
+    model_destroy(s.source);
+    arena_finish(&s.arena);
+    return status;
+}
+
+int command_run(int argc, char *const *argv)
+{
+    static struct words files;
+    static struct request r = {.target = "native", .format = "npy", .opt_level = 2};
+    const struct option options[] = {
+        {"input", 'i', OPTION_WORDS, &r.inputs, "NAME=FILE", "an input's tensor, .npy or .pb [random numbers]"},
+        {"input-dir", 0, OPTION_STRING, &r.input_dir, "DIR", "inputs by position: DIR/input_0.npy, DIR/input_1.pb ..."},
+        {"output-dir", 0, OPTION_STRING, &r.output_dir, "DIR", "write the outputs: DIR/output_0.npy ..."},
+        {"format", 0, OPTION_STRING, &r.format, "FORMAT", "of the outputs: npy or pb [npy]"},
+        {"dim", 'd', OPTION_WORDS, &r.dims, "NAME=SIZE", "a size of random inputs that the model leaves open [1]"},
+        {"seed", 0, OPTION_INT, &r.seed, "N", "of the random inputs [0]"},
+        {"threads", 'j', OPTION_INT, &r.threads, "N", "how many; 0: as many as there are CPUs [0]"},
+        {"repeat", 'r', OPTION_INT, &r.repeat, "N", "run N times more and print how long that took [0]"},
+        {"json", 0, OPTION_FLAG, &r.json, NULL, "print JSON"},
+        {"target", 0, OPTION_STRING, &r.target, "NAME", "native, v2, v3, v4, a CPU of LLVM [native]"},
+        {"optimize", 'O', OPTION_INT, &r.opt_level, "0..3", "effort of LLVM's optimisation [2]"},
+        {"remarks", 0, OPTION_FLAG, &r.pipeline.remarks, NULL, "print what passes have to tell, on stderr"},
+        {"print-after-all", 0, OPTION_FLAG, &r.pipeline.print_after_all, NULL,
+         "print the module after each pass, on stderr"},
+        {"time-passes", 0, OPTION_FLAG, &r.pipeline.time_passes, NULL, "print the time that passes took, on stderr"},
+    };
+    const struct command c = {.name = "run",
+                              .summary = "Compiles a model (.onnx, or text of the IR) and runs it.",
+                              .files = "FILE",
+                              .least_files = 1,
+                              .most_files = 1,
+                              .n_options = sizeof options / sizeof options[0],
+                              .options = options};
+    int status = options_parse(&c, argc, argv, &files);
+    if (status >= 0)
+        return status;
+    if (r.opt_level < 0 || r.opt_level > 3)
+        return options_fail(&c, "-O is 0, 1, 2 or 3");
+    if (r.threads < 0 || r.threads > 4096)
+        return options_fail(&c, "--threads is 0 to 4096");
+    if (r.repeat < 0 || r.repeat > MOST_RUNS)
+        return options_fail(&c, "--repeat is 0 to %d", MOST_RUNS);
+    if (strcmp(r.format, "npy") && strcmp(r.format, "pb"))
+        return options_fail(&c, "--format is npy or pb, not '%s'", r.format);
+    r.file = files.word[0];
+    struct diags diags;
+    diag_init(&diags);
+    status = run(&c, &r, &diags);
+    return command_finish(&diags, status);
+}
