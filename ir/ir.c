@@ -171,7 +171,8 @@ struct type *type_linear(struct module *m, const struct type *tile, const struct
 struct type *type_tensor(struct module *m, enum dtype d, int rank, const dim *dims)
 {
     struct type t = {.kind = TYPE_TENSOR, .dtype = d, .rank = rank};
-    memcpy(t.dims, dims, sizeof(dim) * (size_t)rank);
+    if (rank) // dims may be NULL then
+        memcpy(t.dims, dims, sizeof(dim) * (size_t)rank);
     return intern(m, &t);
 }
 
