@@ -4,6 +4,8 @@
 // Every view parameter, written to or not, starts with random elements, so an element that a stage should have left
 // alone differs as well. Machine code runs twice, with memory that ends, then starts, at a page that may not be
 // touched.
+//
+// Graphs are compared by check_graph.c.
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -14,19 +16,11 @@
 
 #include "codegen/jit.h"
 #include "ir/interp.h"
-#include "tools/command.h"
+#include "tools/check.h"
 #include "tools/fence.h"
 
 #define MOST_PARAMS 64
 #define MOST_BYTES ((int64_t)1 << 33)
-
-struct request {
-    struct words definitions, sizes, args, ranges, prints;
-    const char *file, *kernel, *stages, *target;
-    int64_t seed, opt_level, threads;
-    double tolerance; // negative: by element type
-    struct pipeline_options pipeline;
-};
 
 // What a kernel is run on.
 struct subject {
@@ -131,7 +125,7 @@ static int check_names(const struct subject *s, const char *option, const struct
     return status;
 }
 
-static int set_symbols(struct subject *s, const struct request *q, struct diags *diags)
+static int set_symbols(struct subject *s, const struct check_request *q, struct diags *diags)
 {
     int status = 0;
     for (int i = 0; i < s->k->n_symbols; i++) {
@@ -144,7 +138,7 @@ static int set_symbols(struct subject *s, const struct request *q, struct diags 
     return status;
 }
 
-static int set_view(struct subject *s, int i, const struct request *q, uint64_t *random, struct range r,
+static int set_view(struct subject *s, int i, const struct check_request *q, uint64_t *random, struct range r,
                     struct diags *diags)
 {
     const struct type *t = param_type(s, i);
@@ -182,7 +176,7 @@ static int set_view(struct subject *s, int i, const struct request *q, uint64_t 
     return 0;
 }
 
-static int set_scalar(struct subject *s, int i, const struct request *q, uint64_t *random, struct range r,
+static int set_scalar(struct subject *s, int i, const struct check_request *q, uint64_t *random, struct range r,
                       struct diags *diags)
 {
     enum dtype t = param_type(s, i)->dtype;
@@ -200,7 +194,7 @@ static int set_scalar(struct subject *s, int i, const struct request *q, uint64_
     return 0;
 }
 
-static int subject_init(struct subject *s, const struct request *q, struct diags *diags)
+static int subject_init(struct subject *s, const struct check_request *q, struct diags *diags)
 {
     if (s->k->n_params > MOST_PARAMS)
         return fail(diags, s, "has more than %d parameters", MOST_PARAMS);
@@ -278,7 +272,7 @@ static void native_finish(struct native *n)
     jit_destroy(n->jit);
 }
 
-static int native_init(struct native *n, const struct subject *s, const struct request *q,
+static int native_init(struct native *n, const struct subject *s, const struct check_request *q,
                        const struct compile_options *options, struct diags *diags)
 {
     struct driver_buffer object = {0};
@@ -367,27 +361,6 @@ static int run_native(struct native *n, const struct subject *s, struct run *r, 
 
 // ---- Results ---------------------------------------------------------------------------------------------------
 
-// Relative, of values above 1. What a few roundings in another order amount to.
-static double usual_tolerance(enum dtype t)
-{
-    switch (t) {
-    case DTYPE_F64:
-        return 1e-12;
-    case DTYPE_F32:
-        return 2e-5;
-    case DTYPE_F16:
-        return 2e-3;
-    case DTYPE_BF16:
-        return 1.6e-2;
-    case DTYPE_F8E4M3:
-        return 0.25;
-    case DTYPE_F8E5M2:
-        return 0.5;
-    default:
-        return 0;
-    }
-}
-
 // `%c[3, 5]`, from the position in memory.
 static const char *element_name(const struct subject *s, int i, int64_t at, struct diags *diags)
 {
@@ -412,26 +385,6 @@ static const char *element_name(const struct subject *s, int i, int64_t at, stru
     return arena_printf(&diags->arena, rest ? "%s] + %" PRId64 " (between elements)" : "%s]", text, rest);
 }
 
-static const char *scalar_text(enum dtype t, union scalar x, struct diags *diags)
-{
-    if (dtype_is_float(t))
-        return arena_printf(&diags->arena, "%.9g", x.f);
-    return arena_printf(&diags->arena, dtype_is_signed(t) ? "%" PRId64 : "%" PRIu64, x.i);
-}
-
-// How far apart, in units of the tolerance; 0: equal.
-static double distance(enum dtype t, union scalar x, union scalar y, double tolerance)
-{
-    if (!dtype_is_float(t)) {
-        double apart = fabs((double)x.i - (double)y.i);
-        return x.i == y.i ? 0 : tolerance > 0 ? apart / (tolerance * fmax(1, fabs((double)x.i))) : INFINITY;
-    }
-    if (x.f == y.f || (isnan(x.f) && isnan(y.f)))
-        return 0;
-    double d = fabs(x.f - y.f) / (tolerance * fmax(1, fabs(x.f)));
-    return isnan(d) ? INFINITY : d;
-}
-
 static int compare(const struct subject *s, const struct run *want, const struct run *have, const char *want_name,
                    const char *have_name, double tolerance, struct diags *diags)
 {
@@ -442,12 +395,12 @@ static int compare(const struct subject *s, const struct run *want, const struct
         if (!is_view(s, i))
             continue;
         enum dtype t = param_type(s, i)->dtype;
-        double limit = tolerance >= 0 ? tolerance : usual_tolerance(t);
+        double limit = tolerance >= 0 ? tolerance : check_tolerance(t);
         int64_t width = dtype_bytes(t), n = s->args[i].view.bytes / width;
         for (int64_t e = 0; e < n; e++) {
             union scalar x = dtype_load(t, want->memory[i].data + e * width);
             union scalar y = dtype_load(t, have->memory[i].data + e * width);
-            double d = distance(t, x, y, limit);
+            double d = check_distance(t, x, y, limit);
             n_wrong += d > 1;
             if (d > worst) {
                 worst = d;
@@ -468,9 +421,9 @@ static int compare(const struct subject *s, const struct run *want, const struct
         int64_t at = worst_at * dtype_bytes(t);
         status = fail(diags, s, "%s is %s in stage %s and %s in stage %s; %" PRId64 " element%s wrong",
                       element_name(s, worst_param, worst_at, diags),
-                      scalar_text(t, dtype_load(t, have->memory[worst_param].data + at), diags), have_name,
-                      scalar_text(t, dtype_load(t, want->memory[worst_param].data + at), diags), want_name, n_wrong,
-                      n_wrong == 1 ? " is" : "s are");
+                      check_scalar_text(t, dtype_load(t, have->memory[worst_param].data + at), diags), have_name,
+                      check_scalar_text(t, dtype_load(t, want->memory[worst_param].data + at), diags), want_name,
+                      n_wrong, n_wrong == 1 ? " is" : "s are");
     }
     return status;
 }
@@ -503,7 +456,7 @@ static void print_contents(const struct subject *s, const struct run *r, const c
             continue;
         printf("%s %%%s:\n", stage, s->k->params[i]->name);
         for (int64_t e = 0; e < n; e++)
-            printf("%s%s", scalar_text(t, dtype_load(t, r->memory[i].data + e * width), diags),
+            printf("%s%s", check_scalar_text(t, dtype_load(t, r->memory[i].data + e * width), diags),
                    e + 1 == n || (row > 0 && (e + 1) % row == 0) ? "\n" : " ");
     }
 }
@@ -515,6 +468,8 @@ static const char *const stage_names[STAGE_COUNT] = {"tile", "shaped", "native"}
 
 static bool has_stage(const char *list, enum stage stage)
 {
+    if (!list)
+        return true;
     size_t n = strlen(stage_names[stage]);
     for (const char *p = list; *p; p += *p == ',') {
         size_t m = strcspn(p, ",");
@@ -531,7 +486,7 @@ struct comparison {
 };
 
 // A stage has run: into first if it is the first.
-static int finish_stage(struct comparison *c, const struct subject *s, const struct request *q, const char *name,
+static int finish_stage(struct comparison *c, const struct subject *s, const struct check_request *q, const char *name,
                         const struct run *r, struct diags *diags)
 {
     print_contents(s, r, name, &q->prints, diags);
@@ -547,7 +502,7 @@ static struct run *target_run(struct comparison *c)
     return c->first_name ? &c->other : &c->first;
 }
 
-static int check_native(struct comparison *c, const struct subject *s, const struct request *q,
+static int check_native(struct comparison *c, const struct subject *s, const struct check_request *q,
                         const struct compile_options *options, struct diags *diags)
 {
     if (!target_runs_here(&options->target)) {
@@ -565,7 +520,7 @@ static int check_native(struct comparison *c, const struct subject *s, const str
     return status;
 }
 
-static int run_stages(struct comparison *c, struct subject *s, const struct request *q,
+static int run_stages(struct comparison *c, struct subject *s, const struct check_request *q,
                       const struct compile_options *options, struct diags *diags)
 {
     if (has_stage(q->stages, STAGE_TILE)) {
@@ -586,51 +541,88 @@ static int run_stages(struct comparison *c, struct subject *s, const struct requ
     return status;
 }
 
-static struct function *choose_kernel(struct module *m, const char *name, struct diags *diags)
+static struct function *choose_function(struct module *m, const char *name, struct diags *diags)
 {
-    struct function *k = name ? module_function(m, name) : m->first_function;
-    struct loc loc = {.file = m->first_function->loc.file};
-    if (!k)
-        diag_error(diags, loc, "there is no kernel @%s in this file", name);
-    else if (!name && k->next)
-        diag_error(diags, loc, "there are several kernels in this file; choose one with --kernel");
-    return k;
+    struct function *f = name ? module_function(m, name) : m->first_function;
+    struct loc loc = {.file = m->first_function ? m->first_function->loc.file : NULL};
+    if (!f)
+        diag_error(diags, loc, name ? "there is no function @%s in this file" : "there is no function in this file",
+                   name);
+    else if (!name && f->next)
+        diag_error(diags, loc, "there are several functions in this file; choose one with --kernel");
+    else if (f->kind == FUNCTION_HOST)
+        diag_error(diags, f->loc, "@%s is a host function; check takes kernels and graphs", f->name);
+    return f;
 }
 
-static int check(const struct request *q, int n_defines, const struct define *defines, struct diags *diags)
+// What is said of kernels only must not be said of a graph, and the other way round.
+static int check_options(const struct check_request *q, bool graph, struct diags *diags)
 {
-    struct compile_options options = {.opt_level = (int)q->opt_level, .pipeline = q->pipeline};
-    if (compile_target(q->target, &options.target, diags))
-        return EXIT_ERROR;
-    struct module *m = command_read(q->file, n_defines, defines, diags);
-    if (!m)
-        return EXIT_ERROR;
+    const struct {
+        const char *name;
+        bool given, of_graphs;
+    } options[] = {{"size", q->sizes.n, false},          {"arg", q->args.n, false},    {"range", q->ranges.n, false},
+                   {"print", q->prints.n, false},        {"stages", q->stages, false}, {"dim", q->dims.n, true},
+                   {"passes", q->pipeline.passes, false}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (options[i].given && options[i].of_graphs != graph) {
+            diag_error(diags, (struct loc){.file = q->file}, "--%s is for %s%s", options[i].name,
+                       graph ? "kernels, and this is a graph" : "graphs, and this is a kernel",
+                       !strcmp(options[i].name, "size") ? "; --dim gives its sizes"
+                       : options[i].of_graphs           ? "; --size gives its sizes"
+                                                        : "");
+            return 1;
+        }
+    return 0;
+}
+
+static int check_kernel(const struct check_request *q, struct function *k, const struct compile_options *options,
+                        struct diags *diags)
+{
     int status = EXIT_ERROR;
-    struct subject s = {.k = choose_kernel(m, q->kernel, diags)};
+    struct subject s = {.k = k};
     struct comparison c = {0};
-    s.symbols = calloc((size_t)m->n_symbols + 1, sizeof *s.symbols);
+    s.symbols = calloc((size_t)k->module->n_symbols + 1, sizeof *s.symbols);
     if (!s.symbols)
         diag_error(diags, (struct loc){0}, "out of memory");
-    else if (!diags->n_errors && !subject_init(&s, q, diags) && !run_stages(&c, &s, q, &options, diags))
+    else if (!subject_init(&s, q, diags) && !run_stages(&c, &s, q, options, diags))
         status = EXIT_OK;
     run_finish(&c.first);
     run_finish(&c.other);
     subject_finish(&s);
+    return status;
+}
+
+static int check(const struct check_request *q, int n_defines, const struct define *defines,
+                 const struct import_options *import, struct diags *diags)
+{
+    struct compile_options options = {.opt_level = (int)q->opt_level, .pipeline = q->pipeline};
+    if (compile_target(q->target, &options.target, diags))
+        return EXIT_ERROR;
+    struct model *source = NULL;
+    struct module *m = command_is_model(q->file) ? command_import(q->file, import, &source, diags)
+                                                 : command_read(q->file, n_defines, defines, diags);
+    struct function *f = m ? choose_function(m, q->kernel, diags) : NULL;
+    int status = EXIT_ERROR;
+    if (f && !diags->n_errors && !check_options(q, f->kind == FUNCTION_GRAPH, diags))
+        status = f->kind == FUNCTION_GRAPH ? check_graph(q, f, &options, diags) : check_kernel(q, f, &options, diags);
     module_destroy(m);
+    model_destroy(source);
     return status;
 }
 
 int command_check(int argc, char *const *argv)
 {
-    static struct request q = {
-        .stages = "tile,shaped,native", .target = "native", .seed = 1, .opt_level = 2, .threads = 1, .tolerance = -1};
+    static struct check_request q = {.target = "native", .seed = 1, .opt_level = 2, .threads = 1, .tolerance = -1};
     static struct words files;
     const struct option options[] = {
         {"size", 's', OPTION_WORDS, &q.sizes, "NAME=N", "value of a size; a.0=N for an unknown size of %a"},
+        {"dim", 'd', OPTION_WORDS, &q.dims, "NAME=N", "value of a size of a graph, which is compiled for any"},
         {"arg", 'a', OPTION_WORDS, &q.args, "NAME=V", "value of a scalar parameter [random]"},
         {"range", 'r', OPTION_WORDS, &q.ranges, "NAME=LO:HI",
          "range of a parameter's random values [-1:1; integers -100:100, 8-bit ones all]"},
-        {NULL, 'D', OPTION_WORDS, &q.definitions, "NAME=VALUE", "value of a compile-time parameter"},
+        {NULL, 'D', OPTION_WORDS, &q.definitions, "NAME=VALUE",
+         "value of a compile-time parameter, or of a size of a graph's, compiled in"},
         {"kernel", 'k', OPTION_STRING, &q.kernel, "NAME", "which one [the only one]"},
         {"stages", 0, OPTION_STRING, &q.stages, "A,B",
          "what to run and compare: tile, shaped (both interpreted), native [all]"},
@@ -641,18 +633,21 @@ int command_check(int argc, char *const *argv)
         {"seed", 0, OPTION_INT, &q.seed, "N", "of the random numbers [1]"},
         {"tolerance", 0, OPTION_NUMBER, &q.tolerance, "T",
          "allowed |x - y| / max(1, |x|) [by element type; 2e-5 for f32, 0 for integers]"},
-        {"threads", 0, OPTION_INT, &q.threads, "N", "for native code [1]"},
+        {"threads", 0, OPTION_INT, &q.threads, "N", "for native code [1; graphs run on 1 and on N or 2]"},
         {"print", 'p', OPTION_WORDS, &q.prints, "NAME", "print a parameter's contents after each stage"},
         {"print-after-all", 0, OPTION_FLAG, &q.pipeline.print_after_all, NULL,
-         "print the kernels after each pass, on stderr"},
+         "print the module after each pass, on stderr"},
     };
-    const struct command c = {.name = "check",
-                              .summary = "Runs a kernel on random data at several stages of compilation, and compares.",
-                              .files = "FILE",
-                              .least_files = 1,
-                              .most_files = 1,
-                              .n_options = sizeof options / sizeof options[0],
-                              .options = options};
+    const struct command c = {
+        .name = "check",
+        .summary =
+            "Runs a kernel on random data at several stages of compilation, and compares; or a graph (.onnx, or text)\n"
+            "by the interpreter and as a compiled model.",
+        .files = "FILE",
+        .least_files = 1,
+        .most_files = 1,
+        .n_options = sizeof options / sizeof options[0],
+        .options = options};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;
@@ -660,7 +655,7 @@ int command_check(int argc, char *const *argv)
         return options_fail(&c, "-O is 0, 1, 2 or 3");
     if (q.threads < 1 || q.threads > 1024)
         return options_fail(&c, "--threads is 1 to 1024");
-    for (const char *p = q.stages; *p; p += *p == ',') {
+    for (const char *p = q.stages ? q.stages : ""; *p; p += *p == ',') {
         size_t n = strcspn(p, ",");
         bool known = false;
         for (int i = 0; i < STAGE_COUNT; i++)
@@ -675,8 +670,12 @@ int command_check(int argc, char *const *argv)
     struct diags diags;
     diag_init(&diags);
     q.file = files.word[0];
-    int n_defines = command_defines(&c, &a, &q.definitions, defines);
-    status = n_defines < 0 ? EXIT_USAGE : check(&q, n_defines, defines, &diags);
+    static struct import_dim dims[OPTIONS_MOST_WORDS];
+    bool model = command_is_model(q.file);
+    struct import_options import = {.dims = dims};
+    int n_defines = model ? 0 : command_defines(&c, &a, &q.definitions, defines);
+    import.n_dims = model ? command_dims(&c, &a, &q.definitions, dims) : 0;
+    status = n_defines < 0 || import.n_dims < 0 ? EXIT_USAGE : check(&q, n_defines, defines, &import, &diags);
     arena_finish(&a);
     return command_finish(&diags, status);
 }

@@ -20,7 +20,7 @@ static const struct {
     {"run", command_run, "compile a model and run it"},
     {"kernel", command_kernel, "compile kernels of the tile language"},
     {"opt", command_opt, "run passes over kernels and print them"},
-    {"check", command_check, "run a kernel on random data at several stages and compare"},
+    {"check", command_check, "run a kernel or a model on random data at several stages and compare"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -74,7 +74,8 @@ static struct module *read_module(struct session *s)
 
 static int load(struct session *s)
 {
-    struct compile_options options = {.opt_level = (int)s->r->opt_level, .pipeline = s->r->pipeline};
+    struct compile_options options = {
+        .opt_level = (int)s->r->opt_level, .n_threads = (int)s->r->threads, .pipeline = s->r->pipeline};
     double start = now_ms();
     if (compile_target(s->r->target, &options.target, s->diags))
         return EXIT_ERROR;
