@@ -1,6 +1,7 @@
-"""Builds the C helpers, compiles kernels with tegula, checks and times one benchmark row, prints the table."""
+"""Builds the C helpers, checks and times one benchmark row, prints the table."""
 
 import ctypes
+import functools
 import json
 import os
 import platform
@@ -15,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import peers
+import suites
+import tegula
 
-MAX_ARGUMENTS = 16  # of a launcher; timer.c
 CHECK_SECONDS = 60  # a first call that takes longer is an error
-SETTLE_SECONDS = 0.01  # between blocks: until the worker threads of the last one have stopped spinning
+SETTLE_SECONDS = 0.05  # between blocks: until the worker threads of the last one have stopped spinning
 NOISY_SPREAD = 0.15  # of a median: such rows are marked
 
 
@@ -34,7 +36,7 @@ class Session:
         self.rounds, self.block_ns = (5, 5e6) if quick else (21, 30e6)
         self.cache = root / "build/bench"
         self.cache.mkdir(parents=True, exist_ok=True)
-        self.tool = Path(os.environ.get("TEGULA_TOOL", root / "build/tools/tegula"))
+        self.library = tegula.Library(root)
         self.limits_program = self.build("limits", "-pthread")
         self.limits_rate = ctypes.CDLL(str(self.build("limits.so", "-pthread", "-shared", "-fPIC"))).limits_rate
         self.limits_rate.restype = ctypes.c_double
@@ -94,27 +96,42 @@ class Session:
     def limit_timer(self, limit, work):
         """Like a side's time_calls, for the limit itself: the clock of a shared machine moves from row to row."""
         fastest = limit if limit != "copy" else max("copy_plain", "copy_nontemporal", key=self.limits.get)
-        return lambda calls: work / self.limits_rate(fastest.encode(), self.threads, 1)
+        return lambda calls, warm=0: work / self.limits_rate(fastest.encode(), self.threads, 1)
 
     def run(self, benchmark):
         """The result of one row, without name and suite; {"error": message} if there is none."""
         try:
             return {"threads": self.threads, **self.measure(benchmark)}
+        except tegula.TegulaError as error:
+            return {"threads": self.threads, "error": f"tegula: {error}"}
         except RowError as error:
             return {"threads": self.threads, "error": str(error)}
 
     def measure(self, benchmark):
+        if benchmark.work:
+            benchmark.flops, benchmark.bytes = benchmark.work()
         operands = benchmark.operands()
-        *inputs, output = operands
+        *inputs, _ = operands
         expected = benchmark.reference(*(operands[name].astype(np.float64) for name in inputs))
         result = {"peer": None, "ratio": None, "flops": benchmark.flops, "bytes": benchmark.bytes}
+        sides = []
+        try:
+            return result | self.measure_sides(benchmark, operands, expected, sides)
+        finally:
+            for side in sides:
+                side.close()
 
-        timed = {}  # name -> calls -> nanoseconds per call
+    def measure_sides(self, benchmark, operands, expected, sides):
+        """What was measured. tegula's sides are appended to `sides`, to be closed."""
+        result, timed = {}, {}  # timed: name -> calls -> nanoseconds per call
         if not self.peers_only:
-            kernel, result["compile_ms"] = self.compile(benchmark)
-            launcher = Launcher(self.timer, kernel, benchmark.tile, [*operands.values(), *benchmark.dims.values()])
-            result["error_of_maximum"] = check_in_child(launcher, operands[output], expected, benchmark.tolerance)
-            timed["tegula"] = launcher.time_calls
+            for name, make in self.tegula_sides(benchmark, operands, result).items():
+                error = check_in_child(make, operands, expected, benchmark.tolerance)
+                sides.append(make())
+                if name == "tegula":
+                    result["error_of_maximum"] = error
+                    result.setdefault("compile_ms", getattr(sides[-1], "compile_ms", None))
+                timed[name] = sides[-1].time_calls
         for name, model in benchmark.peers.items():
             try:
                 peer = peers.Peer(model(operands), self.threads)
@@ -125,80 +142,66 @@ class Session:
 
         limit, work = self.limit_of(benchmark)
         timed["limit"], timed["call"] = self.limit_timer(limit, work), self.idle_peer.time_calls
-        times, spreads = self.alternate(timed)
+        times, least_times, spreads = self.alternate(timed)
         all_peers = {name: times[name] - times["call"] for name in benchmark.peers}
         best = min(all_peers, key=all_peers.get)
-        tegula, peer, least = times.get("tegula"), all_peers[best], times["limit"]
+        ours, peer, least = times.get("tegula"), all_peers[best], times["limit"]
         return result | {
             "peer": best,
-            "ratio": tegula and peer / tegula,
-            "tegula_ms": tegula,
+            "ratio": ours and peer / ours,
+            "tegula_ms": ours,
+            "tegula_min_ms": least_times.get("tegula"),
             "peer_ms": peer,
+            "peer_min_ms": least_times[best] - times["call"],
             "limit": limit,
             "limit_rate": work / least * 1e-6,
             "limit_ms": least,
-            "fraction_of_limit": tegula and least / tegula,
+            "fraction_of_limit": ours and least / ours,
             "peer_fraction_of_limit": least / peer,
             "unit": "GFLOP/s" if benchmark.flops else "GB/s",
-            "tegula_rate": tegula and (benchmark.flops or benchmark.bytes) / tegula * 1e-6,
+            "tegula_rate": ours and (benchmark.flops or benchmark.bytes) / ours * 1e-6,
             "peer_rate": (benchmark.flops or benchmark.bytes) / peer * 1e-6,
             "peers_ms": all_peers,
+            "beside": {name: {"ms": times[name], "ratio": ours / times[name]} for name in benchmark.beside if ours},
             "peer_call_cost_ms": times["call"],
             "spread": spreads,
         }
 
+    def tegula_sides(self, benchmark, operands, result):
+        """name -> () -> tegula.Side. Kernels are compiled here, models when their side is made."""
+        build, (*_, output) = (self.library, self.timer, self.threads), operands
+        if benchmark.tile:
+            source, target = self.root / f"examples/kernels/{benchmark.tile}.tile", self.cache / f"{benchmark.name}.so"
+            start = time.perf_counter()
+            self.library.compile_kernel(source, benchmark.defines, target)
+            result["compile_ms"] = 1e3 * (time.perf_counter() - start)
+            arguments = [*operands.values(), *benchmark.dims.values()]
+            return {"tegula": lambda: tegula.Kernel(*build, target, benchmark.tile, arguments)}
+        made = {}
+        for name, model in {"tegula": benchmark.model, **benchmark.beside}.items():
+            model = model(operands)
+            path = self.cache / f"{benchmark.name if name == 'tegula' else name}.onnx"
+            path.write_bytes(model.bytes)
+            inputs = [operands[key] for key in model.inputs]
+            made[name] = functools.partial(tegula.Model, *build, path, inputs, operands[output])
+        return made
+
     def alternate(self, timed):
-        """Medians over alternating blocks, in ms, and their spreads (interquartile range by median)."""
+        """Medians and minima over alternating blocks, in ms, and their spreads (interquartile range by median)."""
         calls, samples = {}, {name: [] for name in timed}
         for name, time_calls in timed.items():
             time_calls(1)
             calls[name] = max(1, round(self.block_ns / min(time_calls(3), time_calls(3))))
         for turn in range(self.rounds):
             for name in list(timed)[:: 1 if turn % 2 else -1]:  # neither side always follows the other
-                samples[name].append(timed[name](calls[name]) * 1e-6)
                 if self.threads > 1:
                     time.sleep(SETTLE_SECONDS)
+                warm = 1 + calls[name] // 4 if self.threads > 1 else 0  # until the threads are awake, on a core each
+                samples[name].append(timed[name](calls[name], warm) * 1e-6)
         medians = {name: statistics.median(values) for name, values in samples.items()}
         quarters = {name: statistics.quantiles(values, n=4) for name, values in samples.items()}
-        return medians, {name: (q[2] - q[0]) / medians[name] for name, q in quarters.items()}
-
-    def compile(self, benchmark):
-        """The kernel's shared object and the milliseconds that tegula took."""
-        source, target = self.root / f"examples/kernels/{benchmark.tile}.tile", self.cache / f"{benchmark.name}.so"
-        defines = [word for name, value in benchmark.defines.items() for word in ("-D", f"{name}={value}")]
-        command = [str(self.tool), "kernel", str(source), "-o", str(target), *defines, "--target=native"]
-        target.unlink(missing_ok=True)
-        start = time.perf_counter()
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise RowError(f"tegula: {error}") from error
-        if done.returncode or not target.exists():
-            message = done.stderr.strip() or done.stdout.strip() or "no message"
-            raise RowError(f"tegula: exit status {done.returncode}: {message}")
-        return target, 1e3 * (time.perf_counter() - start)
-
-
-class Launcher:
-    """A compiled kernel and its arguments, kept alive together."""
-
-    def __init__(self, timer, library, name, arguments):
-        if len(arguments) > MAX_ARGUMENTS:
-            raise RowError(f"{name}: {len(arguments)} arguments; timer.c passes {MAX_ARGUMENTS}")
-        try:
-            self.function = getattr(ctypes.CDLL(str(library)), name)
-        except (OSError, AttributeError) as error:
-            raise RowError(f"tegula: {error}") from error
-        self.timer, self.operands = timer, arguments
-        words = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
-        self.words = (ctypes.c_int64 * MAX_ARGUMENTS)(*words)
-
-    def time_calls(self, calls):
-        status = ctypes.c_int(0)
-        nanoseconds = self.timer(self.function, self.words, ctypes.c_int64(calls), ctypes.byref(status))
-        if nanoseconds < 0:
-            raise RowError(f"tegula: the kernel returned status {status.value}")
-        return nanoseconds
+        minima = {name: min(values) for name, values in samples.items()}
+        return medians, minima, {name: (q[2] - q[0]) / medians[name] for name, q in quarters.items()}
 
 
 def compare(name, output, expected, tolerance):
@@ -209,15 +212,19 @@ def compare(name, output, expected, tolerance):
     return error
 
 
-def check_in_child(launcher, output, expected, tolerance):
-    """Calls the kernel once in a child process: a kernel that crashes or hangs costs its row, not the run."""
+def check_in_child(make, operands, expected, tolerance):
+    """Makes a side of tegula and calls it once, in a child process: a crash or a hang costs its row, not the run."""
+    output = operands[list(operands)[-1]]
     reader, writer = os.pipe()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
         try:
-            launcher.time_calls(1)
+            output.fill(np.nan)
+            make().time_calls(1)
             message = json.dumps({"value": compare("tegula", output, expected, tolerance)})
+        except tegula.TegulaError as error:
+            message = json.dumps({"error": f"tegula: {error}"})
         except Exception as error:
             message = json.dumps({"error": str(error)})
         os.write(writer, message.encode())
@@ -231,7 +238,7 @@ def check_in_child(launcher, output, expected, tolerance):
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if not answer:
         died = f"died of {signal.Signals(-status).name}" if status < 0 else "ended its process"
-        raise RowError(f"tegula: the kernel {died if ready else f'took more than {CHECK_SECONDS} s'}")
+        raise RowError(f"tegula: it {died if ready else f'took more than {CHECK_SECONDS} s'}")
     answer = json.loads(answer)
     if "error" in answer:
         raise RowError(answer["error"])
@@ -253,6 +260,48 @@ def cpu_ticks():
     return stolen, sum(counts) - idle - wait - stolen - ours, sum(counts)
 
 
+def judge(suite, name, row):
+    """The row with its target, {"ratio", "floor", "short": what falls short, in words}; None: it has none."""
+    target = suites.target_of(suite, name)
+    if target is None or row.get("tegula_ms") is None:
+        return row | {"target": None}
+    short = target.shortfalls(row["ratio"], row["tegula_ms"] / row["limit_ms"])
+    return row | {"target": {"ratio": target.ratio, "floor": target.floor, "text": str(target), "short": short}}
+
+
+def target_text(target):
+    if target is None:
+        return "-"
+    return "SHORT " + ", ".join(target["short"]) if target["short"] else f"met: {target['text']}"
+
+
+def summaries(rows):
+    """suite -> the geometric mean of the ratios, and how many rows reach their target."""
+    result = {}
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        ours = [row for row in rows if row["suite"] == suite]
+        ratios = [row["ratio"] for row in ours if row.get("ratio")]
+        targets = [row["target"] for row in ours if row.get("target")]
+        result[suite] = {
+            "rows": len(ours),
+            "errors": sum("error" in row for row in ours),
+            "geometric_mean": statistics.geometric_mean(ratios) if ratios else None,
+            "targets": len(targets),
+            "targets_met": sum(not target["short"] for target in targets),
+        }
+    return result
+
+
+def summary_text(suite, summary):
+    mean = summary["geometric_mean"]
+    text = f"{suite}: {summary['rows']} rows"
+    if mean is not None:
+        text += f", geometric mean of the ratios {mean:.2f}"
+    if summary["targets"]:
+        text += f", {summary['targets_met']} of {summary['targets']} targets met"
+    return text + (f", {summary['errors']} errors" if summary["errors"] else "")
+
+
 def print_table(rows, environment):
     limits, machine = environment["limits"], environment["machine"]
     print(f"{machine['cpu']}, {limits['isa']}, {environment['threads']} thread(s), {environment['versions']['peer']}")
@@ -265,8 +314,9 @@ def print_table(rows, environment):
         print("NOISY: of all cores, others took {others_percent} %, the host {stolen_percent} %".format(**machine))
     if environment["quick"]:
         print("QUICK: a smoke test; do not quote these figures")
-    shape = "{:<30} {:>11} {:>11} {:>7} {:>9} {:>9} {:>14}  {}"
-    print("\n" + shape.format("name", "tegula ms", "peer ms", "ratio", "of limit", "peer's", "rate", "limit; peer"))
+    shape = "{:<30} {:>11} {:>11} {:>7} {:>9} {:>9} {:>14}  {:<36} {}"
+    heads = ("name", "tegula ms", "peer ms", "ratio", "of limit", "peer's", "rate", "target", "limit; peer")
+    print("\n" + shape.format(*heads))
 
     def show(value, form):
         return "-" if value is None else format(value, form)
@@ -276,6 +326,7 @@ def print_table(rows, environment):
             print(f"{row['name']:<30} error: {row['error']}")
             continue
         rate = row["tegula_rate"] if row["tegula_rate"] is not None else row["peer_rate"]
+        beside = "".join(f"; {other['ratio']:.2f} x {name}" for name, other in row["beside"].items())
         noisy = "; noisy" if max(row["spread"].values()) > NOISY_SPREAD else ""
         print(
             shape.format(
@@ -286,6 +337,9 @@ def print_table(rows, environment):
                 show(row["fraction_of_limit"], ".0%"),
                 show(row["peer_fraction_of_limit"], ".0%"),
                 f"{rate:.1f} {row['unit']}",
-                f"{row['limit']} {row['limit_rate']:.1f}; {row['peer']}{noisy}",
+                target_text(row["target"]),
+                f"{row['limit']} {row['limit_rate']:.1f}; {row['peer']}{beside}{noisy}",
             )
         )
+    for suite, summary in summaries(rows).items():
+        print(summary_text(suite, summary))

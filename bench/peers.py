@@ -35,6 +35,15 @@ class Model:
         self.bytes = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
 
 
+class Stored(Model):
+    """A whole model, from its bytes. `operands`: its inputs in their order, then its only output."""
+
+    def __init__(self, operands, data, blocked_layout=True):
+        *self.inputs, self.output = operands
+        self.operands, self.compare, self.bytes = operands, lambda output: output, data
+        self.optimisation = "ORT_ENABLE_ALL" if blocked_layout else "ORT_ENABLE_EXTENDED"
+
+
 def make_node(operator, inputs, output, attributes=None):
     domain, _, operator = operator.rpartition(".")
     return helper.make_node(operator, inputs.split(), [output], domain=domain, **(attributes or {}))
@@ -45,7 +54,8 @@ def value_info(name, array):
 
 
 class Peer:
-    """A session ready to run. time_calls(n) is in nanoseconds per call and includes the cost of the Python call."""
+    """A session ready to run. time_calls(n) is in nanoseconds per call, after `warm` calls that do not
+    count, and includes the cost of the Python call."""
 
     def __init__(self, model, threads):
         options = onnxruntime.SessionOptions()
@@ -59,8 +69,10 @@ class Peer:
             self.binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(model.operands[name]))
         self.binding.bind_ortvalue_output(model.output, onnxruntime.OrtValue.ortvalue_from_numpy(self.result))
 
-    def time_calls(self, calls):
+    def time_calls(self, calls, warm=0):
         run, binding = self.session.run_with_iobinding, self.binding
+        for _ in range(warm):
+            run(binding)
         start = time.perf_counter_ns()
         for _ in range(calls):
             run(binding)

@@ -1,52 +1,12 @@
 """The benchmarks: one row each. A row makes its operands once; tegula and the peers read the same arrays."""
 
-from dataclasses import dataclass, field
-from typing import Callable
+import fnmatch
 
 import numpy as np
 
 import peers
-
-
-@dataclass
-class Benchmark:
-    name: str
-    tile: str  # file in examples/kernels, and the kernel's name
-    operands: Callable  # () -> {parameter: array}, in the kernel's parameter order, the output last
-    dims: dict  # the kernel's symbolic dimensions, in order of first appearance
-    reference: Callable  # (operands as f64, without the output) -> expected output
-    peers: dict  # name -> (operands) -> peers.Model; the fastest one is compared with
-    flops: float = 0  # a multiply-add is two
-    bytes: float = 0  # read + written once each
-    defines: dict = field(default_factory=dict)
-    tolerance: float = 1e-5  # of the largest magnitude in the reference
-
-
-def operands(output, **shapes):
-    """Seeded normal arrays, then the output, full of NaN so that an unwritten element shows."""
-
-    def make():
-        generator = np.random.default_rng(1)
-        made = {name: aligned(shape) for name, shape in shapes.items()}
-        for array in made.values():
-            array[...] = generator.standard_normal(array.shape, dtype=np.float32)
-        made[output[0]] = aligned(output[1])
-        made[output[0]].fill(np.nan)
-        return made
-
-    return make
-
-
-def aligned(shape):
-    """An f32 array at a 64-byte boundary, as allocators of inference engines give."""
-    count = int(np.prod(shape))
-    raw = np.empty(count + 16, np.float32)
-    start = -(raw.ctypes.data // 4) % 16
-    return raw[start : start + count].reshape(shape)
-
-
-def volume(*shapes):
-    return 4.0 * sum(float(np.prod(shape)) for shape in shapes)
+import rows_onnx
+from row import Benchmark, Target, aligned, operands, volume
 
 
 def matmul(m, n, k, constant):
@@ -290,5 +250,56 @@ SUITES = {
         conv3x3(64, 56, 64),
         depthwise_conv(96, 112),
     ],
-    "models": [],
+    # The same kinds of work as ONNX models.
+    "operators": [
+        *[
+            rows_onnx.matmul(*sizes, constant)
+            for sizes in (
+                (512, 512, 512),
+                (1024, 1024, 1024),
+                (384, 768, 768),
+                (384, 3072, 768),
+                (384, 768, 3072),
+            )
+            for constant in (True, False)
+        ],
+        rows_onnx.conv(64, 56, 64, 3),
+        rows_onnx.conv(128, 28, 128, 3),
+        rows_onnx.conv(256, 14, 256, 3),
+        rows_onnx.conv(256, 56, 64, 1),
+        rows_onnx.depthwise(96, 112),
+        rows_onnx.softmax(1536, 128),
+        rows_onnx.layer_norm(128, 768),
+        rows_onnx.gelu(128, 3072),
+    ],
+    # Of examples/models.
+    "models": [
+        rows_onnx.example_model("mlp", "mlp"),
+        rows_onnx.example_model("tiny_gemms", "tiny_gemms"),
+        rows_onnx.example_model("resnet_stage-1", "resnet_stage", batch=1),
+        rows_onnx.example_model("mobilenet_block", "mobilenet_block"),
+        rows_onnx.example_model("bert_layer_static-128", "bert_layer_static"),
+        rows_onnx.example_model(
+            "bert_layer-128", "bert_layer", inputs_of="bert_layer_static", beside="bert_layer_static"
+        ),
+    ],
 }
+
+# What rows are meant to reach; of several patterns of SUITE/ROW the first one that fits counts.
+TARGETS = [
+    ("operators/MatMul-*", Target(ratio=0.95)),
+    ("operators/Conv3x3-depthwise-*", Target(ratio=1.0)),
+    ("operators/Conv1x1-*", Target(ratio=1.0)),
+    ("operators/Conv*", Target(ratio=0.95)),
+    ("operators/Softmax-*", Target(ratio=1.5)),
+    ("operators/LayerNorm-*", Target(ratio=2.0)),
+    ("operators/*", Target(ratio=1.0)),
+    ("models/resnet_stage-*", Target(ratio=0.9)),
+    ("models/bert_layer*", Target(ratio=0.9)),
+    ("models/*", Target(ratio=1.0)),
+]
+
+
+def target_of(suite, name):
+    """The row's target; None: it has none."""
+    return next((target for pattern, target in TARGETS if fnmatch.fnmatchcase(f"{suite}/{name}", pattern)), None)

@@ -60,8 +60,8 @@ static int text_output(const struct module *m, struct driver_buffer *out, struct
     return 0;
 }
 
-static int lower_one(struct function *f, const struct compile_options *options, struct driver *d, LLVMModuleRef module,
-                     struct weights *weights, struct diags *diags)
+int compile_function(struct function *f, const struct compile_options *options, enum compile_callers callers,
+                     struct driver *d, LLVMModuleRef module, struct weights *weights, struct diags *diags)
 {
     const struct target_desc *target = &options->target;
     if (f->kind == FUNCTION_GRAPH) {
@@ -69,22 +69,23 @@ static int lower_one(struct function *f, const struct compile_options *options, 
         return 1;
     }
     if (target->kind != TARGET_KIND_NVPTX)
-        return f->kind == FUNCTION_HOST ? lower_host(f, target, driver_context(d), module, weights, diags)
-                                        : lower_kernel(f, target, driver_context(d), module, diags);
+        return f->kind == FUNCTION_HOST
+                   ? lower_host(f, target, driver_context(d), module, weights, diags)
+                   : lower_kernel(f, callers == COMPILE_FOR_HOST, target, driver_context(d), module, diags);
     if (f->kind == FUNCTION_KERNEL)
         return lower_nvptx(f, target, driver_context(d), module, false, diags);
     diag_error(diags, f->loc, "host function @%s cannot be compiled for a GPU", f->name);
     return 1;
 }
 
-int compile_functions(struct module *m, const struct compile_options *options, struct driver *d, LLVMModuleRef module,
-                      struct weights *weights, struct diags *diags)
+static int lower_all(struct module *m, const struct compile_options *options, struct driver *d, LLVMModuleRef module,
+                     struct diags *diags)
 {
     int failed = 0;
     for (int others = 0; others < 2; others++) // kernels first: host functions ask for their arguments
         for (struct function *f = m->first_function; f; f = f->next)
             if ((f->kind != FUNCTION_KERNEL) == others)
-                failed |= lower_one(f, options, d, module, weights, diags);
+                failed |= compile_function(f, options, COMPILE_FOR_ALL, d, module, NULL, diags);
     return failed;
 }
 
@@ -96,7 +97,7 @@ static int lower_and_emit(struct module *m, const struct compile_options *option
     LLVMModuleRef module = driver_new_module(d, m->first_function ? m->first_function->name : "empty", &message);
     if (!module)
         return report(diags, loc, message);
-    if (compile_functions(m, options, d, module, NULL, diags))
+    if (lower_all(m, options, d, module, diags))
         return 1;
     static const enum driver_output outputs[] = {
         [COMPILE_LLVM] = DRIVER_LLVM_IR, [COMPILE_ASSEMBLY] = DRIVER_ASSEMBLY, [COMPILE_OBJECT] = DRIVER_OBJECT};
@@ -140,15 +141,10 @@ int compile_module(struct module *m, const struct compile_options *options, enum
     return compile_lower(m, options, kind, out, diags);
 }
 
-// What prepares a graph: constants and shapes first, then larger operations, then kernels.
-#define GRAPH_PASSES                                                                                                   \
-    "fold-graph,rewrite,fold-batch-norm,fold-graph,rewrite,raise,inline-composites,rewrite,canonicalize,lower-graph,"  \
-    "plan-memory"
-
 int graph_compile(struct module *m, const struct compile_options *options, struct diags *diags)
 {
     struct pipeline_options pipeline = options->pipeline;
     if (!pipeline.passes)
-        pipeline.passes = GRAPH_PASSES;
+        pipeline.passes = "graph";
     return pipeline_run(m, &options->target, &pipeline, diags);
 }

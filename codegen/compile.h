@@ -12,6 +12,7 @@ enum compile_output { COMPILE_TILE, COMPILE_SHAPED, COMPILE_LLVM, COMPILE_ASSEMB
 struct compile_options {
     struct target_desc target;
     int opt_level; // 0 to 3, as of driver_create
+    int n_threads; // that make the code of a model; 0: as many as there are CPUs. The code is the same
     struct pipeline_options pipeline;
 };
 
@@ -26,11 +27,15 @@ struct module *compile_read(const char *text, size_t length, const char *file, i
 // memory. Kernels and host functions that are there already stay. Returns 0, or 1 after reporting.
 int graph_compile(struct module *m, const struct compile_options *options, struct diags *diags);
 
-// Adds the code of all functions, which the passes have prepared, to an LLVM module. weights, for a module of one host
-// function, as in lower.h. Returns 0, or 1 after reporting.
+// Who calls a kernel.
+enum compile_callers { COMPILE_FOR_ALL, COMPILE_FOR_HOST }; // any program, host functions alone
+
+// Adds the code of a function, which the passes have prepared, to an LLVM module; of host functions after the kernels
+// that they launch, be those in the same module or not. weights, for a host function, as in lower.h. Returns 0, or 1
+// after reporting.
 struct weights;
-int compile_functions(struct module *m, const struct compile_options *options, struct driver *d, LLVMModuleRef module,
-                      struct weights *weights, struct diags *diags);
+int compile_function(struct function *f, const struct compile_options *options, enum compile_callers callers,
+                     struct driver *d, LLVMModuleRef module, struct weights *weights, struct diags *diags);
 
 // Turns a module that the passes have prepared into bytes, to be released with driver_buffer_finish. Returns 0, or 1
 // after reporting errors; *out is then untouched.

@@ -602,8 +602,8 @@ static int lower_function(struct lower *l, struct function *k, const struct targ
     return l->failed;
 }
 
-int lower_kernel(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
-                 struct diags *diags)
+int lower_kernel(struct function *k, bool launched, const struct target_desc *target, LLVMContextRef context,
+                 LLVMModuleRef out, struct diags *diags)
 {
     for (int i = 0; i < k->n_params; i++) {
         const struct type *t = k->params[i]->type;
@@ -614,7 +614,7 @@ int lower_kernel(struct function *k, const struct target_desc *target, LLVMConte
                 function_symbol(k, dim_symbol_id(t->strides[d]));
         }
     }
-    return lower_function(&(struct lower){0}, k, target, context, out, diags);
+    return lower_function(&(struct lower){.launched = launched}, k, target, context, out, diags);
 }
 
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,

@@ -18,9 +18,10 @@
 //
 // args holds the parameters, then the symbols in the order of their ids in the module. The flattened grid counts its
 // first dimension fastest. Every tile type of the kernel must be shaped. Symbols that only the parameters' types name
-// are added to k->symbols. Returns 0, or 1 after reporting what cannot be lowered; `out` is then of no use.
-int lower_kernel(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
-                 struct diags *diags);
+// are added to k->symbols. If the kernel is `launched`, which is to say by host functions alone, the first four are all
+// there is. Returns 0, or 1 after reporting what cannot be lowered; `out` is then of no use.
+int lower_kernel(struct function *k, bool launched, const struct target_desc *target, LLVMContextRef context,
+                 LLVMModuleRef out, struct diags *diags);
 
 // Bytes of a constant and their place in the weights.
 struct weight {
@@ -34,10 +35,10 @@ struct weights {
     const struct weight *pieces; // in the module's arena, by offset
 };
 
-// Adds to `out` the functions of a host function NAME, after those of the kernels that it launches (lower_model.c lists
-// them), and the data symbol NAME__model, a tg_model. The constants are the memory at the symbol NAME__weights, aligned
-// to 64 bytes, which whoever links the code defines as *weights says; if `weights` is NULL they are put into the module
-// instead. Returns 0, or 1 after reporting.
+// Adds to `out` the functions of a host function NAME, after those of the kernels that it launches, which may be in
+// another module (lower_model.c lists them), and the data symbol NAME__model, a tg_model. The constants are the memory
+// at the symbol NAME__weights, aligned to 64 bytes, which whoever links the code defines as *weights says; if `weights`
+// is NULL they are put into the module instead. Returns 0, or 1 after reporting.
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                struct weights *weights, struct diags *diags);
 

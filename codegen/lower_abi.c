@@ -23,6 +23,20 @@ struct value *lower_arg(const struct function *k, int i)
             return k->symbols[s];
 }
 
+bool lower_is_kernels(const struct module *m, const char *name)
+{
+    static const char *const endings[] = {"", "_env", "__instance", "__range", "__grid", "__scratch", "__kernel"};
+    for (const struct function *f = m->first_function; f; f = f->next) {
+        size_t n = strlen(f->name);
+        if (f->kind != FUNCTION_KERNEL || strncmp(name, f->name, n))
+            continue;
+        for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+            if (!strcmp(name + n, endings[i]))
+                return true;
+    }
+    return false;
+}
+
 struct functions {
     LLVMTypeRef instance_type, range_type, count_type;
     LLVMValueRef instance, range, grid, scratch;
@@ -49,6 +63,16 @@ static LLVMValueRef add_function(struct lower *l, const char *suffix, LLVMTypeRe
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
     LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, nounwind, 0));
     return f;
+}
+
+// Leaves the function as it is, which takes LLVM much less time: for what runs once a launch.
+static void leave_slow(struct lower *l, LLVMValueRef f)
+{
+    static const char *const names[] = {"noinline", "optnone"};
+    for (int i = 0; i < 2; i++) {
+        unsigned kind = LLVMGetEnumAttributeKindForName(names[i], strlen(names[i]));
+        LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, kind, 0));
+    }
 }
 
 static void attribute(struct lower *l, LLVMValueRef f, int param, const char *name, uint64_t value)
@@ -168,6 +192,7 @@ static void grid_sizes(struct lower *l, LLVMValueRef *size)
 static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
     f->grid = add_function(l, "__grid", f->count_type, true);
+    leave_slow(l, f->grid);
     begin_unpacked(l, f->grid, x);
     LLVMValueRef size[3], all = lower_i64(l, 1), zero = lower_i64(l, 0);
     grid_sizes(l, size);
@@ -179,6 +204,7 @@ static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
 static void make_scratch(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
     f->scratch = add_function(l, "__scratch", f->count_type, true);
+    leave_slow(l, f->scratch);
     begin_unpacked(l, f->scratch, x);
     LLVMBuildRet(l->b, lower_scratch_bytes(l));
 }
@@ -345,6 +371,8 @@ void lower_abi(struct lower *l)
     if (l->failed)
         return;
     make_range(l, &f, x);
+    if (l->launched)
+        return;
     make_launcher(l, &f, false);
     make_launcher(l, &f, true);
     make_descriptor(l, &f);

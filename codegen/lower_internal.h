@@ -48,6 +48,7 @@ struct lower {
     struct diags *diags;
     struct arena arena;
     bool failed;
+    bool launched; // a kernel that nothing but host functions calls
 
     LLVMContextRef context;
     LLVMModuleRef module;
@@ -214,5 +215,7 @@ void lower_abi(struct lower *l);
 // The slots of a kernel's arguments: its parameters, then the symbols it uses.
 int lower_n_args(const struct function *k);
 struct value *lower_arg(const struct function *k, int i);
+// Whether some kernel of the module has functions or data of that name.
+bool lower_is_kernels(const struct module *m, const char *name);
 
 #endif

@@ -87,7 +87,7 @@ static LLVMTypeRef function_type(LLVMTypeRef result, int n, LLVMTypeRef *params)
 static LLVMValueRef add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
 {
     const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
-    if (LLVMGetNamedFunction(l->module, name) || LLVMGetNamedGlobal(l->module, name))
+    if (lower_is_kernels(l->kernel->module, name))
         lower_error(l, NULL, "the module has a kernel whose name is taken for '%s'; rename one", name);
     LLVMValueRef f = LLVMAddFunction(l->module, name, type);
     if (!exported)
@@ -595,11 +595,11 @@ static void fill_row(struct lower *l, LLVMValueRef rows, int i, const struct ten
 // for i in outputs: for j below i: they lie apart.
 static void check_overlap(struct lower *l, LLVMValueRef rows, int n_inputs, int n)
 {
+    if (n_inputs == n)
+        return;
     LLVMBasicBlockRef outer = lower_new_block(l, "tensor"), inner = lower_new_block(l, "pair"),
                       next = lower_new_block(l, "next"), done = lower_new_block(l, "apart"),
                       before = LLVMGetInsertBlock(l->b);
-    if (n_inputs == n)
-        return;
     LLVMValueRef first = lower_i64(l, n_inputs), zero = lower_i64(l, 0), one = lower_i64(l, 1);
     LLVMBuildBr(l->b, outer);
     LLVMPositionBuilderAtEnd(l->b, outer);

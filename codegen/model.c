@@ -5,6 +5,7 @@
 
 #include "codegen/jit.h"
 #include "codegen/lower.h"
+#include "codegen/units.h"
 #include "runtime/memory.h"
 
 struct loaded_model {
@@ -20,7 +21,7 @@ struct load {
     const struct compile_options *options;
     struct diags *diags;
     struct loaded_model *model;
-    struct driver *driver;
+    struct units *units;
     char *message; // of the code generator; to be freed
 };
 
@@ -75,17 +76,18 @@ static int load(struct load *w)
     if (pipeline_run(w->m, &o->target, &o->pipeline, w->diags))
         return 1;
     struct weights weights = {0};
-    if (driver_create(&o->target, o->opt_level, &w->driver, &w->message))
+    w->units = units_create(w->m, o);
+    if (!w->units || units_lower(w->units, &weights, w->diags))
         return 1;
-    LLVMModuleRef module = driver_new_module(w->driver, name, &w->message);
-    if (!module || compile_functions(w->m, o, w->driver, module, &weights, w->diags) ||
-        driver_verify(w->driver, module, &w->message) || driver_optimize(w->driver, module, NULL, &w->message))
-        return 1;
-    void *address;
+    // Other threads are at work on the units meanwhile.
     const char *symbol = arena_printf(&w->m->arena, "%s__weights", name);
-    if (jit_create(&w->model->jit, &w->message) || place_weights(w, &weights, symbol) ||
-        jit_add_module(w->model->jit, w->driver, module, &w->message) ||
-        jit_lookup(w->model->jit, arena_printf(&w->m->arena, "%s__model", name), &address, &w->message))
+    if (jit_create(&w->model->jit, &w->message) || place_weights(w, &weights, symbol) || units_wait(w->units, w->diags))
+        return 1;
+    for (int i = 0; i < units_count(w->units); i++)
+        if (jit_add_object(w->model->jit, units_object(w->units, i), &w->message))
+            return 1;
+    void *address;
+    if (jit_lookup(w->model->jit, arena_printf(&w->m->arena, "%s__model", name), &address, &w->message))
         return 1;
     w->model->code = address;
     return 0;
@@ -93,7 +95,7 @@ static int load(struct load *w)
 
 static void load_finish(struct load *w)
 {
-    driver_destroy(w->driver);
+    units_destroy(w->units);
     model_unload(w->model);
     free(w->message);
     free(w);

@@ -441,6 +441,13 @@ static void import_outputs(struct import *im)
     f->output_names = ARENA_ARRAY(&im->module->arena, const char *, g->n_output + 1);
     for (size_t i = 0; i < g->n_output; i++) {
         struct import_value *v = import_lookup(im, im->scope, g->output[i]->name);
+        for (int j = 0; j < f->n_outputs; j++)
+            if (!strcmp(f->output_names[j], g->output[i]->name)) {
+                diag_error(im->diags, f->loc, "the model has two outputs %s; rename one",
+                           model_quote(im->model, g->output[i]->name));
+                im->failed = true;
+                return;
+            }
         if (!v->type)
             return;
         values[i] = import_need(im, v);

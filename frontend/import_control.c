@@ -15,6 +15,13 @@ static struct import_value **import_branch(struct node *n, int i)
     struct import *im = n->im;
     const TgOnnx__GraphProto *g = branch_of(n, i);
     const struct model_graph *graph = model_subgraph(im->model, g);
+    struct scope *outer = graph ? n->scope : NULL;
+    while (outer && outer->graph != graph->outer) // the attribute of a call stands outside of the function
+        outer = outer->outer ? outer->outer : outer->call ? outer->call->scope : NULL;
+    if (!outer) {
+        node_error(n, "a branch is not a graph of this model");
+        return NULL;
+    }
     if (g->n_input) {
         node_error(n, "a branch has inputs");
         return NULL;
@@ -23,7 +30,7 @@ static struct import_value **import_branch(struct node *n, int i)
         node_error(n, "the branches have %zu and the node %d outputs", g->n_output, n->n_outputs);
         return NULL;
     }
-    struct scope *s = import_scope(im, n->scope, graph);
+    struct scope *s = import_scope(im, outer, graph);
     import_nodes(im, s);
     struct import_value **out = ARENA_ARRAY(&im->arena, struct import_value *, g->n_output + 1);
     bool good = true;

@@ -157,18 +157,24 @@ void import_op_cast(struct node *n)
         cast_to(n, t);
 }
 
+static struct value *bit_cast(struct import *im, struct value *x, enum dtype t)
+{
+    if (x->type->dtype == DTYPE_I1)
+        x = import_cast(im, x, DTYPE_U8);
+    struct attr to = {ATTR_TO, {.dtype = t}};
+    return x->type->dtype == t ? x : build_value(&im->b, OP_BITCAST, 1, &x, 1, &to, NULL);
+}
+
 void import_op_bit_cast(struct node *n)
 {
     int64_t to = node_int(n, "to", 0);
     enum dtype t = to == (int32_t)to ? onnx_type_dtype((int32_t)to) : DTYPE_NONE, from = node_type(n, 0)->dtype;
     if (t == DTYPE_NONE)
         node_error(n, "element type %s is not supported", onnx_type_name(&n->im->arena, (int32_t)to));
-    else if (t == DTYPE_I1 || from == DTYPE_I1 || dtype_info[t].bits != dtype_info[from].bits)
+    else if (t == DTYPE_I1 || dtype_bytes(t) != dtype_bytes(from)) // a bool is a byte of 0 or 1
         node_error(n, "%s and %s are not of one width", dtype_info[from].name, dtype_info[t].name);
     else
-        node_output(n, 0,
-                    build_value(&n->im->b, OP_BITCAST, 1, (struct value *[]){node_input(n, 0)}, 1,
-                                &(struct attr){ATTR_TO, {.dtype = t}}, NULL));
+        node_output(n, 0, bit_cast(n->im, node_input(n, 0), t));
 }
 
 void import_op_cast_like(struct node *n)

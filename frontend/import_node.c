@@ -10,7 +10,7 @@ void node_error(struct node *n, const char *format, ...)
     va_start(args, format);
     const char *text = arena_vprintf(&n->im->arena, format, args);
     va_end(args);
-    diag_error(n->im->diags, n->loc, "%s: %s", n->proto->op_type, text);
+    diag_error(n->im->diags, n->loc, "%s: %s", n->row ? n->row->name : "call", text);
     n->failed = n->im->failed = true;
 }
 
@@ -72,7 +72,9 @@ struct ints node_ints(const struct node *n, const char *attribute)
 const char *node_string(const struct node *n, const char *attribute, const char *otherwise)
 {
     const TgOnnx__AttributeProto *a = node_attribute(n, attribute);
-    return a ? arena_strndup(&n->im->arena, (const char *)a->s.data, a->s.len) : otherwise;
+    if (!a)
+        return otherwise;
+    return a->s.len ? arena_strndup(&n->im->arena, (const char *)a->s.data, a->s.len) : "";
 }
 
 struct attribute_letter {

@@ -54,7 +54,7 @@ static bool output_data(struct node *n, const struct tensor_data *t)
     else if (t->rank > MAX_RANK)
         node_error(n, "the constant has %d dimensions; %d is the most", t->rank, MAX_RANK);
     else
-        node_output_value(n, 0, import_data(n->im, t, n->proto->output[0], n->loc));
+        node_output_value(n, 0, import_data(n->im, t, n->n_outputs ? n->proto->output[0] : NULL, n->loc));
     return !n->failed;
 }
 

@@ -7,6 +7,9 @@
 #define MOST_FACTORS 8
 #define MOST_TERMS 32
 #define LARGEST ((int64_t)1 << 62)
+// Of an expression; it can then be printed, read back and walked. Chains of operations make ever deeper ones.
+#define MOST_NESTING 90 // of functions
+#define MOST_TEXT 4096
 
 // coefficient * product of atoms, by ascending id. An atom is a free symbol or a function of polynomials.
 struct term {
@@ -29,6 +32,7 @@ struct symbol_expression {
     enum size_function function; // NONE: the polynomial
     struct polynomial polynomial;
     dim a, b;
+    int nesting; // of functions
 };
 
 static const char *const function_names[] = {"", "floordiv", "mod", "min", "max"};
@@ -144,6 +148,24 @@ static const char *term_string(struct module *m, const struct term *t)
     return s;
 }
 
+static int nesting(const struct module *m, dim d)
+{
+    const struct symbol_expression *e = dim_is_symbol(d) ? expression(m, dim_symbol_id(d)) : NULL;
+    return e ? e->nesting : 0;
+}
+
+// The symbol of an expression by its text; unknown if that is beyond all use.
+static dim intern_expression(struct module *m, const char *text, const struct symbol_expression *e)
+{
+    size_t n = strlen(text);
+    if (n > MOST_TEXT || e->nesting > MOST_NESTING)
+        return DIM_UNKNOWN;
+    int id = module_symbol(m, text, n);
+    if (!expression(m, id))
+        set_expression(m, id, e);
+    return dim_symbol(id);
+}
+
 static dim from_polynomial(struct module *m, const struct polynomial *p)
 {
     if (p->unknown)
@@ -161,28 +183,27 @@ static dim from_polynomial(struct module *m, const struct polynomial *p)
     for (int i = 1; i < named.n; i++)
         text = arena_printf(&m->arena, "%s + %s", text, term_string(m, &named.terms[i]));
     text = arena_printf(&m->arena, "%s)", text);
-    int id = module_symbol(m, text, strlen(text));
-    if (!expression(m, id)) {
-        struct symbol_expression e = {.polynomial = *p};
-        set_expression(m, id, &e);
-    }
-    return dim_symbol(id);
+    struct symbol_expression e = {.polynomial = *p};
+    for (int i = 0; i < p->n; i++)
+        for (int j = 0; j < p->terms[i].n_factors; j++) {
+            int inner = nesting(m, dim_symbol(p->terms[i].factors[j]));
+            e.nesting = inner > e.nesting ? inner : e.nesting;
+        }
+    return intern_expression(m, text, &e);
 }
 
 static dim apply_function(struct module *m, enum size_function f, dim a, dim b)
 {
+    if (a == DIM_UNKNOWN || b == DIM_UNKNOWN)
+        return DIM_UNKNOWN;
     const char *names[2];
     dim both[2] = {a, b};
     for (int i = 0; i < 2; i++)
         names[i] = dim_is_symbol(both[i]) ? m->symbols[dim_symbol_id(both[i])]
                                           : arena_printf(&m->arena, "%lld", (long long)both[i]);
     char *text = arena_printf(&m->arena, "%s(%s, %s)", function_names[f], names[0], names[1]);
-    int id = module_symbol(m, text, strlen(text));
-    if (!expression(m, id)) {
-        struct symbol_expression e = {.function = f, .a = a, .b = b};
-        set_expression(m, id, &e);
-    }
-    return dim_symbol(id);
+    int inner = nesting(m, a) > nesting(m, b) ? nesting(m, a) : nesting(m, b);
+    return intern_expression(m, text, &(struct symbol_expression){.function = f, .a = a, .b = b, .nesting = inner + 1});
 }
 
 static dim combine(struct module *m, dim a, dim b, int64_t sign)

@@ -1,8 +1,8 @@
 // Sizes as expressions: integer polynomials over symbols, and floordiv, mod, min and max of such.
 //
 // An expression that is not a constant is a symbol of the module whose name is its canonical text, so equal expressions
-// are equal dims. Free symbols are non-negative sizes; nothing here overflows silently: a constant beyond 2^62 becomes
-// DIM_UNKNOWN, which every operation passes on.
+// are equal dims. Free symbols are non-negative sizes; nothing here overflows silently: a constant beyond 2^62, and
+// an expression too long to be of use, becomes DIM_UNKNOWN, which every operation passes on.
 #ifndef TEGULA_IR_DIMS_H
 #define TEGULA_IR_DIMS_H
 
@@ -27,8 +27,8 @@ dim dims_max(struct module *m, dim a, dim b);
 // The product of some sizes: a tensor's elements.
 dim dims_product(struct module *m, int n, const dim *dims);
 
-// The quotient of products that differ by common factors: dims_exact(6*N*S, 2*N) = 3*S. DIM_UNKNOWN if b does not divide
-// a for every value of the symbols.
+// The quotient of products that differ by common factors: dims_exact(6*N*S, 2*N) = 3*S. DIM_UNKNOWN if b does not
+// divide a for every value of the symbols.
 dim dims_exact(struct module *m, dim a, dim b);
 
 // d = *content * result, with the greatest *content that divides every coefficient; 0 and DIM_UNKNOWN are themselves,

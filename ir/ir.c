@@ -72,10 +72,12 @@ int module_symbol(struct module *m, const char *name, size_t length)
     for (int i = 0; i < m->n_symbols; i++)
         if (strlen(m->symbols[i]) == length && !memcmp(m->symbols[i], name, length))
             return i;
-    const char **grown = ARENA_ARRAY(&m->arena, const char *, m->n_symbols + 1);
-    if (m->n_symbols)
-        memcpy(grown, m->symbols, sizeof *grown * (size_t)m->n_symbols);
-    m->symbols = grown;
+    if (!(m->n_symbols & (m->n_symbols - 1))) { // full: room is for the next power of two
+        const char **grown = ARENA_ARRAY(&m->arena, const char *, 2 * (size_t)m->n_symbols + 1);
+        if (m->n_symbols)
+            memcpy(grown, m->symbols, sizeof *grown * (size_t)m->n_symbols);
+        m->symbols = grown;
+    }
     m->symbols[m->n_symbols] = arena_strndup(&m->arena, name, length);
     return m->n_symbols++;
 }
@@ -97,9 +99,8 @@ static struct type *intern(struct module *m, const struct type *t)
     for (struct type *u = *slot; u; u = u->next) {
         size_t dims = sizeof(dim) * (size_t)t->rank;
         if (u->kind == t->kind && u->dtype == t->dtype && u->rank == t->rank && u->strided == t->strided &&
-            u->lanes == t->lanes && u->vector_axis == t->vector_axis &&
-            u->linear == t->linear && !memcmp(u->dims, t->dims, dims) &&
-            (!t->strided || !memcmp(u->strides, t->strides, dims)))
+            u->lanes == t->lanes && u->vector_axis == t->vector_axis && u->linear == t->linear &&
+            !memcmp(u->dims, t->dims, dims) && (!t->strided || !memcmp(u->strides, t->strides, dims)))
             return u;
     }
     struct type *u = arena_copy(&m->arena, t, sizeof *t);
@@ -170,7 +171,8 @@ struct type *type_linear(struct module *m, const struct type *tile, const struct
 struct type *type_tensor(struct module *m, enum dtype d, int rank, const dim *dims)
 {
     struct type t = {.kind = TYPE_TENSOR, .dtype = d, .rank = rank};
-    memcpy(t.dims, dims, sizeof(dim) * (size_t)rank);
+    if (rank) // dims may be NULL then
+        memcpy(t.dims, dims, sizeof(dim) * (size_t)rank);
     return intern(m, &t);
 }
 

@@ -104,12 +104,24 @@ dim parse_named_dim(struct parser *p, const char *name, size_t n, bool symbols)
 // ---- Expressions -----------------------------------------------------------------------------------------------
 
 static dim parse_sum(struct parser *p);
+static dim parse_call(struct parser *p);
+
+// An expression or the rest of a call. How deep it nests is its own affair, not that of the blocks around it: what is
+// printed reads back anywhere.
+static dim parse_whole(struct parser *p, dim (*parse)(struct parser *p))
+{
+    int outer = p->depth;
+    p->depth = 0;
+    dim d = parse(p);
+    p->depth = outer;
+    return d;
+}
 
 // Reports a size that does not exist.
 static dim known(struct parser *p, dim d, struct loc loc)
 {
     if (!p->failed && d == DIM_UNKNOWN)
-        FAIL_AT(p, loc, "this size is not known: it divides by 0, or is too large for a size");
+        FAIL_AT(p, loc, "this size is not known: it divides by 0, or is too large");
     return p->failed ? 1 : d;
 }
 
@@ -188,17 +200,17 @@ static dim parse_sum(struct parser *p)
 
 dim parse_dim(struct parser *p)
 {
-    return check_size(p, parse_sum(p));
+    return check_size(p, parse_whole(p, parse_sum));
 }
 
 dim parse_dim_in_shape(struct parser *p)
 {
     dim d;
     if (p->lex.token.kind == TOKEN_NAME) {
-        d = parse_call(p);
+        d = parse_whole(p, parse_call);
     } else {
         lex_next(&p->lex);
-        d = parse_sum(p);
+        d = parse_whole(p, parse_sum);
     }
     return check_size(p, d);
 }
@@ -215,7 +227,7 @@ struct dims parse_dims(struct parser *p)
             FAIL(p, "too many sizes");
             break;
         }
-        v[dims.n++] = parse_sum(p);
+        v[dims.n++] = parse_whole(p, parse_sum);
     } while (list && !p->failed && parse_accept(p, ","));
     if (list)
         parse_expect(p, "]");

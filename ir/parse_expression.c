@@ -274,7 +274,8 @@ struct operand parse_primary(struct parser *p)
         lex_next(&p->lex);
     } else if (parse_accept(p, "-")) {
         t = p->lex.token;
-        if (t.kind == TOKEN_NUMBER && t.length == 19 && !memcmp(t.text, "9223372036854775808", 19)) { // fits with its sign
+        if (t.kind == TOKEN_NUMBER && t.length == 19 &&
+            !memcmp(t.text, "9223372036854775808", 19)) { // fits with its sign
             lex_next(&p->lex);
             o.literal = true;
             o.number = (struct number){.i = INT64_MIN, .f = (double)INT64_MIN};

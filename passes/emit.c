@@ -68,14 +68,25 @@ struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, c
 
 // ---- Axes ------------------------------------------------------------------------------------------------------
 
+void emit_name(struct emit *e, const char *what)
+{
+    int number = e->l->n_kernels;
+    const char *name;
+    do // the module may have other graphs, and kernels that were there before
+        name = arena_printf(&e->l->m->arena, "k%d%s", number++, what);
+    while (module_function(e->l->m, name));
+    e->kernel->name = name;
+}
+
 void emit_begin(struct emit *e, struct lowering *l, const struct group *g)
 {
     *e = (struct emit){.l = l};
     struct loc loc = g->n_ops ? g->ops[0]->loc : l->graph->loc;
-    const char *name = arena_printf(&l->m->arena, "k%d", l->n_kernels);
-    for (int i = 0; i < g->n_ops && strlen(name) < 40; i++)
-        name = arena_printf(&l->m->arena, "%s_%s", name, op_info[g->ops[i]->code].name);
-    e->kernel = function_create(l->m, name, loc);
+    const char *ops = "";
+    for (int i = 0; i < g->n_ops && strlen(ops) < 38; i++)
+        ops = arena_printf(l->arena, "%s_%s", ops, op_info[g->ops[i]->code].name);
+    e->kernel = function_create(l->m, "", loc);
+    emit_name(e, ops);
     e->b = (struct builder){.function = e->kernel, .block = e->kernel->body, .loc = loc, .diags = l->diags};
     e->tiles = ARENA_ARRAY(l->arena, struct value *, l->graph->n_values + 1);
 }

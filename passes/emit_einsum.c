@@ -10,6 +10,7 @@
 
 #include "ir/dims.h"
 #include "ir/einsum.h"
+#include "passes/copy_elements.h"
 #include "passes/lower_graph.h"
 
 struct product {
@@ -145,16 +146,18 @@ static bool pack_panels(struct product *p, struct lowering *l)
     int bytes = dtype_info[b->storage->type->dtype].bits / 8;
     char *to = arena_alloc(&l->m->arena, (size_t)(panels * depth * width * bytes));
     const char *from = b->storage->data.bytes;
-    memset(to, 0, (size_t)(panels * depth * width * bytes));
-    for (int64_t r = 0; r < depth; r++) {
-        int64_t row = offset, left = r;
-        for (int i = n_k - 1; i >= 0; i--) {
-            row += left % sizes[order[i]] * strides[order[i]];
-            left /= sizes[order[i]];
+    // What lies behind the last column stays 0, as the arena's memory is.
+    for (int64_t first = 0; first < sizes[column]; first += width) {
+        int64_t columns = sizes[column] - first < width ? sizes[column] - first : width;
+        for (int64_t r = 0; r < depth; r++) {
+            int64_t at = offset + first * strides[column], left = r;
+            for (int i = n_k - 1; i >= 0; i--) {
+                at += left % sizes[order[i]] * strides[order[i]];
+                left /= sizes[order[i]];
+            }
+            copy_elements(to + (first * depth + r * width) * bytes, 1, from + at * bytes, strides[column], columns,
+                          bytes);
         }
-        for (int64_t c = 0; c < sizes[column]; c++)
-            memcpy(to + ((c / width * depth + r) * width + c % width) * bytes, from + (row + c * strides[column]) * bytes,
-                   (size_t)bytes);
     }
     // The panels as a tensor [panel][k ..][column].
     struct data data = {b->storage->data.name, to, panels * depth * width * bytes};

@@ -10,7 +10,7 @@
 static void begin(struct emit *e, struct lowering *l, struct loc loc, const char *what)
 {
     emit_begin(e, l, &(struct group){0});
-    e->kernel->name = arena_printf(&l->m->arena, "%s_%s", e->kernel->name, what);
+    emit_name(e, arena_printf(l->arena, "_%s", what));
     e->kernel->loc = e->b.loc = loc;
 }
 

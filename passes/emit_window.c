@@ -8,6 +8,7 @@
 
 #include "ir/dims.h"
 #include "ir/scalar.h"
+#include "passes/copy_elements.h"
 #include "passes/lower_graph.h"
 
 #define POSITIONS 448 // of a tile of a convolution
@@ -298,7 +299,6 @@ static struct storage *pack_weights(struct windows *w, int64_t groups, int64_t p
     size_t bytes = (size_t)dtype_info[v->type->dtype].bits / 8, total = (size_t)(groups * panels * taps * c * panel) * bytes;
     char *to = arena_alloc(&w->l->m->arena, total + 1);
     const char *from = p->storage->data.bytes;
-    memset(to, 0, total);
     for (int64_t g = 0; g < groups; g++)
         for (int64_t i = 0; i < f; i++)
             for (int64_t t = 0; t < taps; t++) {
@@ -307,9 +307,9 @@ static struct storage *pack_weights(struct windows *w, int64_t groups, int64_t p
                     at += left % w->window[d] * strides[2 + d];
                     left /= w->window[d];
                 }
-                for (int64_t j = 0; j < c; j++)
-                    memcpy(to + (size_t)((((g * panels + i / panel) * taps + t) * c + j) * panel + i % panel) * bytes,
-                           from + (size_t)(at + j * strides[1]) * bytes, bytes);
+                int64_t row = ((g * panels + i / panel) * taps + t) * c;
+                copy_elements(to + (size_t)(row * panel + i % panel) * bytes, panel, from + (size_t)at * bytes,
+                              strides[1], c, (int)bytes);
             }
     struct data data = {p->storage->data.name, to, (int64_t)total};
     dim dims[MAX_RANK] = {groups * panels, taps * c, panel};

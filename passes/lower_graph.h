@@ -148,6 +148,8 @@ struct emit {
 };
 
 void emit_begin(struct emit *e, struct lowering *l, const struct group *g);
+// Names the kernel kI and `what`, which starts with a '_', by the first I from the number of kernels on that is free.
+void emit_name(struct emit *e, const char *what);
 int emit_axis(struct emit *e, dim size, enum axis_class class, int of);
 // A size, as the kernel knows it.
 dim emit_dim(struct emit *e, dim d);

@@ -22,6 +22,11 @@ const char *const *pipeline_for(const struct target_desc *target)
     return target->kind == TARGET_KIND_X86 ? x86 : nvptx;
 }
 
+// Constants and shapes first, then larger operations, then kernels.
+const char *const graph_pipeline[] = {"fold-graph",   "rewrite",     "fold-batch-norm",   "fold-graph",
+                                      "rewrite",      "raise",       "inline-composites", "rewrite",
+                                      "canonicalize", "lower-graph", "plan-memory",       NULL};
+
 struct runner {
     struct module *m;
     const struct pipeline_options *options;
@@ -105,18 +110,26 @@ static int run_one(struct runner *r, enum pass p)
     return !ok;
 }
 
+static bool is_word(const char *name, size_t n, const char *word)
+{
+    return n == strlen(word) && !memcmp(name, word, n);
+}
+
 static int run_named(struct runner *r, const char *name, size_t n)
 {
-    if (n == strlen("default") && !memcmp(name, "default", n)) {
-        for (const char *const *p = pipeline_for(r->context.target); *p && !r->stopped; p++)
-            if (run_named(r, *p, strlen(*p)))
+    const char *const *list = is_word(name, n, "default") ? pipeline_for(r->context.target)
+                              : is_word(name, n, "graph") ? graph_pipeline
+                                                          : NULL;
+    if (list) {
+        for (; *list && !r->stopped; list++)
+            if (run_named(r, *list, strlen(*list)))
                 return 1;
         return 0;
     }
     for (int i = 0; i < PASS_COUNT; i++)
-        if (strlen(pass_info[i].name) == n && !memcmp(pass_info[i].name, name, n))
+        if (is_word(name, n, pass_info[i].name))
             return run_one(r, (enum pass)i);
-    char known[1024] = "default";
+    char known[1024] = "default graph";
     for (int i = 0; i < PASS_COUNT; i++) {
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, " %s", pass_info[i].name);

@@ -44,9 +44,11 @@ extern const struct pass_info pass_info[PASS_COUNT];
 
 // The names of the passes that prepare a module for code generation, in order; ends with NULL.
 const char *const *pipeline_for(const struct target_desc *target);
+// The same of those that turn graphs into kernels and host functions, for any target.
+extern const char *const graph_pipeline[];
 
 struct pipeline_options {
-    const char *passes;          // names separated by commas, in which `default` stands for pipeline_for; NULL: that
+    const char *passes; // names separated by commas; `default` is pipeline_for, `graph` graph_pipeline; NULL: default
     const char *stop_after;      // a pass's name; "name:2" is its second run; NULL: the last
     bool print_after_all;        // the module's text, to log
     bool time_passes;            // a table, and how often each rule was applied, to log

@@ -13,13 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <tegula/runtime.h>
 
+#include "runtime/cpus.h"
 #include "runtime/memory.h"
 
-#define MOST_THREADS 1024
 #define CHUNKS_PER_THREAD 4
 #define SPIN_NANOSECONDS 1000000
 #define SLOT_BITS 16
@@ -258,29 +257,13 @@ static void env_error(const tg_env *env, const char *message)
 
 // ---- Life ------------------------------------------------------------------------------------------------------
 
-// What this process may run on: its affinity, and its control group's share.
-static int count_cpus(void)
-{
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    long quota, period;
-    if (file && fscanf(file, "%ld %ld", &quota, &period) == 2 && period > 0 && quota > 0) {
-        long share = (quota + period - 1) / period;
-        n = share < n ? (int)share : n;
-    }
-    if (file)
-        fclose(file);
-    return n < 1 ? 1 : n > MOST_THREADS ? MOST_THREADS : n;
-}
-
 int tg_pool_create(int n_threads, tg_pool **out)
 {
     tg_pool *p = memory_alloc(sizeof *p);
     if (!p)
         return 1;
-    int n_cpus = count_cpus();
-    n_threads = n_threads < 1 ? n_cpus : n_threads > MOST_THREADS ? MOST_THREADS : n_threads;
+    int n_cpus = cpus_count();
+    n_threads = n_threads < 1 ? n_cpus : n_threads > CPUS_MOST ? CPUS_MOST : n_threads;
     *p = (tg_pool){.n_cpus = n_cpus, .busy = ATOMIC_FLAG_INIT};
     p->env = (tg_env){TG_ENV_VERSION, p, parallel_for, env_alloc, env_free, env_error};
     p->workers = calloc((size_t)n_threads, sizeof *p->workers);

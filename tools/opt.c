@@ -3,6 +3,13 @@
 
 #include "tools/command.h"
 
+static void print_pipeline(const char *name, const char *const *passes)
+{
+    printf("%-18s ", name);
+    for (; *passes; passes++)
+        printf("%s%s", *passes, passes[1] ? "," : "\n");
+}
+
 static int list_passes(const char *target_name)
 {
     struct diags diags;
@@ -12,9 +19,8 @@ static int list_passes(const char *target_name)
         return command_finish(&diags, EXIT_ERROR);
     for (int i = 0; i < PASS_COUNT; i++)
         printf("%-18s %s\n", pass_info[i].name, pass_info[i].doc);
-    printf("%-18s ", "default");
-    for (const char *const *p = pipeline_for(&target); *p; p++)
-        printf("%s%s", *p, p[1] ? "," : "\n");
+    print_pipeline("default", pipeline_for(&target));
+    print_pipeline("graph", graph_pipeline);
     return command_finish(&diags, EXIT_OK);
 }
 
@@ -26,7 +32,7 @@ int command_opt(int argc, char *const *argv)
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes [-, standard output]"},
         {"passes", 0, OPTION_STRING, &passes, "A,B",
-         "passes to run, `default` for the target's [none; default with --stop-after]"},
+         "passes to run: `graph` makes kernels of graphs, `default` prepares them [none; default with --stop-after]"},
         {"stop-after", 0, OPTION_STRING, &stop_after, "P[:N]", "stop after the (Nth) run of pass P"},
         {"keep-composites", 0, OPTION_STRING, &keep_composites, "A,B",
          "composites that inline-composites leaves alone"},
@@ -36,7 +42,8 @@ int command_opt(int argc, char *const *argv)
         {"print-after-all", 0, OPTION_FLAG, &print_after_all, NULL, "print the kernels after each pass, on stderr"},
         {"time-passes", 0, OPTION_FLAG, &time_passes, NULL, "print the time that passes took, on stderr"},
         {"remarks", 0, OPTION_FLAG, &remarks, NULL, "print what passes have to tell, on stderr"},
-        {"list-passes", 0, OPTION_FLAG, &list, NULL, "print the passes and the target's default, and exit"},
+        {"list-passes", 0, OPTION_FLAG, &list, NULL,
+         "print the passes, the target's default and those for graphs, and exit"},
     };
     const struct command c = {.name = "opt",
                               .summary = "Runs passes over the functions of a file, or over a model, and prints them.",

@@ -19,6 +19,7 @@
 #include "tools/tensor_file.h"
 
 #define MOST_RUNS 1000000
+#define MOST_NAMES 16 // in a message
 
 struct request {
     struct words inputs, dims;
@@ -65,23 +66,16 @@ static int fail(struct session *s, const char *format, ...)
 
 // ---- Loading ---------------------------------------------------------------------------------------------------
 
-static bool ends_in(const char *path, const char *ending)
-{
-    size_t n = strlen(path), m = strlen(ending);
-    return n > m && !strcmp(path + n - m, ending);
-}
-
 static struct module *read_module(struct session *s)
 {
-    if (!ends_in(s->r->file, ".onnx"))
-        return command_read(s->r->file, 0, NULL, s->diags);
-    s->source = model_read_file(s->r->file, s->diags);
-    return s->source ? import_model(s->source, NULL, s->diags) : NULL;
+    return command_is_model(s->r->file) ? command_import(s->r->file, NULL, &s->source, s->diags)
+                                        : command_read(s->r->file, 0, NULL, s->diags);
 }
 
 static int load(struct session *s)
 {
-    struct compile_options options = {.opt_level = (int)s->r->opt_level, .pipeline = s->r->pipeline};
+    struct compile_options options = {
+        .opt_level = (int)s->r->opt_level, .n_threads = (int)s->r->threads, .pipeline = s->r->pipeline};
     double start = now_ms();
     if (compile_target(s->r->target, &options.target, s->diags))
         return EXIT_ERROR;
@@ -104,6 +98,23 @@ static int find_input(const struct session *s, const char *name)
     return -1;
 }
 
+// "'x', 'mask'", for messages.
+static const char *input_names(struct session *s)
+{
+    const char *text = s->code->n_inputs ? "" : "none";
+    for (int i = 0; i < s->code->n_inputs && i < MOST_NAMES; i++)
+        text = arena_printf(&s->arena, "%s%s'%s'", text, i ? ", " : "", s->code->inputs[i].name);
+    return s->code->n_inputs > MOST_NAMES ? arena_printf(&s->arena, "%s, ...", text) : text;
+}
+
+static const char *size_names(struct session *s)
+{
+    const char *text = s->code->n_symbols ? "" : "none";
+    for (int i = 0; i < s->code->n_symbols && i < MOST_NAMES; i++)
+        text = arena_printf(&s->arena, "%s%s%s", text, i ? ", " : "", s->code->symbols[i]);
+    return s->code->n_symbols > MOST_NAMES ? arena_printf(&s->arena, "%s, ...", text) : text;
+}
+
 // NAME=FILE; names may have any characters but '='.
 static int choose_files(struct session *s, const char **paths)
 {
@@ -123,8 +134,7 @@ static int choose_files(struct session *s, const char **paths)
         const char *name = arena_strndup(&s->arena, word, (size_t)(equals - word));
         int at = find_input(s, name);
         if (at < 0)
-            return fail(s, "the model has no input '%s'; its first one is '%s'", name,
-                        s->code->n_inputs ? s->code->inputs[0].name : "");
+            return fail(s, "the model has no input '%s'; it has %s", name, input_names(s));
         paths[at] = equals + 1;
     }
     return EXIT_OK;
@@ -142,7 +152,7 @@ static int read_dims(struct session *s)
         while (at < s->code->n_symbols && strcmp(s->code->symbols[at], name))
             at++;
         if (at == s->code->n_symbols)
-            return fail(s, "no input has a size called %s", name);
+            return fail(s, "no input has an open size called %s; there is %s", name, size_names(s));
         s->symbols[at] = x;
     }
     return EXIT_OK;
@@ -163,16 +173,23 @@ static int read_input(struct session *s, int i, const char *path)
     struct tensor_file file;
     if (tensor_file_read(path, &s->arena, &file, s->diags))
         return EXIT_ERROR;
+    tg_data_type type = file_type(file.dtype, port->dtype);
+    if (memcmp(&type, &port->dtype, sizeof type))
+        return fail(s, "%s holds %s, and input '%s' is %s; convert it", path, dtype_info[file.dtype].name, port->name,
+                    dtype_info[data_type_dtype(port->dtype)].name);
     int64_t *shape = ARENA_ARRAY(&s->arena, int64_t, file.rank + 1);
     memcpy(shape, file.dims, sizeof *shape * (size_t)file.rank);
-    s->in[i] = (tg_tensor){.data = file.data,
-                           .device = {TG_DEVICE_CPU, 0},
-                           .ndim = file.rank,
-                           .dtype = file_type(file.dtype, port->dtype),
-                           .shape = shape};
-    for (int d = 0; d < port->rank && port->rank == file.rank; d++)
-        if (port->dims[d] < 0 && port->dims[d] != INT64_MIN && s->symbols[-1 - port->dims[d]] < 0)
-            s->symbols[-1 - port->dims[d]] = shape[d];
+    s->in[i] =
+        (tg_tensor){.data = file.data, .device = {TG_DEVICE_CPU, 0}, .ndim = file.rank, .dtype = type, .shape = shape};
+    for (int d = 0; d < port->rank && port->rank == file.rank; d++) {
+        if (port->dims[d] >= 0 || port->dims[d] == INT64_MIN)
+            continue;
+        int symbol = (int)(-1 - port->dims[d]);
+        if (s->symbols[symbol] >= 0 && s->symbols[symbol] != shape[d])
+            return fail(s, "size %d of %s, input '%s', is %" PRId64 ", but %s is %" PRId64 " by --dim or another input",
+                        d, path, port->name, shape[d], s->code->symbols[symbol], s->symbols[symbol]);
+        s->symbols[symbol] = shape[d];
+    }
     return EXIT_OK;
 }
 
@@ -188,7 +205,7 @@ static int random_tensor(struct session *s, int i)
         if (size < 0) {
             int symbol = (int)(-1 - size);
             if (s->symbols[symbol] < 0) {
-                fprintf(stderr, "tegula run: note: %s is taken to be 1; --dim %s=N chooses it\n",
+                fprintf(stderr, "tegula run: note: %s is taken to be 1; --dim %s=SIZE chooses it\n",
                         s->code->symbols[symbol], s->code->symbols[symbol]);
                 s->symbols[symbol] = 1;
             }
@@ -346,16 +363,46 @@ static const char *json_number(struct session *s, enum dtype t, union scalar v)
     return number_text(s, t, v);
 }
 
+// The bytes of the character that starts here; 0: it is not UTF-8. Names come from files that may hold any bytes.
+static int utf8_length(const unsigned char *c)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    int more = *c < 0x80 ? 0 : (*c & 0xe0) == 0xc0 ? 1 : (*c & 0xf0) == 0xe0 ? 2 : (*c & 0xf8) == 0xf0 ? 3 : -1;
+    uint32_t code = more > 0 ? *c & (0x3fu >> more) : *c;
+    for (int i = 1; i <= more; i++) {
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (c[i] & 0x3f);
+    }
+    bool good = more >= 0 && code >= least[more] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+    return good ? more + 1 : 0;
+}
+
+// What is no character or could steer a terminal is printed as its number.
+static void print_name(const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        int n = *c < ' ' || *c == 0x7f ? 0 : utf8_length(c);
+        if (n)
+            printf("%.*s", n, (const char *)c);
+        else
+            printf("\\x%02x", *c);
+        c += n ? n : 1;
+    }
+}
+
 static void print_json_string(const char *text)
 {
     putchar('"');
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+    for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        int n = utf8_length(c);
         if (*c == '"' || *c == '\\')
             printf("\\%c", *c);
-        else if (*c < ' ')
-            printf("\\u%04x", *c);
+        else if (*c < ' ' || !n)
+            printf("\\u%04x", n ? *c : 0xfffd); // the character that stands for what is none
         else
-            putchar(*c);
+            printf("%.*s", n, (const char *)c);
+        c += n ? n : 1;
     }
     putchar('"');
 }
@@ -382,7 +429,8 @@ static void print_text(struct session *s)
     for (int i = 0; i < s->code->n_outputs; i++) {
         enum dtype t = data_type_dtype(s->code->outputs[i].dtype);
         struct summary sum = summarize(t, &s->out[i]);
-        printf("%s: %s [", s->code->outputs[i].name, dtype_info[t].name);
+        print_name(s->code->outputs[i].name);
+        printf(": %s [", dtype_info[t].name);
         for (int d = 0; d < s->out[i].ndim; d++)
             printf("%s%" PRId64, d ? ", " : "", s->out[i].shape[d]);
         printf("]");
@@ -422,20 +470,25 @@ static void print_json(struct session *s)
 
 static int write_outputs(struct session *s)
 {
-    for (int i = 0; s->r->output_dir && i < s->code->n_outputs; i++) {
+    if (!s->r->output_dir)
+        return EXIT_OK;
+    struct tensor_file *files = ARENA_ARRAY(&s->arena, struct tensor_file, s->code->n_outputs + 1);
+    for (int i = 0; i < s->code->n_outputs; i++) {
         const tg_tensor *x = &s->out[i];
-        struct tensor_file file = {.dtype = data_type_dtype(x->dtype),
-                                   .rank = x->ndim,
-                                   .data = x->data,
-                                   .bytes = dtype_bytes(data_type_dtype(x->dtype)),
-                                   .name = s->code->outputs[i].name};
+        struct tensor_file *file = &files[i];
+        enum dtype t = data_type_dtype(x->dtype);
+        *file = (struct tensor_file){
+            .dtype = t, .rank = x->ndim, .data = x->data, .bytes = dtype_bytes(t), .name = s->code->outputs[i].name};
         for (int d = 0; d < x->ndim; d++)
-            file.bytes *= file.dims[d] = x->shape[d];
-        const char *path = arena_printf(&s->arena, "%s/output_%d.%s", s->r->output_dir, i, s->r->format);
-        if (tensor_file_write(path, &file, TENSOR_FORMAT_AUTO, s->diags))
-            return EXIT_ERROR;
+            file->bytes *= file->dims[d] = x->shape[d];
     }
-    return EXIT_OK;
+    return tensor_dir_write(s->r->output_dir, "output", s->r->format, s->code->n_outputs, files, &s->arena, s->diags);
+}
+
+// What has been printed is known to have arrived only now.
+static int finish_printing(struct session *s)
+{
+    return fflush(stdout) || ferror(stdout) ? fail(s, "cannot write to standard output") : EXIT_OK;
 }
 
 // ---- The command -----------------------------------------------------------------------------------------------
@@ -443,15 +496,18 @@ static int write_outputs(struct session *s)
 static int run_session(struct session *s, const char **paths)
 {
     int status = make_inputs(s, paths);
+    if (status == EXIT_OK && s->r->output_dir) // before the work, which may take long
+        status = tensor_dir_make(s->r->output_dir, &s->arena, s->diags);
     if (status == EXIT_OK)
         status = make_outputs(s);
     if (status == EXIT_OK)
         status = run_all(s);
     if (status == EXIT_OK)
         status = write_outputs(s);
-    if (status == EXIT_OK)
-        (s->r->json ? print_json : print_text)(s);
-    return status;
+    if (status != EXIT_OK)
+        return status;
+    (s->r->json ? print_json : print_text)(s);
+    return finish_printing(s);
 }
 
 static int run(const struct command *c, const struct request *r, struct diags *diags)
@@ -524,6 +580,8 @@ int command_run(int argc, char *const *argv)
         return options_fail(&c, "--repeat is 0 to %d", MOST_RUNS);
     if (strcmp(r.format, "npy") && strcmp(r.format, "pb"))
         return options_fail(&c, "--format is npy or pb, not '%s'", r.format);
+    if (r.output_dir && !*r.output_dir)
+        return options_fail(&c, "--output-dir wants the name of a folder");
     r.file = files.word[0];
     struct diags diags;
     diag_init(&diags);

@@ -1,11 +1,9 @@
-// Tensor files: which format, the bytes in and out, folders of them.
+// Tensor files: which format, the bytes in and out.
 #include "tools/tensor_file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -234,84 +232,4 @@ int tensor_file_write(const char *path, const struct tensor_file *t, enum tensor
     diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory"); // it begins with the path
     free(message);
     return 1;
-}
-
-// ---- Folders ----
-
-struct entry {
-    int position;
-    char name[NAME_MAX + 1];
-};
-
-static int compare(const void *a, const void *b)
-{
-    const struct entry *x = a, *y = b;
-    return x->position != y->position ? x->position < y->position ? -1 : 1 : strcmp(x->name, y->name);
-}
-
-// The position in "input_12.npy"; -1 for other names.
-static int position(const char *name, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    if (strncmp(name, prefix, n) || name[n] != '_')
-        return -1;
-    const char *digits = name + n + 1, *end = digits + strspn(digits, "0123456789");
-    if (end == digits || end - digits > 9 || (strcmp(end, ".npy") && strcmp(end, ".pb")))
-        return -1;
-    return atoi(digits);
-}
-
-// Fills in at most `room` entries, and returns how many there are; -1 after a diagnostic. Allocates nothing, since
-// running out of memory would leave the folder open.
-static int find_entries(const char *dir, const char *prefix, struct entry *entries, int room, struct diags *diags)
-{
-    DIR *d = opendir(dir);
-    int n = 0, error = d ? 0 : errno;
-    for (struct dirent *file; d && (errno = 0, file = readdir(d)); errno = 0) {
-        int at = position(file->d_name, prefix);
-        if (at >= 0 && n < room) {
-            entries[n].position = at;
-            memcpy(entries[n].name, file->d_name, strlen(file->d_name) + 1);
-        }
-        n += at >= 0 && n < INT32_MAX;
-    }
-    if (d) {
-        error = errno;
-        closedir(d);
-    }
-    if (error)
-        diag_error(diags, (struct loc){.file = dir}, "cannot list the folder: %s", strerror(error));
-    return error ? -1 : n;
-}
-
-int tensor_dir_list(const char *dir, const char *prefix, struct arena *a, struct tensor_dir *out, struct diags *diags)
-{
-    struct loc loc = {.file = dir};
-    int room = find_entries(dir, prefix, NULL, 0, diags), status = 0, expected = 0;
-    struct entry *entries = ARENA_ARRAY(a, struct entry, room < 0 ? 0 : room);
-    int n = room < 0 ? -1 : find_entries(dir, prefix, entries, room, diags);
-    if (n < 0)
-        return 1;
-    if (n > room) // files came in between
-        n = room;
-    if (n)
-        qsort(entries, (size_t)n, sizeof *entries, compare);
-    struct tensor_dir list = {n, ARENA_ARRAY(a, const char *, n)};
-    for (int i = 0; i < n; i++) {
-        const struct entry *e = &entries[i];
-        if (i && e->position == expected - 1) {
-            diag_error(diags, loc, "both %s and %s are %s %d; remove one of them", e[-1].name, e->name, prefix,
-                       e->position);
-            status = 1;
-        } else if (e->position > expected) {
-            diag_error(diags, loc, "there is %s, but no %s_%d.npy or %s_%d.pb", e->name, prefix, expected, prefix,
-                       expected);
-            status = 1;
-        }
-        expected = e->position + 1;
-        list.paths[i] = arena_printf(a, "%s/%s", dir, e->name);
-    }
-    if (!status)
-        *out = list;
-    return status;
 }

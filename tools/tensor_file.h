@@ -60,6 +60,14 @@ struct tensor_dir {
 // with diagnostics, and *out is not touched.
 int tensor_dir_list(const char *dir, const char *prefix, struct arena *a, struct tensor_dir *out, struct diags *diags);
 
+// Makes a folder that can be written to, and those it lies in; it may be there. Returns 0, or 1 with a diagnostic.
+int tensor_dir_make(const char *dir, struct arena *a, struct diags *diags);
+
+// Writes PREFIX_0.ENDING, PREFIX_1.ENDING, ... (npy or pb) to a folder that is there. Files of these names are replaced
+// when all of them have been written. Returns 0; or 1 with a diagnostic.
+int tensor_dir_write(const char *dir, const char *prefix, const char *ending, int n, const struct tensor_file *tensors,
+                     struct arena *a, struct diags *diags);
+
 // ---- For tensor_npy.c and tensor_pb.c ----
 
 struct tensor_input { // what is being read

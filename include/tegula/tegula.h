@@ -1,18 +1,25 @@
-// libtegula: compiles kernels of the tile language and runs them in this process.
+// libtegula: compiles ONNX models, and kernels of the tile language, and runs them in this process.
 //
 //     tg_context *ctx;
-//     tg_kernel_handle *matmul;
+//     tg_model_handle *model = NULL;
 //     if (tg_context_create(0, &ctx))
 //         return 1;
+//     if (tg_model_load_file(ctx, "model.onnx", NULL, &model) || tg_model_run(model, 1, &x, 1, &y))
+//         fprintf(stderr, "%s\n", tg_last_error(ctx));
+//     tg_model_destroy(model);
+//     tg_context_destroy(ctx);
+//
+// A whole program: examples/digits/run.c. A kernel:
+//
+//     tg_kernel_handle *matmul = NULL;
 //     if (tg_kernel_load_file(ctx, "matmul.tile", NULL, &matmul) ||
 //         tg_kernel_launch(matmul, 4, (const tg_tensor *[]){&a, &b, &bias, &c}, 0, NULL))
 //         fprintf(stderr, "%s\n", tg_last_error(ctx));
 //     tg_kernel_destroy(matmul);
-//     tg_context_destroy(ctx);
 //
 // Functions that can fail return 0 on success, and otherwise leave their outputs untouched and describe the failure in
 // tg_last_error. Nothing is printed, and no fault of an input ends the process. Unless said otherwise what is passed in
-// need only live as long as the call and stays the caller's. A context, with the kernels made in it, is used by one
+// need only live as long as the call and stays the caller's. A context, with what is made in it, is used by one
 // thread at a time; different contexts by different threads at once.
 #ifndef TEGULA_TEGULA_H
 #define TEGULA_TEGULA_H
@@ -31,18 +38,18 @@ extern "C" {
 
 typedef struct tg_context tg_context;
 
-// Creates a context whose kernels run on n_threads threads, the caller being one of them; 0: as many as there are CPUs.
-// Returns 0 and stores the context, which the caller destroys, in *out; 1 without memory.
+// Creates a context in which code runs on n_threads threads, the caller being one of them; 0: as many as there are
+// CPUs. Returns 0 and stores the context, which the caller destroys, in *out; 1 without memory.
 TG_API int tg_context_create(int n_threads, tg_context **out);
 
-// Kernels made in the context must have been destroyed before. ctx may be NULL.
+// Kernels and models made in the context must have been destroyed before. ctx may be NULL.
 TG_API void tg_context_destroy(tg_context *ctx);
 
-// What the last call that failed has to say: one line, or several with the places in a kernel's text that are at fault.
+// What the last call that failed has to say: one line, or several with the places in a text or model that are at fault.
 // Never NULL. The text belongs to the context and lives until the next call that fails.
 TG_API const char *tg_last_error(const tg_context *ctx);
 
-// The context's threads, for tg_pool_begin and tg_pool_end around kernels that follow each other closely. They belong
+// The context's threads, for tg_pool_begin and tg_pool_end around calls that follow each other closely. They belong
 // to the context.
 TG_API tg_pool *tg_context_pool(tg_context *ctx);
 
@@ -93,6 +100,56 @@ TG_API int tg_kernel_run(tg_kernel_handle *k, const tg_arg *args, int n_args);
 // must be in the CPU's memory. On failure no tensor has changed.
 TG_API int tg_kernel_launch(tg_kernel_handle *k, int n_tensors, const tg_tensor *const *tensors, int n_scalars,
                             const tg_arg *scalars);
+
+// ---- Models ----------------------------------------------------------------------------------------------------
+
+typedef struct tg_model_handle tg_model_handle;
+
+// A value for a size that the model leaves open, by its name there: {"batch", 1}.
+typedef struct tg_model_size {
+    const char *name;
+    int64_t value;
+} tg_model_size;
+
+// Start from TG_MODEL_OPTIONS_INIT.
+typedef struct tg_model_options {
+    size_t size;        // sizeof(tg_model_options)
+    const char *target; // NULL: this machine
+    int opt_level;      // 0 to 3
+    size_t n_dims;      // sizes to be compiled in; the others may be different at every call
+    const tg_model_size *dims;
+} tg_model_options;
+
+#define TG_MODEL_OPTIONS_INIT {sizeof(tg_model_options), NULL, 2, 0, NULL}
+
+// Compiles an ONNX model from `length` bytes. name stands for the file in messages. Tensors must not lie in other
+// files. options may be NULL. Stores the model, which the caller destroys, in *out.
+TG_API int tg_model_compile(tg_context *ctx, const void *data, size_t length, const char *name,
+                            const tg_model_options *options, tg_model_handle **out);
+
+// The same from a file; tensors may lie in other files of its folder. None is needed once the model is compiled.
+TG_API int tg_model_load_file(tg_context *ctx, const char *path, const tg_model_options *options,
+                              tg_model_handle **out);
+
+// Frees the model, its code and its constants; it must not be running. model may be NULL.
+TG_API void tg_model_destroy(tg_model_handle *model);
+
+// The compiled functions, and the names, types and sizes of inputs and outputs. They belong to the model.
+TG_API const tg_model *tg_model_code(const tg_model_handle *model);
+
+// Stores the sizes of each output for inputs of the given types and sizes, whose memory does not matter, in sizes[i],
+// which has room for as many as the output has dimensions.
+TG_API int tg_model_output_sizes(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
+                                 int64_t *const *sizes);
+
+// Runs the model on the context's threads. Tensors stand in the model's order, are in the CPU's memory, row-major
+// without gaps, aligned to their elements; they are checked as tg_kernel_launch does. An output with data must have
+// the right type and sizes, and share no memory with any other tensor. One without data gets memory, which the caller
+// releases with free(), and its other fields are filled in; its shape must have room for the sizes. On failure the
+// outputs without data still have none; what is in the memory of the others is undefined only if the fault was found
+// while the model ran (an index out of range, sizes that do not fit, no memory).
+TG_API int tg_model_run(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
+                        tg_tensor *outputs);
 
 #ifdef __cplusplus
 }

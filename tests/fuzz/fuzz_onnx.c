@@ -1,5 +1,6 @@
 // Fuzz target of the reader of ONNX files: any bytes must give a model or a diagnostic. Of a model all tensors are
-// fetched, and every node must find its inputs computed.
+// fetched, and every node must find its inputs computed. It is then imported: that gives a graph that the verifier
+// accepts, or a diagnostic.
 //
 //   clang -fsanitize=fuzzer,address,undefined -DFUZZ_ONNX_LIBFUZZER ...   searches for faults
 //   otherwise a main() that replays the files and folders it is given; the tests run it over corpus/onnx. With -v it
@@ -8,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frontend/import.h"
 #include "frontend/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static size_t n_read, n_refused;
+static size_t n_read, n_refused, n_imported;
 static const char *verbose; // the name of the file; NULL: quiet
 
 static void fetch_tensors(struct model *m, const ProtobufCMessage *message, struct diags *diags)
@@ -74,6 +76,20 @@ static void check_order(const struct model_graph *g)
     arena_finish(&scratch);
 }
 
+static void import(struct model *m)
+{
+    struct diags diags;
+    diag_init(&diags);
+    struct module *g = import_model(m, NULL, &diags);
+    if (!g == !diags.n_errors || (g && !verify_module(g, &diags))) {
+        diag_print(&diags, stderr);
+        abort();
+    }
+    n_imported += g != NULL;
+    module_destroy(g);
+    diag_finish(&diags);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct diags diags;
@@ -89,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < m->n_functions; i++)
             check_order(m->functions[i].body);
         fetch_tensors(m, &m->proto->base, &diags);
+        import(m);
     }
     model_destroy(m);
     diag_string(&diags);
@@ -133,7 +150,7 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s: cannot be read\n", argv[i]);
             return 1;
         }
-    printf("%zu inputs: %zu read, %zu refused\n", n_files, n_read, n_refused);
+    printf("%zu inputs: %zu read, %zu refused, %zu imported\n", n_files, n_read, n_refused, n_imported);
     return !n_files;
 }
 #endif

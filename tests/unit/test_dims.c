@@ -93,6 +93,21 @@ START_TEST(extremes)
 }
 END_TEST
 
+// Chains of operations on sizes end rather than grow without bound.
+START_TEST(expressions_have_an_end)
+{
+    dim deep = N, wide = S;
+    for (int i = 0; i < 90; i++)
+        deep = dims_floordiv(m, dims_add(m, deep, 1), 2);
+    ck_assert_int_ne(deep, DIM_UNKNOWN);
+    ck_assert_int_eq(dims_floordiv(m, dims_add(m, deep, 1), 2), DIM_UNKNOWN);
+    ck_assert_int_ne(dims_add(m, deep, 1), DIM_UNKNOWN);
+    for (int i = 0; i < 20; i++)
+        wide = dims_add(m, dims_floordiv(m, dims_add(m, wide, 1), 2), dims_floordiv(m, dims_add(m, wide, 1), 3));
+    ck_assert_int_eq(wide, DIM_UNKNOWN);
+}
+END_TEST
+
 // The value of an expression is what the same arithmetic on numbers gives.
 START_TEST(values)
 {
@@ -146,6 +161,7 @@ int main(void)
     tcase_add_test(c, text_does_not_depend_on_order);
     tcase_add_test(c, division);
     tcase_add_test(c, extremes);
+    tcase_add_test(c, expressions_have_an_end);
     tcase_add_test(c, values);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);

@@ -138,7 +138,7 @@ static const tg_kernel *compile(struct jit *jit, struct driver **d, const char *
         return NULL;
     ck_assert(!driver_create(&target, opt_level, d, &error));
     LLVMModuleRef module = driver_new_module(*d, "test", &error);
-    ck_assert_msg(!lower_kernel(k, &target, driver_context(*d), module, diags), "%s", diag_string(diags));
+    ck_assert_msg(!lower_kernel(k, false, &target, driver_context(*d), module, diags), "%s", diag_string(diags));
     ck_assert_msg(!driver_verify(*d, module, &error), "%s", error);
     ck_assert_msg(!driver_optimize(*d, module, NULL, &error), "%s", error);
     struct driver_buffer object;
@@ -745,7 +745,7 @@ static void check_refused(const char *text, const char *why)
     struct driver *d;
     struct target_desc target;
     ck_assert(!target_parse(levels[0], &target, NULL) && !driver_create(&target, 2, &d, NULL));
-    ck_assert(lower_kernel(m->first_function, &target, driver_context(d), driver_new_module(d, "test", NULL), &diags));
+    ck_assert(lower_kernel(m->first_function, false, &target, driver_context(d), driver_new_module(d, "test", NULL), &diags));
     ck_assert_msg(strstr(diag_string(&diags), why), "%s", diag_string(&diags));
     ck_assert_int_eq(diags.n_errors, 1);
     driver_destroy(d);

@@ -11,6 +11,7 @@
 #include <tegula/runtime.h>
 
 #include "codegen/model.h"
+#include "codegen/units.h"
 
 #define F32 {TG_CODE_FLOAT, 32, 1}
 
@@ -439,6 +440,107 @@ START_TEST(two_callers)
 }
 END_TEST
 
+START_TEST(no_outputs)
+{
+    struct fixture f;
+    load(&f, "host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n");
+    float x[3] = {0};
+    int64_t n[1] = {3};
+    tg_tensor in = vector(x, n);
+    ck_assert(!f.code->run(&f.w.env, &in, NULL, NULL));
+    unload(&f);
+}
+END_TEST
+
+// ---- The same code every time ----------------------------------------------------------------------------------
+
+#define MOST_OBJECTS 64
+
+struct objects {
+    int n;
+    struct driver_buffer of[MOST_OBJECTS];
+};
+
+// A chain of products, each of a size of its own: some make a unit alone, the sums share one.
+static struct module *chain(struct diags *diags)
+{
+    char text[4096];
+    int at = snprintf(text, sizeof text, "graph @f(%%x0: tensor<Nx32xf32>) {\n");
+    for (int i = 0; i < 6; i++)
+        at += snprintf(text + at, sizeof text - (size_t)at,
+                       "  %%w%d = data [%d.5] : tensor<1xf32>\n  %%b%d = broadcast %%w%d : tensor<%dx%dxf32>\n"
+                       "  %%y%d = einsum \"mk,kn->mn\" %%x%d, %%b%d\n  %%s%d = reduce add %%y%d, 1\n"
+                       "  %%x%d = sub %%y%d, %%s%d\n",
+                       i, i, i, i, 32 + 16 * i, 48 + 16 * i, i, i, i, i, i, i + 1, i, i);
+    snprintf(text + at, sizeof text - (size_t)at, "  yield %%x6\n}\n");
+    return compile_read(text, strlen(text), "test.tg", 0, NULL, diags);
+}
+
+static void make_objects(int n_threads, struct objects *out)
+{
+    struct diags diags;
+    diag_init(&diags);
+    struct compile_options options = {.opt_level = 2, .n_threads = n_threads};
+    ck_assert(!compile_target("v3", &options.target, &diags));
+    struct module *m = chain(&diags);
+    ck_assert_msg(m && !graph_compile(m, &options, &diags) &&
+                      !pipeline_run(m, &options.target, &options.pipeline, &diags),
+                  "%s", diag_string(&diags));
+    struct weights weights = {0};
+    struct units *u = units_create(m, &options);
+    ck_assert_msg(u && !units_lower(u, &weights, &diags) && !units_wait(u, &diags), "%s", diag_string(&diags));
+    out->n = units_count(u);
+    ck_assert_int_le(out->n, MOST_OBJECTS);
+    for (int i = 0; i < out->n; i++) {
+        const struct driver_buffer *object = units_object(u, i);
+        out->of[i] = (struct driver_buffer){malloc(object->size), object->size};
+        memcpy(out->of[i].data, object->data, object->size);
+    }
+    units_destroy(u);
+    module_destroy(m);
+    diag_finish(&diags);
+}
+
+START_TEST(same_code)
+{
+    static const int threads[] = {1, 1, 2, 7, 0};
+    struct objects first, other;
+    make_objects(threads[0], &first);
+    ck_assert_int_ge(first.n, 3); // or threads would have nothing to share
+    for (size_t i = 1; i < sizeof threads / sizeof *threads; i++) {
+        make_objects(threads[i], &other);
+        ck_assert_int_eq(first.n, other.n);
+        for (int o = 0; o < first.n; o++) {
+            ck_assert_uint_eq(first.of[o].size, other.of[o].size);
+            ck_assert_msg(!memcmp(first.of[o].data, other.of[o].data, other.of[o].size),
+                          "object %d differs with %d threads", o, threads[i]);
+            free(other.of[o].data);
+        }
+    }
+    for (int o = 0; o < first.n; o++)
+        free(first.of[o].data);
+}
+END_TEST
+
+START_TEST(units_given_up)
+{
+    struct diags diags;
+    diag_init(&diags);
+    struct compile_options options = {.opt_level = 2, .n_threads = 3};
+    ck_assert(!compile_target("v3", &options.target, &diags));
+    struct module *m = chain(&diags);
+    ck_assert(m && !graph_compile(m, &options, &diags) && !pipeline_run(m, &options.target, &options.pipeline, &diags));
+    units_destroy(units_create(m, &options)); // before and
+    struct units *u = units_create(m, &options);
+    struct weights weights = {0};
+    ck_assert(u && !units_lower(u, &weights, &diags));
+    units_destroy(u); // in the middle of the work
+    units_destroy(NULL);
+    module_destroy(m);
+    diag_finish(&diags);
+}
+END_TEST
+
 START_TEST(cannot_be_loaded)
 {
     static const struct {
@@ -454,10 +556,12 @@ START_TEST(cannot_be_loaded)
         {"kernel @f__run(%c: view<4xf32>) grid [1] {\n  store 1.0, %c[0]\n}\n"
          "host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n",
          "name is taken"},
-        {"host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n  %b = buffer : view<?xf32>\n}\n",
+        {"host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n  %b = buffer : view<?xf32>\n"
+         "  store 1.0, %b[0]\n}\n",
          "the size of view<?xf32> is not known"},
         {"host @f(%x: view<4xf32>) outputs 0 {\n  arena { yield 0 }\n"
-         "  %b = buffer : view<4611686018427387904xf64>\n}\n",
+         "  %b = buffer : view<4611686018427387904xf64>\n"
+         "  store 1.0, %b[0]\n}\n",
          "too large"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -484,6 +588,9 @@ int main(void)
     tcase_add_test(t, control_and_constants);
     tcase_add_test(t, computed_sizes);
     tcase_add_test(t, two_callers);
+    tcase_add_test(t, no_outputs);
+    tcase_add_test(t, same_code);
+    tcase_add_test(t, units_given_up);
     tcase_add_test(t, cannot_be_loaded);
     suite_add_tcase(s, t);
     SRunner *runner = srunner_create(s);

@@ -1,78 +1,19 @@
-// The public API: contexts, and kernels compiled in memory.
-//
-// Running out of memory in the compiler comes back here by arena_recovery; what a call has made so far hangs on its
-// `struct compilation`, from which it is released.
-#include "codegen/api.h"
+// The public API: kernels compiled in memory.
+#include "api/api.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "codegen/compile.h"
 #include "codegen/file.h"
 
-int api_fail(tg_context *ctx, const char *format, ...)
-{
-    char *text = NULL;
-    va_list args;
-    va_start(args, format);
-    if (vasprintf(&text, format, args) < 0)
-        text = NULL;
-    va_end(args);
-    free(ctx->error);
-    ctx->error = text;
-    ctx->failed = true;
-    return 1;
-}
-
-static int out_of_memory(tg_context *ctx)
-{
-    free(ctx->error);
-    ctx->error = NULL;
-    ctx->failed = true;
-    return 1;
-}
-
-int tg_context_create(int n_threads, tg_context **out)
-{
-    tg_context *ctx = calloc(1, sizeof *ctx);
-    if (!ctx || tg_pool_create(n_threads, &ctx->pool)) {
-        free(ctx);
-        return 1;
-    }
-    *out = ctx;
-    return 0;
-}
-
-void tg_context_destroy(tg_context *ctx)
-{
-    if (!ctx)
-        return;
-    tg_pool_destroy(ctx->pool);
-    free(ctx->error);
-    free(ctx);
-}
-
-const char *tg_last_error(const tg_context *ctx)
-{
-    return ctx->error ? ctx->error : ctx->failed ? "out of memory" : "";
-}
-
-tg_pool *tg_context_pool(tg_context *ctx)
-{
-    return ctx->pool;
-}
-
 // ---- Compiling -------------------------------------------------------------------------------------------------
 
+// What a call has made so far, to be released where it ends.
 struct compilation {
-    tg_context *ctx;
     const char *source, *name;
     size_t length;
     const tg_kernel_options *options;
-    struct diags diags;
+    struct diags *diags;
     struct module *m;
     struct driver_buffer object;
     tg_kernel_handle *k;
@@ -116,71 +57,47 @@ static struct function *choose_kernel(struct compilation *w)
     struct function *k = name ? module_function(w->m, name) : w->m->first_function;
     struct loc loc = {.file = w->m->first_function->loc.file};
     if (!k)
-        diag_error(&w->diags, loc, "there is no kernel @%s in this text", name);
+        diag_error(w->diags, loc, "there is no kernel @%s in this text", name);
     else if (!name && k->next)
-        diag_error(&w->diags, loc, "there are several kernels in this text; choose one in the options");
-    return w->diags.n_errors ? NULL : k;
+        diag_error(w->diags, loc, "there are several kernels in this text; choose one in the options");
+    return w->diags->n_errors ? NULL : k;
 }
 
 static int load_code(struct compilation *w, const struct function *kernel)
 {
-    char symbol[256];
     void *address;
-    int n = snprintf(symbol, sizeof symbol, "%s__kernel", kernel->name);
-    if (n < 0 || (size_t)n >= sizeof symbol)
-        return 1;
+    const char *symbol = arena_printf(&w->diags->arena, "%s__kernel", kernel->name);
     if (jit_create(&w->k->jit, &w->message) || jit_add_object(w->k->jit, &w->object, &w->message) ||
-        jit_lookup(w->k->jit, symbol, &address, &w->message))
+        jit_lookup(w->k->jit, symbol, &address, &w->message)) {
+        diag_error(w->diags, kernel->loc, "%s", w->message ? w->message : "out of memory");
         return 1;
+    }
     w->k->code = address;
     return 0;
 }
 
-// Runs under the recovery point.
-static int compile(struct compilation *w)
+static int compile(void *work, struct diags *diags)
 {
+    struct compilation *w = work;
+    w->diags = diags;
     struct compile_options options = {.opt_level = w->options->opt_level};
-    if (compile_target(w->options->target ? w->options->target : "native", &options.target, &w->diags))
+    if (api_target(w->options->target, &options.target, diags))
         return 1;
-    if (!target_runs_here(&options.target)) {
-        diag_error(&w->diags, (struct loc){0}, "this machine cannot run code for %s", options.target.name);
-        return 1;
-    }
-    struct define *defines = ARENA_ARRAY(&w->diags.arena, struct define, w->options->n_defines);
+    struct define *defines = ARENA_ARRAY(&w->diags->arena, struct define, w->options->n_defines);
     for (size_t i = 0; i < w->options->n_defines; i++)
         defines[i] = (struct define){w->options->defines[i].name, w->options->defines[i].value};
-    w->m = compile_read(w->source, w->length, w->name, (int)w->options->n_defines, defines, &w->diags);
+    w->m = compile_read(w->source, w->length, w->name, (int)w->options->n_defines, defines, w->diags);
     struct function *kernel = w->m ? choose_kernel(w) : NULL;
     if (!kernel)
         return 1;
     // Before the passes: what the text says is written to.
     describe(w->k, kernel);
-    if (compile_module(w->m, &options, COMPILE_OBJECT, &w->object, &w->diags) || load_code(w, kernel))
+    if (compile_module(w->m, &options, COMPILE_OBJECT, &w->object, w->diags) || load_code(w, kernel))
         return 1;
     if (w->k->code->n_args <= API_MOST_ARGS)
         return 0;
-    diag_error(&w->diags, kernel->loc, "@%s has more than %d arguments", kernel->name, API_MOST_ARGS);
+    diag_error(w->diags, kernel->loc, "@%s has more than %d arguments", kernel->name, API_MOST_ARGS);
     return 1;
-}
-
-static void compilation_destroy(struct compilation *w)
-{
-    module_destroy(w->m);
-    driver_buffer_finish(&w->object);
-    diag_finish(&w->diags);
-    tg_kernel_destroy(w->k);
-    free(w->message);
-    free(w);
-}
-
-// The messages without the last line's end.
-static int fail_with_diags(struct compilation *w)
-{
-    if (w->message)
-        return api_fail(w->ctx, "%s: %s", w->name, w->message);
-    const char *text = diag_string(&w->diags);
-    size_t n = strlen(text);
-    return n ? api_fail(w->ctx, "%.*s", (int)(n - 1), text) : out_of_memory(w->ctx);
 }
 
 int tg_kernel_compile(tg_context *ctx, const char *source, size_t length, const char *name,
@@ -193,32 +110,22 @@ int tg_kernel_compile(tg_context *ctx, const char *source, size_t length, const 
         return api_fail(ctx, "the options are not of this version of the library; start from TG_KERNEL_OPTIONS_INIT");
     if (options->opt_level < 0 || options->opt_level > 3)
         return api_fail(ctx, "opt_level is %d; it is 0 to 3", options->opt_level);
-    if (options->n_defines > 10000)
-        return api_fail(ctx, "more than 10000 definitions");
-    struct compilation *w = calloc(1, sizeof *w);
-    if (!w)
-        return out_of_memory(ctx);
-    *w = (struct compilation){.ctx = ctx, .source = source, .length = length, .name = name, .options = options};
-    diag_init(&w->diags);
-    w->k = calloc(1, sizeof *w->k);
-    struct arena_recovery here, *outer = arena_get_recovery();
-    int status;
-    if (!w->k || setjmp(here.jump)) {
-        status = out_of_memory(ctx);
-    } else {
-        arena_set_recovery(&here);
-        w->k->ctx = ctx;
-        arena_init(&w->k->arena);
-        if (!compile(w)) {
-            *out = w->k;
-            w->k = NULL;
-            status = 0;
-        } else {
-            status = fail_with_diags(w);
-        }
-    }
-    arena_set_recovery(outer);
-    compilation_destroy(w);
+    if (options->n_defines > API_MOST_WORDS)
+        return api_fail(ctx, "more than %d definitions", API_MOST_WORDS);
+    struct compilation w = {.source = source, .length = length, .name = name, .options = options};
+    w.k = calloc(1, sizeof *w.k);
+    if (!w.k)
+        return api_out_of_memory(ctx);
+    w.k->ctx = ctx;
+    arena_init(&w.k->arena);
+    int status = api_attempt(ctx, compile, &w);
+    if (!status)
+        *out = w.k;
+    else
+        tg_kernel_destroy(w.k);
+    module_destroy(w.m);
+    driver_buffer_finish(&w.object);
+    free(w.message);
     return status;
 }
 
@@ -227,7 +134,7 @@ int tg_kernel_load_file(tg_context *ctx, const char *path, const tg_kernel_optio
     struct driver_buffer text = {0};
     char *message = NULL;
     if (file_read(path, &text, &message)) {
-        int status = message ? api_fail(ctx, "%s", message) : out_of_memory(ctx);
+        int status = message ? api_fail(ctx, "%s", message) : api_out_of_memory(ctx);
         free(message);
         return status;
     }
@@ -258,6 +165,6 @@ int tg_kernel_run(tg_kernel_handle *k, const tg_arg *args, int n_args)
         return api_fail(k->ctx, "@%s takes %lld arguments, not %d", k->code->name, (long long)k->code->n_args, n_args);
     const tg_env *env = tg_pool_env(k->ctx->pool);
     if (env->parallel_for(env, k->code->grid(args), k->code->range, args, k->code->scratch(args)))
-        return out_of_memory(k->ctx);
+        return api_out_of_memory(k->ctx);
     return 0;
 }

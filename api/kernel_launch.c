@@ -1,7 +1,7 @@
 // Checks tensors against the types of a kernel's parameters, and learns the sizes from them.
 #include <inttypes.h>
 
-#include "codegen/api.h"
+#include "api/api.h"
 #include "codegen/data_type.h"
 
 struct launch {

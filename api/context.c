@@ -1,0 +1,102 @@
+// The public API: contexts and their messages.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "codegen/compile.h"
+
+static int note(tg_context *ctx, char *text)
+{
+    free(ctx->error);
+    ctx->error = text;
+    ctx->failed = true;
+    return 1;
+}
+
+int api_fail(tg_context *ctx, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    return note(ctx, text);
+}
+
+int api_out_of_memory(tg_context *ctx)
+{
+    return note(ctx, NULL);
+}
+
+// Apart from api_attempt, because setjmp leaves a function's own variables in doubt.
+static int guarded(tg_context *ctx, api_body *body, void *work, struct diags *diags)
+{
+    struct arena_recovery here, *const outer = arena_get_recovery();
+    volatile int status;
+    if (setjmp(here.jump)) {
+        status = api_out_of_memory(ctx);
+    } else {
+        arena_set_recovery(&here);
+        status = body(work, diags);
+        if (status) {
+            const char *text = diag_string(diags);
+            size_t n = strlen(text); // the last line's end goes
+            status = n ? api_fail(ctx, "%.*s", (int)(n - 1), text) : api_out_of_memory(ctx);
+        }
+    }
+    arena_set_recovery(outer);
+    return status;
+}
+
+int api_attempt(tg_context *ctx, api_body *body, void *work)
+{
+    struct diags diags;
+    diag_init(&diags);
+    int status = guarded(ctx, body, work, &diags);
+    diag_finish(&diags);
+    return status;
+}
+
+int api_target(const char *name, struct target_desc *target, struct diags *diags)
+{
+    if (compile_target(name ? name : "native", target, diags))
+        return 1;
+    if (target_runs_here(target))
+        return 0;
+    diag_error(diags, (struct loc){0}, "this machine cannot run code for %s", target->name);
+    return 1;
+}
+
+int tg_context_create(int n_threads, tg_context **out)
+{
+    tg_context *ctx = calloc(1, sizeof *ctx);
+    if (!ctx || tg_pool_create(n_threads, &ctx->pool)) {
+        free(ctx);
+        return 1;
+    }
+    *out = ctx;
+    return 0;
+}
+
+void tg_context_destroy(tg_context *ctx)
+{
+    if (!ctx)
+        return;
+    tg_pool_destroy(ctx->pool);
+    free(ctx->error);
+    free(ctx);
+}
+
+const char *tg_last_error(const tg_context *ctx)
+{
+    return ctx->error ? ctx->error : ctx->failed ? "out of memory" : "";
+}
+
+tg_pool *tg_context_pool(tg_context *ctx)
+{
+    return ctx->pool;
+}

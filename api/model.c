@@ -1,0 +1,151 @@
+// The public API: ONNX models compiled in memory, and run.
+//
+// What a run works in is kept by the model from one run to the next, growing where the inputs do: memory fresh from the
+// system costs more than the kernels of a small model.
+#include "codegen/model.h"
+
+#include <stdlib.h>
+
+#include "api/api.h"
+#include "frontend/import.h"
+#include "runtime/memory.h"
+
+struct tg_model_handle {
+    tg_env env; // first: what gets a pointer to it finds the handle. The pool's, but for messages
+    tg_context *ctx;
+    struct loaded_model *loaded;
+    const tg_model *code;
+    void *arena;
+    int64_t arena_bytes;
+};
+
+// ---- Compiling -------------------------------------------------------------------------------------------------
+
+// What a call has made so far, to be released where it ends.
+struct import {
+    const void *data; // NULL: the file's at `name`
+    size_t length;
+    const char *name;
+    const tg_model_options *options;
+    struct model *source;
+    struct module *m;
+    struct loaded_model *loaded;
+};
+
+static int compile(void *work, struct diags *diags)
+{
+    struct import *w = work;
+    struct compile_options options = {.opt_level = w->options->opt_level};
+    if (api_target(w->options->target, &options.target, diags))
+        return 1;
+    struct import_dim *dims = ARENA_ARRAY(&diags->arena, struct import_dim, w->options->n_dims + 1);
+    for (size_t i = 0; i < w->options->n_dims; i++)
+        dims[i] = (struct import_dim){w->options->dims[i].name, w->options->dims[i].value};
+    w->source = w->data ? model_read_memory(w->data, w->length, w->name, NULL, diags) : model_read_file(w->name, diags);
+    if (!w->source)
+        return 1;
+    w->m = import_model(w->source, &(struct import_options){(int)w->options->n_dims, dims}, diags);
+    return !w->m || !verify_module(w->m, diags) || graph_compile(w->m, &options, diags) ||
+           model_load(w->m, &options, &w->loaded, diags);
+}
+
+static void note_message(const tg_env *env, const char *message)
+{
+    api_fail(((const struct tg_model_handle *)(const void *)env)->ctx, "%s", message);
+}
+
+// data may be NULL, as above.
+static int load(tg_context *ctx, const void *data, size_t length, const char *name, const tg_model_options *options,
+                tg_model_handle **out)
+{
+    static const tg_model_options usual = TG_MODEL_OPTIONS_INIT;
+    if (!options)
+        options = &usual;
+    if (options->size != sizeof *options)
+        return api_fail(ctx, "the options are not of this version of the library; start from TG_MODEL_OPTIONS_INIT");
+    if (options->opt_level < 0 || options->opt_level > 3)
+        return api_fail(ctx, "opt_level is %d; it is 0 to 3", options->opt_level);
+    if (options->n_dims > API_MOST_WORDS)
+        return api_fail(ctx, "more than %d sizes", API_MOST_WORDS);
+    struct import w = {.data = data, .length = length, .name = name, .options = options};
+    tg_model_handle *model = calloc(1, sizeof *model);
+    int status = model ? api_attempt(ctx, compile, &w) : api_out_of_memory(ctx);
+    if (!status) {
+        *model = (tg_model_handle){*tg_pool_env(ctx->pool), ctx, w.loaded, model_code(w.loaded), NULL, 0};
+        model->env.error = note_message;
+        *out = model;
+    } else {
+        free(model);
+    }
+    module_destroy(w.m);
+    model_destroy(w.source);
+    return status;
+}
+
+int tg_model_compile(tg_context *ctx, const void *data, size_t length, const char *name,
+                     const tg_model_options *options, tg_model_handle **out)
+{
+    return load(ctx, data ? data : "", data ? length : 0, name, options, out);
+}
+
+int tg_model_load_file(tg_context *ctx, const char *path, const tg_model_options *options, tg_model_handle **out)
+{
+    return load(ctx, NULL, 0, path, options, out);
+}
+
+void tg_model_destroy(tg_model_handle *model)
+{
+    if (!model)
+        return;
+    model_unload(model->loaded);
+    memory_free(model->arena);
+    free(model);
+}
+
+const tg_model *tg_model_code(const tg_model_handle *model)
+{
+    return model->code;
+}
+
+// ---- Running ---------------------------------------------------------------------------------------------------
+
+static int check_numbers(const tg_model_handle *model, int n_inputs, int n_outputs)
+{
+    const tg_model *code = model->code;
+    if (n_inputs == code->n_inputs && n_outputs == code->n_outputs)
+        return 0;
+    return api_fail(model->ctx, "@%s has %d inputs and %d outputs, not %d and %d", code->name, (int)code->n_inputs,
+                    (int)code->n_outputs, n_inputs, n_outputs);
+}
+
+int tg_model_output_sizes(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
+                          int64_t *const *sizes)
+{
+    return check_numbers(model, n_inputs, n_outputs) || model->code->shapes(&model->env, inputs, sizes, NULL);
+}
+
+static int reserve(tg_model_handle *model, int64_t bytes)
+{
+    if (model->arena && bytes <= model->arena_bytes)
+        return 0;
+    memory_free(model->arena);
+    model->arena_bytes = 0;
+    model->arena = memory_alloc((size_t)bytes);
+    if (!model->arena)
+        return api_fail(model->ctx, "there is no memory for the %lld bytes that @%s works in", (long long)bytes,
+                        model->code->name);
+    model->arena_bytes = bytes;
+    return 0;
+}
+
+int tg_model_run(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs, tg_tensor *outputs)
+{
+    int64_t bytes;
+    if (check_numbers(model, n_inputs, n_outputs) || model->code->shapes(&model->env, inputs, NULL, &bytes) ||
+        reserve(model, bytes))
+        return 1;
+    tg_pool_begin(model->ctx->pool);
+    int status = model->code->run(&model->env, inputs, outputs, model->arena);
+    tg_pool_end(model->ctx->pool);
+    return status != 0;
+}

@@ -1,0 +1,69 @@
+"""What a benchmark row is, and helpers to make one."""
+
+from dataclasses import dataclass, field
+from typing import Callable
+
+import numpy as np
+
+
+@dataclass
+class Benchmark:
+    """tegula runs a kernel (tile, dims, defines) or an ONNX model (model)."""
+
+    name: str
+    operands: Callable  # () -> {name: array}, in the order of the kernel's parameters or model's inputs, output last
+    reference: Callable  # (operands as f64, without the output) -> expected output
+    peers: dict  # name -> (operands) -> peers.Model; the fastest one is compared with
+    tile: str = None  # file in examples/kernels, and the kernel's name
+    dims: dict = field(default_factory=dict)  # the kernel's symbolic dimensions, in order of first appearance
+    defines: dict = field(default_factory=dict)
+    model: Callable = None  # (operands) -> peers.Model
+    beside: dict = field(default_factory=dict)  # name -> (operands) -> peers.Model, timed by tegula in the same turns
+    flops: float = 0  # a multiply-add is two
+    bytes: float = 0  # read + written once each
+    work: Callable = None  # () -> (flops, bytes), for rows that are made when they run
+    tolerance: float = 1e-5  # of the largest magnitude in the reference
+
+
+@dataclass
+class Target:
+    """What a row is meant to reach. None: nothing."""
+
+    ratio: float = None  # at least: the best peer's time by tegula's
+    floor: float = None  # at most: tegula's time by the least that the machine allows (the row's limit)
+
+    def shortfalls(self, ratio, floor):
+        """In words; empty: the target is met."""
+        short = [f"ratio {ratio:.3f} < {self.ratio:g}"] if self.ratio and ratio < self.ratio else []
+        return short + ([f"floor {floor:.2f} > {self.floor:g}"] if self.floor and floor > self.floor else [])
+
+    def __str__(self):
+        parts = [f"ratio {self.ratio:g}"] if self.ratio else []
+        return ", ".join(parts + ([f"floor {self.floor:g}"] if self.floor else []))
+
+
+def operands(output, **shapes):
+    """Seeded normal arrays, then the output, full of NaN so that an unwritten element shows."""
+
+    def make():
+        generator = np.random.default_rng(1)
+        made = {name: aligned(shape) for name, shape in shapes.items()}
+        for array in made.values():
+            array[...] = generator.standard_normal(array.shape, dtype=np.float32)
+        made[output[0]] = aligned(output[1])
+        made[output[0]].fill(np.nan)
+        return made
+
+    return make
+
+
+def aligned(shape, dtype=np.float32):
+    """An array at a 64-byte boundary, as allocators of inference engines give."""
+    bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.empty(bytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + bytes].view(dtype).reshape(shape)
+
+
+def volume(*shapes):
+    return 4.0 * sum(float(np.prod(shape)) for shape in shapes)

@@ -1,0 +1,166 @@
+#!/usr/bin/python3
+"""The example models, compiled and run.
+
+    models.py outputs TEGULA TARGET    their outputs against those to expect, on one thread and on two
+    models.py sizes RUN_SIZES          many sizes from one compilation, against the interpreter of graphs
+    models.py threads TEGULA           models whose loops threads share: the same bits on any number of them
+
+Exit status: 0 passed, 1 failed, 77 Python packages are missing or the machine cannot run the target.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+VENV = ROOT / ".venv" / "bin" / "python"
+DIGITS = ROOT / "examples" / "digits"
+
+try:
+    import numpy as np
+    import onnx  # noqa: F401
+    import onnxruntime
+except ImportError:
+    if VENV.exists() and os.environ.get("MODELS_AGAIN") is None:
+        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "MODELS_AGAIN": "1"})
+    print("SKIP the Python packages numpy, onnx and onnxruntime are missing: scripts/setup installs them")
+    sys.exit(77)
+
+AVX2 = {"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"}
+NEEDS = {"v2": set(), "v3": AVX2, "v4": AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+         "native": set()}
+LEAST_MODELS = 9
+
+# Every size that the inputs leave open; 0 and 1, powers of two and not.
+SIZES = {
+    "mlp": [f"N={n}" for n in (0, 1, 2, 7, 33, 128, 3001)],
+    "resnet_stage": [f"N={n}" for n in (0, 1, 2, 3)],
+    "mobilenet_block": [f"N={n}" for n in (0, 1, 2, 7)],
+    "bert_layer": [f"batch={n},sequence={s}" for n, s in
+                   ((0, 7), (1, 1), (2, 7), (7, 2), (1, 33), (33, 1), (3, 0), (2, 33), (1, 128))],
+    "bert_layer_static": [""],
+    "tiny_gemms": [""],
+    "if_model": [f"N={n}" for n in (0, 1, 2, 7, 33, 128, 20001)],
+}
+
+
+def make_models(folder, *options):
+    subprocess.run([sys.executable, ROOT / "examples/models/make.py", folder, *options], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def make_digits(folder):
+    """The classifier with all its samples in one batch; returns the digits that they show."""
+    samples = sorted((DIGITS / "samples").glob("*.npy"))
+    images = np.concatenate([np.load(sample) for sample in samples])
+    model = (DIGITS / "digits.onnx").read_bytes()
+    (folder / "digits.onnx").write_bytes(model)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    for stem, array in (("input", images), ("output", session.run(None, {"image": images})[0])):
+        (folder / f"digits.{stem}s").mkdir()
+        np.save(folder / f"digits.{stem}s" / f"{stem}_0.npy", array)
+    return [int(re.search(r"(\d)", sample.stem)[1]) for sample in samples]
+
+
+def run(tegula, model, out, *options):
+    """Runs a model; returns its outputs' files, or None after printing what is wrong."""
+    result = subprocess.run([tegula, "run", model, "--output-dir", out, *options], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, universal_newlines=True)
+    if result.returncode:
+        print(f"{model.name} {' '.join(map(str, options))}: status {result.returncode}\n{result.stdout}")
+        return None
+    return sorted(out.iterdir())
+
+
+def same_files(a, b):
+    return [p.name for p in a] == [p.name for p in b] and all(p.read_bytes() == q.read_bytes() for p, q in zip(a, b))
+
+
+def wrong_outputs(files, folder):
+    """What is wrong with the outputs; an empty list if nothing is."""
+    wants = sorted(folder.iterdir())
+    if [path.name for path in files] != [path.name for path in wants]:
+        return [f"the outputs are {[path.name for path in files]}"]
+    wrong = []
+    for path, want_path in zip(files, wants):
+        have, want = np.load(path), np.load(want_path)
+        if have.dtype != want.dtype or have.shape != want.shape:
+            wrong.append(f"{path.name} is {have.dtype}{have.shape}, not {want.dtype}{want.shape}")
+            continue
+        magnitude = np.abs(want).max(initial=0)
+        if not np.allclose(have, want, rtol=1e-3, atol=1e-5 * magnitude):
+            wrong.append(f"{path.name} differs by up to {np.abs(have - want).max():.3g}; its magnitude is {magnitude:.3g}")
+    return wrong
+
+
+def test_outputs(folder, tegula, target):
+    with open("/proc/cpuinfo") as file:
+        flags = set(next((line.split() for line in file if line.startswith("flags")), []))
+    if not NEEDS[target] <= flags:
+        print(f"SKIP hardware: this machine cannot run {target}")
+        return 77
+    make_models(folder, "--small")
+    digits = make_digits(folder)
+    models, bad = sorted(folder.glob("*.onnx")), 0
+    for model in models:
+        inputs, one, two = model.with_suffix(".inputs"), folder / f"{model.stem}.one", folder / f"{model.stem}.two"
+        options = ["--input-dir", inputs, "--target", target]
+        ones, twos = run(tegula, model, one, *options, "-j1"), run(tegula, model, two, *options, "-j2")
+        if ones is None or twos is None:
+            bad += 1
+            continue
+        wrong = wrong_outputs(ones, model.with_suffix(".outputs"))
+        if not same_files(ones, twos):
+            wrong.append("two threads give other bits than one")
+        if model.stem == "digits" and np.load(ones[0]).argmax(axis=1).tolist() != digits:
+            wrong.append(f"it takes the digits {digits} for {np.load(ones[0]).argmax(axis=1).tolist()}")
+        print(f"{model.stem}: {'; '.join(wrong) or 'ok'}")
+        bad += bool(wrong)
+    return 1 if bad or len(models) < LEAST_MODELS else 0
+
+
+def test_sizes(folder, run_sizes):
+    make_models(folder, "--small")
+    bad = 0
+    for name, sizes in SIZES.items():
+        result = subprocess.run([run_sizes, folder / f"{name}.onnx", "native", *sizes], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, universal_newlines=True)
+        lines = result.stdout.splitlines()
+        runs = [line for line in lines if line.endswith(": ok")]
+        good = result.returncode == 0 and len(runs) == len(sizes) * (2 if name == "if_model" else 1)
+        if good and sizes[0] and lines[-1].startswith("0 loops"):
+            lines.append("no size is so large that its loops are shared")
+            good = False
+        print(f"{name}: {len(runs)} runs, {lines[-1] if lines else ''}" if good else
+              "\n  ".join([name + ":"] + lines))
+        bad += not good
+    return 1 if bad else 0
+
+
+def test_threads(folder, tegula):
+    """Full sizes: loops that are worth sharing."""
+    names = {"mlp": ["--dim", "N=200"], "bert_layer_static": []}
+    make_models(folder, *names)
+    bad = 0
+    for name, options in names.items():
+        model, files = folder / f"{name}.onnx", {}
+        for threads in (1, 2, 3, 8):
+            files[threads] = run(tegula, model, folder / f"{name}.{threads}", *options, f"-j{threads}")
+        wrong = [threads for threads, found in files.items() if not (found and files[1] and same_files(found, files[1]))]
+        expected = run(tegula, model, folder / f"{name}.expected", "--input-dir", model.with_suffix(".inputs"), "-j2")
+        problems = wrong_outputs(expected, model.with_suffix(".outputs")) if expected else ["it does not run"]
+        if wrong:
+            problems.append(f"{wrong} threads give other bits than one")
+        print(f"{name}: {'; '.join(problems) or 'ok'}")
+        bad += bool(problems)
+    return 1 if bad else 0
+
+
+TESTS = {"outputs": test_outputs, "sizes": test_sizes, "threads": test_threads}
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        sys.exit(TESTS[sys.argv[1]](pathlib.Path(temporary), *map(os.path.abspath, sys.argv[2:3]), *sys.argv[3:]))
