@@ -45,7 +45,8 @@ struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, c
     dim stride = 1;
     for (int d = n - 1; d >= 0; d--) {
         contiguous &= sizes[d] == 1 || strides[d] == stride;
-        stride = dims_mul(e->l->m, stride, sizes[d]);
+        if (sizes[d] != 0) // tensor_view.c
+            stride = dims_mul(e->l->m, stride, sizes[d]);
     }
     for (int d = 0; d < n; d++) {
         own_sizes[d] = emit_dim(e, sizes[d]);

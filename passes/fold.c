@@ -292,8 +292,6 @@ bool pass_fold(struct module *m, struct pass_context *c)
 {
     bool progress = false;
     for (struct function *k = m->first_function; k; k = k->next) {
-        if (k->kind == FUNCTION_HOST)
-            continue;
         struct fold f = {.k = k};
         replace_init(&f.replace, c->scratch, k);
         walk(&f, k->grid);

@@ -4,6 +4,12 @@
 
 #include "ir/dims.h"
 
+// What the dimension outside of one strides by: a tensor without elements has strides too, for 0 says "broadcast".
+static dim step_over(struct module *m, dim stride, dim size)
+{
+    return size == 0 ? stride : dims_mul(m, stride, size);
+}
+
 struct tensor_view tensor_view_create(struct module *m, const struct type *t, const int *order)
 {
     struct tensor_view v = {.rank = t->rank};
@@ -12,7 +18,7 @@ struct tensor_view tensor_view_create(struct module *m, const struct type *t, co
         int d = order ? order[i] : i;
         v.sizes[d] = t->dims[d];
         v.strides[d] = stride;
-        stride = dims_mul(m, stride, t->dims[d]);
+        stride = step_over(m, stride, t->dims[d]);
     }
     return v;
 }
@@ -24,7 +30,7 @@ bool tensor_view_is_layout(const struct op *op)
 
 bool tensor_view_merges(struct module *m, const struct tensor_view *v, int a, int b)
 {
-    return v->sizes[a] == 1 || v->sizes[b] == 1 || v->strides[a] == dims_mul(m, v->strides[b], v->sizes[b]);
+    return v->sizes[a] == 1 || v->sizes[b] == 1 || v->strides[a] == step_over(m, v->strides[b], v->sizes[b]);
 }
 
 static bool apply_transpose(const struct op *op, struct tensor_view *v)
@@ -99,7 +105,7 @@ static bool apply_reshape(struct module *m, const struct op *op, struct tensor_v
         for (int d = first; d < i; d++) {
             if (v->sizes[d] == 1)
                 continue;
-            if (inner >= 0 && v->strides[inner] != dims_mul(m, v->strides[d], v->sizes[d]))
+            if (inner >= 0 && v->strides[inner] != step_over(m, v->strides[d], v->sizes[d]))
                 return false;
             inner = d;
         }
@@ -107,7 +113,7 @@ static bool apply_reshape(struct module *m, const struct op *op, struct tensor_v
         for (int d = j - 1; d >= from; d--) {
             new.sizes[d] = to->dims[d];
             new.strides[d] = stride;
-            stride = dims_mul(m, stride, to->dims[d]);
+            stride = step_over(m, stride, to->dims[d]);
         }
     }
     *v = new;
@@ -136,7 +142,7 @@ bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v)
     for (int d = v->rank - 1; d >= 0; d--) {
         if (v->sizes[d] != 1 && v->strides[d] != stride)
             return false;
-        stride = dims_mul(m, stride, v->sizes[d]);
+        stride = step_over(m, stride, v->sizes[d]);
     }
     return true;
 }
