@@ -426,6 +426,13 @@ static struct value *tile_of_value(struct emit *e, const struct op *op, struct v
     return e->tiles[v->id] = emit_load(e, accesses->of[v->id], n, axes);
 }
 
+static struct value *identity_of(struct emit *e, const struct value *x, enum opcode combine)
+{
+    struct type *s = type_scalar(e->l->m, x->type->dtype);
+    union scalar identity = scalar_identity(combine, s->dtype);
+    return dtype_is_float(s->dtype) ? build_float(&e->b, s, identity.f) : build_int(&e->b, s, identity.i);
+}
+
 // Elements beyond the axis's size become the combiner's identity.
 static struct value *masked(struct emit *e, struct value *x, int i, int n, const int *axes, enum opcode combine)
 {
@@ -433,12 +440,10 @@ static struct value *masked(struct emit *e, struct value *x, int i, int n, const
     dim dims[MAX_RANK];
     for (int d = 0; d < n; d++)
         dims[d] = d == i ? axis->tile : 1;
-    struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims), *s = type_scalar(e->l->m, x->type->dtype);
+    struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims);
     struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
     struct value *inside = build_binary(&e->b, OP_LT, at, build_cast(&e->b, DTYPE_I64, emit_size(e, axis->size)));
-    union scalar identity = scalar_identity(combine, s->dtype);
-    struct value *other = dtype_is_float(s->dtype) ? build_float(&e->b, s, identity.f) : build_int(&e->b, s, identity.i);
-    return build_select(&e->b, inside, x, other);
+    return build_select(&e->b, inside, x, identity_of(e, x, combine));
 }
 
 static struct value *broadcast_to_axes(struct emit *e, struct value *x, int n, const int *axes)
@@ -450,28 +455,41 @@ static struct value *broadcast_to_axes(struct emit *e, struct value *x, int n, c
     return x->type == t ? x : build_value(&e->b, OP_BROADCAST, 1, &x, 0, NULL, t);
 }
 
+// Whether the tile has positions beyond the axis: a tile is never empty.
+static bool beyond(struct emit *e, const struct emit_axis *x)
+{
+    return !covered(e, x) || x->size == 0;
+}
+
+static struct value *reduce_axes(struct emit *e, const struct op *op, struct value *x, int n, const int64_t *axes,
+                                 struct value *count)
+{
+    struct value *operands[2] = {x, count};
+    struct attr attrs[2] = {{ATTR_COMBINE, {.opcode = op_attr(op, ATTR_COMBINE)->opcode}},
+                            {ATTR_AXES, {.ints = {n, axes}}}};
+    return build_value(&e->b, OP_REDUCE, count ? 2 : 1, operands, 2, attrs, NULL);
+}
+
 static struct value *reduce(struct emit *e, const struct op *op, struct value *x, int n, const int *axes)
 {
-    enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
-    int64_t reduced[MAX_RANK];
-    int n_reduced = 0, partial = 0;
-    for (int i = 0; i < n; i++)
-        if (e->axes[axes[i]].class == AXIS_REDUCED) {
-            reduced[n_reduced++] = i;
-            partial += !covered(e, &e->axes[axes[i]]);
-        }
-    if (!n_reduced)
+    int64_t whole[MAX_RANK], partial[MAX_RANK];
+    int n_whole = 0, n_partial = 0;
+    for (int i = 0; i < n; i++) {
+        if (e->axes[axes[i]].class != AXIS_REDUCED)
+            continue;
+        if (beyond(e, &e->axes[axes[i]]))
+            partial[n_partial++] = i;
+        else
+            whole[n_whole++] = i;
+    }
+    if (!n_whole && !n_partial)
         return x;
     x = broadcast_to_axes(e, x, n, axes);
-    struct value *operands[2] = {x};
-    bool count = partial && n_reduced == 1;
-    if (count)
-        operands[1] = emit_size(e, e->axes[axes[reduced[0]]].size);
-    for (int i = 0; partial && !count && i < n_reduced; i++)
-        if (!covered(e, &e->axes[axes[reduced[i]]]))
-            operands[0] = masked(e, operands[0], (int)reduced[i], n, axes, combine);
-    struct attr attrs[2] = {{ATTR_COMBINE, {.opcode = combine}}, {ATTR_AXES, {.ints = {n_reduced, reduced}}}};
-    return build_value(&e->b, OP_REDUCE, 1 + count, operands, 2, attrs, NULL);
+    if (n_whole)
+        x = reduce_axes(e, op, x, n_whole, whole, NULL);
+    for (int i = n_partial - 1; i >= 0; i--)
+        x = reduce_axes(e, op, x, 1, &partial[i], emit_size(e, e->axes[axes[partial[i]]].size));
+    return x;
 }
 
 static struct value *scan(struct emit *e, const struct op *op, struct value *x, int n, const int *axes)
@@ -482,7 +500,7 @@ static struct value *scan(struct emit *e, const struct op *op, struct value *x, 
         if (e->axes[axes[i]].alone && e->axes[axes[i]].dim == op_int(op, ATTR_AXIS, 0))
             axis = i;
     if (axis < 0) // of one element
-        return x;
+        return op_attr(op, ATTR_EXCLUSIVE) ? identity_of(e, x, op_attr(op, ATTR_COMBINE)->opcode) : x;
     x = broadcast_to_axes(e, x, n, axes);
     if (!covered(e, &e->axes[axes[axis]]))
         x = masked(e, x, axis, n, axes, op_attr(op, ATTR_COMBINE)->opcode);

@@ -185,8 +185,8 @@ static bool pack_panels(struct product *p, struct lowering *l)
 
 #define ROWS 128
 #define COLUMNS 128
-#define DEPTH 32         // of a chunk of k, where a factor is packed at run time or k is not constant
-#define SHORT_DEPTH 128  // k up to this is not cut
+#define DEPTH 32        // of a chunk of k, where a factor is packed at run time or k is not constant
+#define SHORT_DEPTH 128 // k up to this is not cut
 
 static void set_tile(struct product *p, struct lowering *l, int axis, int64_t most)
 {
@@ -257,10 +257,10 @@ static struct value *load_factor(struct product *p, int factor, char *labels)
             strides[d] = stride;
             stride *= t->dims[d];
             tile[d] = d == 0 ? 1 : d == t->rank - 1 ? p->columns : e->axes[axes[d - 1]].tile;
-            index[d] = d == 0               ? build_binary(&e->b, OP_FLOORDIV, e->axes[p->panel].start,
-                                                           build_index(&e->b, p->columns))
+            index[d] = d == 0
+                           ? build_binary(&e->b, OP_FLOORDIV, e->axes[p->panel].start, build_index(&e->b, p->columns))
                        : d == t->rank - 1 ? build_index(&e->b, 0)
-                                            : e->axes[axes[d - 1]].start;
+                                          : e->axes[axes[d - 1]].start;
         }
         labels[at++] = 'z';
         for (int i = 0; i < n; i++)
@@ -296,8 +296,8 @@ static struct value *chunks(struct product *p, int axis, struct value *sum)
 {
     struct emit *e = &p->e;
     int64_t size;
-    while (axis < e->n_axes && (in_result(p, axis) || (is_constant_size(e->l, e->axes[axis].size, &size) &&
-                                                      size <= e->axes[axis].tile)))
+    while (axis < e->n_axes &&
+           (in_result(p, axis) || (is_constant_size(e->l, e->axes[axis].size, &size) && size <= e->axes[axis].tile)))
         axis++;
     if (axis == e->n_axes)
         return dot(p, sum);

@@ -1,13 +1,15 @@
 // Kernels of element-wise operations, with reductions and scans among them.
 //
 // An axis that is reduced lies in one tile, so that a row is read once: its exact size where that is constant, else
-// LONGEST_ROW, and the host checks that it is not longer.
+// LONGEST_ROW, or less where several such axes make one tile, and the host checks that it is not longer.
 #include <string.h>
 
 #include "ir/dims.h"
 #include "passes/lower_graph.h"
 
-#define LONGEST_ROW 65536 // of a size that is not constant
+#define LONGEST_ROW 65536                // of a size that is not constant
+#define LARGEST_TILE ((int64_t)1 << 26)  // of rows of such sizes
+#define MOST_ELEMENTS ((int64_t)1 << 30) // of a row
 #define MAP_ELEMENTS 16384
 #define ROW_ELEMENTS 8192
 #define MOST_ROWS 16
@@ -53,15 +55,38 @@ static bool walks_alone(const struct group *g, int d)
 }
 
 // The host checks that rows of unknown length fit the tile.
-static void assert_row(struct emit *e, dim size)
+static void assert_row(struct emit *e, dim size, int64_t most)
 {
     struct builder *b = &e->l->b;
-    struct value *fits = build_binary(b, OP_LE, dims_build(b, size), build_index(b, LONGEST_ROW));
-    const char *message = arena_printf(&e->l->m->arena,
-                                       "a reduction over %s elements: compiled for sizes that are not constant it takes "
-                                       "at most %d; give the size when compiling",
-                                       dim_string(e->l->arena, e->l->m, size), LONGEST_ROW);
+    struct value *fits = build_binary(b, OP_LE, dims_build(b, size), build_index(b, most));
+    const char *message =
+        arena_printf(&e->l->m->arena,
+                     "a reduction over %s elements: compiled for sizes that are not constant it takes "
+                     "at most %lld; give the size when compiling",
+                     dim_string(e->l->arena, e->l->m, size), (long long)most);
     build_op(b, OP_ASSERT, 1, &fits, 1, &(struct attr){ATTR_MESSAGE, {.string = message}}, 0, NULL);
+}
+
+// The tile along reduced axes whose sizes are not constant.
+static int64_t longest_row(const struct emit *e)
+{
+    int64_t most = LONGEST_ROW, constant = 1, size;
+    int open = 0;
+    for (int i = 0; i < e->n_axes; i++) {
+        if (e->axes[i].class != AXIS_REDUCED)
+            continue;
+        if (!dims_to_int(e->l->m, e->axes[i].size, &size))
+            open++;
+        else if (size > 0 && __builtin_mul_overflow(constant, size, &constant))
+            constant = LARGEST_TILE;
+    }
+    for (;; most /= 2) {
+        int64_t all = constant;
+        for (int i = 0; i < open && all <= LARGEST_TILE; i++)
+            all *= most;
+        if (all <= LARGEST_TILE || most == 1)
+            return most;
+    }
 }
 
 void emit_map(struct lowering *l, struct group *g)
@@ -81,17 +106,21 @@ void emit_map(struct lowering *l, struct group *g)
     }
     emit_collect(&e, g, 0, g->rank, axis_of, order, &accesses);
     emit_merge(&e, &accesses);
-    int64_t row = 1, rows = 1;
+    int64_t row = 1, rows = 1, longest = longest_row(&e);
     for (int i = 0; i < e.n_axes; i++) {
         struct emit_axis *x = &e.axes[i];
         if (x->class != AXIS_REDUCED)
             continue;
         int64_t size;
         bool constant = dims_to_int(l->m, x->size, &size);
-        x->tile = !constant ? LONGEST_ROW : size < 1 ? 1 : size;
+        x->tile = !constant ? longest : size < 1 ? 1 : size;
         if (!constant)
-            assert_row(&e, x->size);
-        row *= constant ? x->tile : 512;
+            assert_row(&e, x->size, longest);
+        if (__builtin_mul_overflow(row, constant ? x->tile : 512, &row) || row > MOST_ELEMENTS) {
+            lower_graph_error(l, g->ops[0]->loc, "%s: reduces more than %lld elements at once; reduce axis by axis",
+                              op_info[g->ops[0]->code].name, (long long)MOST_ELEMENTS);
+            return;
+        }
         rows = MOST_ROWS;
     }
     if (rows > 1 && rows * row > ROW_ELEMENTS)

@@ -106,7 +106,8 @@ static void move(struct lowering *l, const struct op *op, const char *what, cons
         strides[d] = from->view.sizes[d] == 1 ? 1 : from->view.strides[d];
     }
     operands[0] = emit_param(&e, from->storage, from->view.offset, n, from->view.sizes, strides);
-    struct value *window = build_value(&e.b, OP_WINDOW, n + 1, operands, 1, &(struct attr){ATTR_MAP, {.map = &map}}, NULL);
+    struct value *window =
+        build_value(&e.b, OP_WINDOW, n + 1, operands, 1, &(struct attr){ATTR_MAP, {.map = &map}}, NULL);
     struct value *x = build_load(&e.b, window, zeros, type_tile(l->m, t->dtype, n, tile), pad);
     emit_store(&e, x, &target, n, axes);
     emit_end(&e);

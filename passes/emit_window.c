@@ -211,7 +211,8 @@ static struct value *load_windows(struct windows *w, int n, const struct walk *w
     if (labels)
         labels[n] = 0;
     memcpy(operands + 1, index, sizeof *index * (size_t)roots);
-    struct value *windows = build_value(b, OP_WINDOW, 1 + roots, operands, 1, &(struct attr){ATTR_MAP, {.map = &map}}, NULL);
+    struct value *windows =
+        build_value(b, OP_WINDOW, 1 + roots, operands, 1, &(struct attr){ATTR_MAP, {.map = &map}}, NULL);
     struct attr padding = {ATTR_PAD, {.number = pad}};
     bool zero = pad.is_float ? pad.f == 0 : pad.i == 0;
     return build_load(b, windows, zeros, type_tile(w->l->m, view->type->dtype, n, tile), zero ? NULL : &padding);
@@ -285,7 +286,8 @@ static struct storage *pack_weights(struct windows *w, int64_t groups, int64_t p
     const struct value *v = w->g->ops[0]->operands[1];
     struct place *p = lower_graph_place(w->l, v);
     int64_t strides[MAX_RANK], offset, taps = 1, f, c;
-    if (!p->storage->data.bytes || dtype_info[v->type->dtype].bits < 8 || !dims_to_int(w->l->m, p->view.offset, &offset))
+    if (!p->storage->data.bytes || dtype_info[v->type->dtype].bits < 8 ||
+        !dims_to_int(w->l->m, p->view.offset, &offset))
         return NULL;
     for (int d = 0; d < v->type->rank; d++)
         if (!dims_to_int(w->l->m, p->view.strides[d], &strides[d]))
@@ -296,7 +298,8 @@ static struct storage *pack_weights(struct windows *w, int64_t groups, int64_t p
         taps *= w->window[d];
     f /= groups;
     int64_t panels = (f + panel - 1) / panel;
-    size_t bytes = (size_t)dtype_info[v->type->dtype].bits / 8, total = (size_t)(groups * panels * taps * c * panel) * bytes;
+    size_t bytes = (size_t)dtype_info[v->type->dtype].bits / 8,
+           total = (size_t)(groups * panels * taps * c * panel) * bytes;
     char *to = arena_alloc(&w->l->m->arena, total + 1);
     const char *from = p->storage->data.bytes;
     for (int64_t g = 0; g < groups; g++)
@@ -453,7 +456,8 @@ static struct value *reduce_windows(struct windows *w, struct value *x, int firs
     return x->type == t ? x : build_value(&w->e.b, OP_RESHAPE, 1, &x, 0, NULL, t);
 }
 
-// The windows of a pool, with the result's last axis last; dimensions [*first, *first + *n) are the positions in a window.
+// The windows of a pool, with the result's last axis last; dimensions [*first, *first + *n) are the positions in a
+// window.
 static struct value *load_pool(struct windows *w, struct number pad, int *first, int *n)
 {
     struct walk walks[2 * MAX_RANK];
