@@ -62,7 +62,23 @@ struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, c
         return e->params[0].value;
     }
     struct value *p = function_add_param(e->kernel, arena_printf(&e->l->m->arena, "p%d", i), t);
-    e->params[i] = (struct emit_param){s, offset, p};
+    e->params[i] = (struct emit_param){.storage = s, .offset = offset, .value = p};
+    return p;
+}
+
+// The parameter for a scalar, which the host computes.
+static struct value *scalar_param(struct emit *e, struct value *v)
+{
+    int n = e->kernel->n_params;
+    for (int i = 0; i < n; i++)
+        if (e->params[i].scalar == v)
+            return e->params[i].value;
+    if (n == MAX_OPERANDS - 16) {
+        lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d tensors and scalars", n);
+        return build_int(&e->b, v->type, 0);
+    }
+    struct value *p = function_add_param(e->kernel, arena_printf(&e->l->m->arena, "p%d", n), v->type);
+    e->params[n] = (struct emit_param){.scalar = v, .value = p};
     return p;
 }
 
@@ -412,17 +428,15 @@ static struct value *immediate(struct emit *e, struct value *v)
     return build_value(&e->b, OP_CONSTANT, 0, NULL, 1, op_attr(v->def, ATTR_VALUE), t);
 }
 
-static struct value *tile_of_value(struct emit *e, const struct op *op, struct value *v, int n, const int *axes,
+static struct value *tile_of_value(struct emit *e, struct value *v, int n, const int *axes,
                                    const struct accesses *accesses)
 {
     if (e->tiles[v->id])
         return e->tiles[v->id];
     if (is_immediate(v))
         return immediate(e, v);
-    if (v->type->kind != TYPE_TENSOR || !accesses->of[v->id]) {
-        lower_graph_error(e->l, op->loc, "%s: a scalar among tensors", op_info[op->code].name);
-        return build_index(&e->b, 0);
-    }
+    if (v->type->kind != TYPE_TENSOR)
+        return scalar_param(e, v);
     return e->tiles[v->id] = emit_load(e, accesses->of[v->id], n, axes);
 }
 
@@ -537,7 +551,7 @@ void emit_members(struct emit *e, const struct group *g, int first, int n, const
         struct value *x[MAX_OPERANDS], *result;
         e->b.loc = op->loc;
         for (int o = 0; o < op->n_operands; o++)
-            x[o] = tile_of_value(e, op, op->operands[o], n, axes, accesses);
+            x[o] = tile_of_value(e, op->operands[o], n, axes, accesses);
         if (op->code == OP_REDUCE)
             result = reduce(e, op, x[0], n, axes);
         else if (op->code == OP_SCAN)
@@ -597,16 +611,12 @@ static struct value *argument(struct emit *e, const struct emit_param *p)
     struct lowering *l = e->l;
     struct builder *b = &l->b;
     struct storage *s = p->storage;
-    if (!s->view) { // a constant
-        struct type *t = type_view(l->m, s->type->dtype, s->type->rank, s->type->dims, NULL);
-        struct builder first = *b;
-        first.block = l->host->body;
-        first.before = l->host->body->first;
-        s->view = build_value(&first, OP_DATA, 0, NULL, 1, &(struct attr){ATTR_DATA, {.data = s->data}}, t);
-    }
+    if (p->scalar)
+        return lower_graph_scalar(l, p->scalar);
+    struct value *operands[2] = {lower_graph_memory(l, s), NULL};
     if (p->offset == 0)
-        return s->view;
-    struct value *operands[2] = {s->view, dims_build(b, p->offset)};
+        return operands[0];
+    operands[1] = dims_build(b, p->offset);
     struct type *t = type_view(l->m, s->type->dtype, 1, (dim[]){DIM_UNKNOWN}, NULL);
     return build_value(b, OP_SUBVIEW, 2, operands, 0, NULL, t);
 }

@@ -19,7 +19,8 @@ struct product {
     struct accesses accesses;
     struct access *factor[2]; // [1] has the result's innermost axis
     const struct value *value[2];
-    int n_out, out[EMIT_AXES]; // the result's axes, in its order
+    bool repeats[2][EMIT_AXES]; // the factor has equal elements along an axis that the product needs it to have
+    int n_out, out[EMIT_AXES];  // the result's axes, in its order
     bool packed;
     int panel;       // packed: the axis of the panels
     int64_t columns; // packed: of a panel
@@ -27,7 +28,7 @@ struct product {
 
 static bool in(const struct product *p, int factor, int axis)
 {
-    return p->factor[factor]->stride[axis] != 0;
+    return p->factor[factor]->stride[axis] != 0 || p->repeats[factor][axis];
 }
 
 static bool in_result(const struct product *p, int axis)
@@ -84,11 +85,12 @@ static bool make_axes(struct product *p, struct lowering *l, const char *labels,
     for (int i = 0; i < p->e.n_axes; i++) {
         if (p->e.axes[i].class == AXIS_PARALLEL)
             p->out[p->n_out++] = i;
-        else if (!in(p, 0, i) || !in(p, 1, i)) {
-            lower_graph_error(l, op->loc, "einsum: an axis of one factor alone is summed; reduce the factor first");
-            return false;
-        }
+        else if (in(p, 0, i) != in(p, 1, i))
+            p->repeats[in(p, 0, i)][i] = true;
     }
+    for (int i = 0; i < p->n_out; i++)
+        if (!in(p, 0, p->out[i]) && !in(p, 1, p->out[i]))
+            p->repeats[i == p->n_out - 1][p->out[i]] = true;
     if (!p->n_out) { // one element
         p->out[p->n_out++] = emit_axis(&p->e, 1, AXIS_PARALLEL, 0);
         p->factor[0]->stride[p->out[0]] = 1;
@@ -100,6 +102,10 @@ static bool make_axes(struct product *p, struct lowering *l, const char *labels,
         p->value[0] = p->value[1];
         p->factor[1] = a;
         p->value[1] = v;
+        bool repeats[EMIT_AXES];
+        memcpy(repeats, p->repeats[0], sizeof repeats);
+        memcpy(p->repeats[0], p->repeats[1], sizeof repeats);
+        memcpy(p->repeats[1], repeats, sizeof repeats);
     }
     if (p->e.n_axes > MAX_RANK) {
         lower_graph_error(l, op->loc, "einsum: more than %d axes", MAX_RANK);
@@ -140,7 +146,10 @@ static bool pack_panels(struct product *p, struct lowering *l)
         return false;
     // The first factor's innermost axis is the fastest of k, so that its rows are read in order.
     int order[EMIT_AXES];
-    emit_order(&p->e, p->factor[0], n_k, k, order);
+    int n_ordered = emit_order(&p->e, p->factor[0], n_k, k, order);
+    for (int i = 0; i < n_k; i++)
+        if (!p->factor[0]->stride[k[i]])
+            order[n_ordered++] = k[i];
     int64_t width = sizes[column] < PANEL ? sizes[column] : PANEL;
     int64_t panels = (sizes[column] + width - 1) / width;
     int bytes = dtype_info[b->storage->type->dtype].bits / 8;
@@ -175,6 +184,7 @@ static bool pack_panels(struct product *p, struct lowering *l)
         stride *= sizes[order[i]];
     }
     b->stride[column] = 1;
+    memset(p->repeats[1], 0, sizeof p->repeats[1]);
     p->packed = true;
     p->panel = column;
     p->columns = width;
@@ -240,6 +250,33 @@ static char label(int axis)
     return (char)('a' + axis);
 }
 
+// The tile with equal elements along the first n_new of its n axes, which are 1 long. Along what is summed there are 0s
+// beyond the axis, as in what is loaded: those times infinity would be no 0.
+static struct value *repeat(struct product *p, struct value *x, int n_new, int n, const int *axes)
+{
+    struct emit *e = &p->e;
+    dim dims[MAX_RANK];
+    for (int i = 0; i < n; i++)
+        dims[i] = e->axes[axes[i]].tile;
+    x = build_value(&e->b, OP_BROADCAST, 1, &x, 0, NULL, type_tile(e->l->m, x->type->dtype, n, dims));
+    for (int i = 0; i < n_new; i++) {
+        const struct emit_axis *axis = &e->axes[axes[i]];
+        int64_t size;
+        if (in_result(p, axes[i]) || (is_constant_size(e->l, axis->size, &size) && size && size % axis->tile == 0))
+            continue;
+        dim line[MAX_RANK];
+        for (int d = 0; d < n; d++)
+            line[d] = d == i ? axis->tile : 1;
+        struct type *t = type_tile(e->l->m, DTYPE_I64, n, line), *s = type_scalar(e->l->m, x->type->dtype);
+        struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
+        at = build_binary(&e->b, OP_ADD, at, build_cast(&e->b, DTYPE_I64, axis->start));
+        struct value *inside = build_binary(&e->b, OP_LT, at, build_cast(&e->b, DTYPE_I64, emit_size(e, axis->size)));
+        struct value *zero = dtype_is_float(s->dtype) ? build_float(&e->b, s, 0) : build_int(&e->b, s, 0);
+        x = build_select(&e->b, inside, x, zero);
+    }
+    return x;
+}
+
 static struct value *load_factor(struct product *p, int factor, char *labels)
 {
     struct emit *e = &p->e;
@@ -269,10 +306,17 @@ static struct value *load_factor(struct product *p, int factor, char *labels)
         struct value *view = emit_param(e, p->factor[1]->storage, 0, t->rank, sizes, strides);
         return build_load(&e->b, view, index, type_tile(e->l->m, t->dtype, t->rank, tile), NULL);
     }
+    int both[EMIT_AXES], n_new = 0;
+    for (int i = 0; i < e->n_axes; i++)
+        if (p->repeats[factor][i])
+            both[n_new++] = i;
+    memcpy(both + n_new, axes, sizeof *axes * (size_t)n);
+    n += n_new;
     for (int i = 0; i < n; i++)
-        labels[at++] = label(axes[i]);
+        labels[at++] = label(both[i]);
     labels[at] = 0;
-    return emit_load(e, p->factor[factor], n, axes);
+    struct value *x = emit_load(e, p->factor[factor], n, both);
+    return n_new ? repeat(p, x, n_new, n, both) : x;
 }
 
 static struct value *dot(struct product *p, struct value *sum)
@@ -296,8 +340,8 @@ static struct value *chunks(struct product *p, int axis, struct value *sum)
 {
     struct emit *e = &p->e;
     int64_t size;
-    while (axis < e->n_axes &&
-           (in_result(p, axis) || (is_constant_size(e->l, e->axes[axis].size, &size) && size <= e->axes[axis].tile)))
+    while (axis < e->n_axes && (in_result(p, axis) || !in(p, 0, axis) ||
+                                (is_constant_size(e->l, e->axes[axis].size, &size) && size <= e->axes[axis].tile)))
         axis++;
     if (axis == e->n_axes)
         return dot(p, sum);
@@ -308,6 +352,23 @@ static struct value *chunks(struct product *p, int axis, struct value *sum)
     build_yield(&e->b, 1, &next);
     build_end(&e->b, loop);
     return loop->results[0];
+}
+
+// The sum over the axes that neither factor has elements of its own along: all are equal.
+static struct value *count_repeats(struct product *p, struct value *sum)
+{
+    struct builder *b = &p->e.b;
+    enum dtype t = sum->type->dtype;
+    for (int i = 0; i < p->e.n_axes; i++) {
+        if (in_result(p, i) || in(p, 0, i) || in(p, 1, i))
+            continue;
+        struct value *size = emit_size(&p->e, p->e.axes[i].size);
+        struct type *s = type_scalar(p->e.l->m, t);
+        struct value *zero = dtype_is_float(t) ? build_float(b, s, 0) : build_int(b, s, 0);
+        sum = build_select(b, build_binary(b, OP_GT, size, build_index(b, 0)),
+                           build_binary(b, OP_MUL, sum, build_cast(b, t, size)), zero);
+    }
+    return sum;
 }
 
 void emit_product(struct lowering *l, struct group *g, const char *labels, const struct place *left,
@@ -330,7 +391,7 @@ void emit_product(struct lowering *l, struct group *g, const char *labels, const
         dims[i] = p->e.axes[p->out[i]].tile;
     struct type *t = type_tile(l->m, wide, p->n_out, dims);
     struct value *zero = dtype_is_float(wide) ? build_float(&p->e.b, t, 0) : build_int(&p->e.b, t, 0);
-    struct value *sum = chunks(p, 0, zero);
+    struct value *sum = count_repeats(p, chunks(p, 0, zero));
     if (wide != result)
         sum = build_cast(&p->e.b, result, sum);
     p->e.tiles[g->ops[0]->results[0]->id] = sum;

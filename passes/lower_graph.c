@@ -45,35 +45,62 @@ struct storage *lower_graph_constant(struct lowering *l, const struct type *t, s
     return s;
 }
 
-// A constant tensor with equal elements, where memory is needed.
-static struct data splat(struct lowering *l, const struct type *t, struct number n)
+struct value *lower_graph_memory(struct lowering *l, struct storage *s)
 {
-    int64_t elements = type_elements(t);
-    int bytes = (t->dtype == DTYPE_I1 ? 8 : dtype_info[t->dtype].bits) / 8;
-    struct data data = {NULL, "", bytes * elements};
+    if (!s->view) { // a constant
+        struct type *t = type_view(l->m, s->type->dtype, s->type->rank, s->type->dims, NULL);
+        struct builder first = l->b;
+        first.block = l->host->body;
+        first.before = l->host->body->first;
+        s->view = build_value(&first, OP_DATA, 0, NULL, 1, &(struct attr){ATTR_DATA, {.data = s->data}}, t);
+    }
+    return s->view;
+}
+
+// One element as a tensor of equal ones.
+static struct place repeat(struct storage *s, const struct type *t)
+{
+    struct place p = {s, {.rank = t->rank}};
+    memcpy(p.view.sizes, t->dims, sizeof(dim) * (size_t)t->rank);
+    return p;
+}
+
+// A constant tensor with equal elements, where memory is needed.
+static struct place splat(struct lowering *l, const struct type *t, struct number n)
+{
+    int bytes = (t->dtype == DTYPE_I1 ? 8 : dtype_info[t->dtype].bits + 7) / 8;
     union scalar x = {.i = n.i};
     if (dtype_is_float(t->dtype))
         x.f = n.is_float ? n.f : (double)n.i;
     uint64_t bits = dtype_bits(t->dtype, x);
-    char *p = arena_alloc(&l->m->arena, (size_t)data.size + 1);
-    for (int64_t i = 0; i < elements; i++)
-        memcpy(p + i * bytes, &bits, (size_t)bytes);
-    data.bytes = p;
-    return data;
+    char *p = arena_alloc(&l->m->arena, sizeof bits);
+    memcpy(p, &bits, sizeof bits);
+    return repeat(lower_graph_constant(l, type_tensor(l->m, t->dtype, 0, NULL), (struct data){NULL, p, bytes}), t);
+}
+
+// A scalar of the host where memory is needed.
+static struct place store_scalar(struct lowering *l, const struct value *v)
+{
+    struct place p = lower_graph_allocate(l, type_tensor(l->m, v->type->dtype, 0, NULL), NULL);
+    build_store(&l->b, lower_graph_scalar(l, (struct value *)v), p.storage->view, NULL);
+    return p;
 }
 
 struct place *lower_graph_place(struct lowering *l, const struct value *v)
 {
     struct place *p = &l->places[v->id];
     struct op *op = v->def;
+    if (p->storage)
+        return p;
+    if (op && op->code == OP_DATA)
+        *p = (struct place){lower_graph_constant(l, v->type, op_attr(op, ATTR_DATA)->data),
+                            tensor_view_create(l->m, v->type, NULL)};
+    else if (op && op->code == OP_CONSTANT)
+        *p = splat(l, v->type, op_attr(op, ATTR_VALUE)->number);
+    else if (v->type->kind == TYPE_SCALAR)
+        *p = store_scalar(l, v);
     if (p->storage || !op)
         return p;
-    if (op->code == OP_DATA || op->code == OP_CONSTANT) {
-        struct data data = op->code == OP_DATA ? op_attr(op, ATTR_DATA)->data
-                                               : splat(l, v->type, op_attr(op, ATTR_VALUE)->number);
-        *p = (struct place){lower_graph_constant(l, v->type, data), tensor_view_create(l->m, v->type, NULL)};
-        return p;
-    }
     if (!tensor_view_is_layout(op)) {
         lower_graph_error(l, op->loc, "%s: its result has no memory", op_info[op->code].name);
         p->storage = lower_graph_constant(l, v->type, (struct data){0});
@@ -195,7 +222,8 @@ static bool bind(struct lowering *l, struct block *b, struct value *v, struct pl
     return true;
 }
 
-// Reshapes that no view of a row-major operand can express: the operand is produced in the order of the reshaped tensor.
+// Reshapes that no view of a row-major operand can express: the operand is produced in the order of the reshaped
+// tensor.
 static void bind_reshapes(struct lowering *l, struct block *b)
 {
     for (struct op *op = b->last; op; op = op->previous) {
@@ -272,8 +300,28 @@ static void lower_concat(struct lowering *l, const struct op *op)
 
 static void lower_block(struct lowering *l, struct block *b, const struct place *results);
 
+// One element of a tensor.
+static struct value *load_element(struct lowering *l, const struct op *op)
+{
+    struct builder *b = &l->b;
+    struct place p = *lower_graph_place(l, op->operands[0]);
+    struct value *at = dims_build(b, p.view.offset);
+    for (int d = 0; d < p.view.rank; d++) {
+        struct value *i = lower_graph_scalar(l, op->operands[1 + d]), *size = dims_build(b, p.view.sizes[d]);
+        struct value *inside =
+            build_binary(b, OP_AND, build_binary(b, OP_GE, i, build_index(b, 0)), build_binary(b, OP_LT, i, size));
+        struct attr message = {ATTR_MESSAGE, {.string = "extract: an index is not inside of the tensor"}};
+        build_op(b, OP_ASSERT, 1, &inside, 1, &message, 0, NULL);
+        at = build_binary(b, OP_ADD, at, build_binary(b, OP_MUL, i, dims_build(b, p.view.strides[d])));
+    }
+    struct value *operands[2] = {lower_graph_memory(l, p.storage), at};
+    enum dtype t = p.storage->type->dtype;
+    struct value *view = build_value(b, OP_SUBVIEW, 2, operands, 0, NULL, type_view(l->m, t, 0, NULL, NULL));
+    return build_load(b, view, NULL, type_scalar(l->m, t), NULL);
+}
+
 // A scalar in the host function: arithmetic on sizes and on single elements of tensors.
-static struct value *host_scalar(struct lowering *l, struct value *v)
+struct value *lower_graph_scalar(struct lowering *l, struct value *v)
 {
     struct value **have = &l->host_scalars[v->id];
     if (*have)
@@ -284,16 +332,10 @@ static struct value *host_scalar(struct lowering *l, struct value *v)
     struct value *x[MAX_OPERANDS];
     if (op && op->code == OP_DIM)
         return *have = dims_build(&l->b, op->operands[0]->type->dims[op_int(op, ATTR_DIM, 0)]);
-    if (op && op->code == OP_EXTRACT && op->operands[0]->type->rank == 0) {
-        struct place *p = lower_graph_place(l, op->operands[0]);
-        struct storage *s = p->storage;
-        struct value *at[2] = {s->view, dims_build(&l->b, p->view.offset)};
-        struct type *t = type_view(l->m, s->type->dtype, 0, NULL, NULL);
-        struct value *view = build_value(&l->b, OP_SUBVIEW, 2, at, 0, NULL, t);
-        return *have = build_load(&l->b, view, NULL, type_scalar(l->m, s->type->dtype), NULL);
-    }
-    bool scalar = op && (opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_CONSTANT ||
-                         op->code == OP_ASSUME);
+    if (op && op->code == OP_EXTRACT)
+        return *have = load_element(l, op);
+    bool scalar =
+        op && (opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_CONSTANT || op->code == OP_ASSUME);
     for (int i = 0; scalar && i < op->n_operands; i++)
         scalar = op->operands[i]->type->kind == TYPE_SCALAR;
     if (!scalar) {
@@ -302,59 +344,54 @@ static struct value *host_scalar(struct lowering *l, struct value *v)
         return *have = build_index(&l->b, 0);
     }
     for (int i = 0; i < op->n_operands; i++)
-        x[i] = host_scalar(l, op->operands[i]);
+        x[i] = lower_graph_scalar(l, op->operands[i]);
     return *have = build_value(&l->b, op->code, op->n_operands, x, op->n_attrs, op->attrs, v->type);
 }
 
 static void lower_assert(struct lowering *l, const struct op *op)
 {
-    struct value *condition = host_scalar(l, op->operands[0]);
+    struct value *condition = lower_graph_scalar(l, op->operands[0]);
     build_op(&l->b, OP_ASSERT, 1, &condition, op->n_attrs, op->attrs, 0, NULL);
 }
 
-// What a nested block has made is not there after it.
-static void forget(struct lowering *l, struct block *b)
+// What has been made so far. What a nested block makes, also of values outside of it, is not there after the block.
+struct made {
+    struct place *places, *channels_last;
+    struct value **host_scalars;
+};
+
+static struct made remember(struct lowering *l)
 {
-    for (struct op *op = b->first; op; op = op->next)
-        for (int i = 0; i < op->n_results; i++) {
-            l->places[op->results[i]->id] = (struct place){0};
-            l->channels_last[op->results[i]->id] = (struct place){0};
-            l->host_scalars[op->results[i]->id] = NULL;
-        }
+    size_t n = (size_t)l->graph->n_values + 1;
+    struct made now = {ARENA_ARRAY(l->arena, struct place, (int64_t)n), ARENA_ARRAY(l->arena, struct place, (int64_t)n),
+                       ARENA_ARRAY(l->arena, struct value *, (int64_t)n)};
+    memcpy(now.places, l->places, sizeof *now.places * n);
+    memcpy(now.channels_last, l->channels_last, sizeof *now.channels_last * n);
+    memcpy(now.host_scalars, l->host_scalars, sizeof *now.host_scalars * n);
+    return now;
 }
 
-// Layout operations and scalars outside of a block that only the block asks for would be made in it; make them before.
-static void prepare_outer(struct lowering *l, const struct op *op, const struct block *inside)
+static void go_back(struct lowering *l, const struct made *to)
 {
-    for (int i = 0; i < op->n_operands; i++) {
-        struct value *v = op->operands[i];
-        if (v->def && block_contains(inside, v->def))
-            continue;
-        if (v->type->kind == TYPE_TENSOR)
-            lower_graph_place(l, v);
-        else if (v->type->kind == TYPE_SCALAR)
-            host_scalar(l, v);
-    }
-    for (int i = 0; i < op->n_blocks; i++)
-        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
-            prepare_outer(l, inner, inside);
+    size_t n = (size_t)l->graph->n_values + 1;
+    memcpy(l->places, to->places, sizeof *to->places * n);
+    memcpy(l->channels_last, to->channels_last, sizeof *to->channels_last * n);
+    memcpy(l->host_scalars, to->host_scalars, sizeof *to->host_scalars * n);
 }
 
 static void lower_if(struct lowering *l, struct op *op)
 {
     struct place results[MAX_OPERANDS];
-    struct value *condition = host_scalar(l, op->operands[0]);
+    struct value *condition = lower_graph_scalar(l, op->operands[0]);
     for (int i = 0; i < op->n_results; i++)
         results[i] = *lower_graph_result(l, op->results[i], NULL);
-    for (int i = 0; i < 2; i++)
-        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
-            prepare_outer(l, inner, op->blocks[i]);
+    struct made before = remember(l);
     struct op *host = build_if(&l->b, condition, 0, NULL);
     for (int i = 0; i < 2; i++) {
         build_enter(&l->b, host->blocks[i]);
         lower_block(l, op->blocks[i], results);
         build_yield(&l->b, 0, NULL);
-        forget(l, op->blocks[i]);
+        go_back(l, &before);
     }
     build_end(&l->b, host);
 }
@@ -475,8 +512,7 @@ static bool lower_function(struct module *m, struct function *graph, struct pass
     l.channels_last = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     l.host_scalars = ARENA_ARRAY(l.arena, struct value *, graph->n_values + 1);
     for (int i = 0; i < graph->n_params; i++)
-        l.places[graph->params[i]->id] =
-            parameter(&l, graph->params[i]->type, arena_printf(&m->arena, "input%d", i));
+        l.places[graph->params[i]->id] = parameter(&l, graph->params[i]->type, arena_printf(&m->arena, "input%d", i));
     struct place *results = ARENA_ARRAY(l.arena, struct place, end->n_operands + 1);
     for (int i = 0; i < end->n_operands; i++)
         results[i] = parameter(&l, end->operands[i]->type, arena_printf(&m->arena, "output%d", i));

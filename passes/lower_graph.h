@@ -29,16 +29,16 @@ struct place {
 // ---- Groups ----------------------------------------------------------------------------------------------------
 
 enum group_kind {
-    GROUP_MAP,     // element-wise
-    GROUP_REDUCE,  // with reductions or scans over the axes `reduced` of its space
-    GROUP_EINSUM,  // these start with their root, and element-wise operations follow
+    GROUP_MAP,    // element-wise
+    GROUP_REDUCE, // with reductions or scans over the axes `reduced` of its space
+    GROUP_EINSUM, // these start with their root, and element-wise operations follow
     GROUP_CONV,
     GROUP_WINDOW,
-    GROUP_TAKE,    // these are one operation
+    GROUP_TAKE, // these are one operation
     GROUP_PAD,
     GROUP_CONCAT,
     GROUP_SIZES,
-    GROUP_HOST,    // if, assert
+    GROUP_HOST, // if, assert
 };
 
 struct group {
@@ -73,12 +73,12 @@ struct lowering {
     struct builder b; // in the host function
     const struct target_desc *target;
     struct diags *diags;
-    struct arena *arena; // scratch
-    struct place *places;       // by value id of the graph
+    struct arena *arena;         // scratch
+    struct place *places;        // by value id of the graph
     bool *wants_channels_last;   // by value id; see layout.c
     struct place *channels_last; // by value id: a copy with the channels innermost
     struct value **host_scalars; // by value id of the graph: scalars
-    struct grouping grouping;   // of the block being lowered
+    struct grouping grouping;    // of the block being lowered
     int n_kernels;
     struct kernel_text {
         const char *text;
@@ -95,6 +95,10 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v);
 struct place lower_graph_allocate(struct lowering *l, const struct type *t, const int *order);
 // A constant of the given elements, which are not copied.
 struct storage *lower_graph_constant(struct lowering *l, const struct type *t, struct data data);
+// The storage's view in the host function; a constant's is made when first asked for.
+struct value *lower_graph_memory(struct lowering *l, struct storage *s);
+// A scalar of the graph in the host function.
+struct value *lower_graph_scalar(struct lowering *l, struct value *v);
 // The place of a value that a group computes and others read, made when first asked for. order may be NULL.
 struct place *lower_graph_result(struct lowering *l, struct value *v, const int *order);
 // Dimensions in the order of images whose channels (dimension 1) are innermost.
@@ -132,6 +136,7 @@ struct emit_axis {
 struct emit_param {
     struct storage *storage;
     dim offset;
+    struct value *scalar; // of the graph; NULL: memory
     struct value *value;
 };
 

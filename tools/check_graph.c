@@ -188,7 +188,7 @@ static int check_shapes(const struct subject *s, const struct run *r, int64_t *a
     for (int i = 0; i < s->n_out; i++) {
         const struct interp_tensor *x = &s->want[i];
         const tg_port *port = &s->code->outputs[i];
-        if (data_type_dtype(port->dtype) != x->dtype || port->rank != x->rank ||
+        if (data_type_dtype(port->dtype) != data_type_dtype(data_type_of(x->dtype)) || port->rank != x->rank ||
             (x->rank && memcmp(shapes[i], x->dims, sizeof(int64_t) * (size_t)x->rank)))
             return fail(s, "%s is %s %s in the compiled model and %s %s in the interpreter", s->out_names[i],
                         dtype_info[data_type_dtype(port->dtype)].name, shape_text(s, port->rank, shapes[i]),
