@@ -89,6 +89,25 @@ static int64_t longest_row(const struct emit *e)
     }
 }
 
+// Rows that are long even one by one leave less room for many.
+static void keep_small(struct emit *e)
+{
+    for (;;) {
+        int64_t all = 1;
+        struct emit_axis *largest = NULL;
+        for (int i = 0; i < e->n_axes; i++) {
+            struct emit_axis *x = &e->axes[i];
+            if (__builtin_mul_overflow(all, x->tile, &all))
+                all = INT64_MAX;
+            if (x->class == AXIS_PARALLEL && x->tile > 1 && (!largest || x->tile > largest->tile))
+                largest = x;
+        }
+        if (all <= MOST_ELEMENTS || !largest)
+            return;
+        largest->tile = (largest->tile + 1) / 2;
+    }
+}
+
 void emit_map(struct lowering *l, struct group *g)
 {
     struct emit e;
@@ -126,6 +145,7 @@ void emit_map(struct lowering *l, struct group *g)
     if (rows > 1 && rows * row > ROW_ELEMENTS)
         rows = ROW_ELEMENTS / row;
     emit_divide(&e, row > 1 ? rows : MAP_ELEMENTS, &accesses);
+    keep_small(&e);
     if (!e.n_axes) // one element
         emit_axis(&e, 1, AXIS_PARALLEL, 0);
     int axes[EMIT_AXES];

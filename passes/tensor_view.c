@@ -81,6 +81,13 @@ static bool apply_reshape(struct module *m, const struct op *op, struct tensor_v
     const struct type *to = op->results[0]->type;
     struct tensor_view new = {.rank = to->rank, .offset = v->offset};
     int i = 0, j = 0;
+    for (int d = 0; d < v->rank; d++)
+        if (v->sizes[d] == 0) { // no elements: any strides will do
+            new = tensor_view_create(m, to, NULL);
+            new.offset = v->offset;
+            *v = new;
+            return true;
+        }
     while (i < v->rank || j < to->rank) {
         int first = i, from = j;
         dim old_product = 1, new_product = 1;

@@ -735,8 +735,8 @@ class Generator:
             outputs.append(self.pick(pool).name)
         self.rng.shuffle(outputs)
         for n in list(self.sizes):
-            if not re.search(r"\b%s\b" % n, " ".join(self.params).replace("x", " ")):
-                if re.search(r"\b%s\b" % n, "\n".join(self.lines).replace("x", " ")):
+            if not any(d == n for v in self.pools[0] if v.name.startswith("%p") for d in v.dims):
+                if re.search(r"\b%s\b" % n, "\n".join(self.params + self.lines).replace("x", " ")):
                     self.input("f32", (Dim.of(n),))
                 else:
                     del self.sizes[n]
