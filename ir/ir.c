@@ -451,7 +451,8 @@ struct value *build_load(struct builder *b, struct value *view, struct value *co
 void build_store(struct builder *b, struct value *x, struct value *view, struct value *const *indices)
 {
     struct value *operands[MAX_RANK + 2] = {x, view};
-    memcpy(operands + 2, indices, sizeof *indices * (size_t)view->type->rank);
+    if (view->type->rank)
+        memcpy(operands + 2, indices, sizeof *indices * (size_t)view->type->rank);
     build_op(b, OP_STORE, view->type->rank + 2, operands, 0, NULL, 0, NULL);
 }
 
