@@ -179,7 +179,8 @@ struct type *type_tensor(struct module *m, enum dtype d, int rank, const dim *di
 struct type *type_view(struct module *m, enum dtype d, int rank, const dim *dims, const dim *strides)
 {
     struct type t = {.kind = TYPE_VIEW, .dtype = d, .rank = rank, .strided = strides != NULL};
-    memcpy(t.dims, dims, sizeof(dim) * (size_t)rank);
+    if (rank) // else dims may be NULL
+        memcpy(t.dims, dims, sizeof(dim) * (size_t)rank);
     if (strides)
         memcpy(t.strides, strides, sizeof(dim) * (size_t)rank);
     return intern(m, &t);
@@ -442,14 +443,16 @@ struct value *build_load(struct builder *b, struct value *view, struct value *co
                          const struct attr *pad)
 {
     struct value *operands[MAX_RANK + 1] = {view};
-    memcpy(operands + 1, indices, sizeof *indices * (size_t)view->type->rank);
+    if (view->type->rank) // else indices may be NULL
+        memcpy(operands + 1, indices, sizeof *indices * (size_t)view->type->rank);
     return build_value(b, OP_LOAD, view->type->rank + 1, operands, pad != NULL, pad, tile);
 }
 
 void build_store(struct builder *b, struct value *x, struct value *view, struct value *const *indices)
 {
     struct value *operands[MAX_RANK + 2] = {x, view};
-    memcpy(operands + 2, indices, sizeof *indices * (size_t)view->type->rank);
+    if (view->type->rank)
+        memcpy(operands + 2, indices, sizeof *indices * (size_t)view->type->rank);
     build_op(b, OP_STORE, view->type->rank + 2, operands, 0, NULL, 0, NULL);
 }
 

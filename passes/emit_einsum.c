@@ -206,6 +206,40 @@ static void set_tile(struct product *p, struct lowering *l, int axis, int64_t mo
     p->e.axes[axis].tile = size < 1 ? 1 : size;
 }
 
+// Rows of the first factor longer than this do not stay in the first-level cache while a register tile's rows are read
+// for one panel after the other: the sum is made in chunks of equal size, and lies in scratch between them.
+#define LONG_DEPTH 1024
+
+static int64_t depth_of_chunk(const struct product *p, int64_t size)
+{
+    int64_t n = (size + LONG_DEPTH - 1) / LONG_DEPTH;
+    return p->packed && n > 1 && size % n == 0 ? size / n : size;
+}
+
+// What the kernel reads from beyond the second-level cache, by the order of its instances. Row blocks that count fastest
+// share a panel of the second factor, and read the first again for every panel unless it stays in the cache. Columns
+// that count fastest share a row block, and read all panels again for every row block unless they stay; the result's
+// rows are then written whole.
+static bool fewer_bytes_by_columns(const struct product *p, struct lowering *l)
+{
+    int64_t first = 4, blocks = 1, panels = 1, size, second = p->factor[1]->storage->data.size;
+    int64_t cache = l->target->l2_bytes * 3 / 4;
+    if (second <= l->target->l2_bytes / 4)
+        return true;
+    for (int i = 0; i < p->e.n_axes; i++) {
+        if (!is_constant_size(l, p->e.axes[i].size, &size) || size > INT32_MAX)
+            return false;
+        int64_t tiles = (size + p->e.axes[i].tile - 1) / p->e.axes[i].tile;
+        if (in(p, 0, i) && __builtin_mul_overflow(first, size, &first))
+            return false;
+        if (in_result(p, i))
+            *(in(p, 0, i) ? &blocks : &panels) *= tiles;
+    }
+    double by_rows = (double)second + (double)first * (first <= cache ? 1 : (double)panels);
+    double by_columns = (double)first + (double)second * (second <= cache ? 1 : (double)blocks);
+    return by_columns < by_rows;
+}
+
 static void choose_tiles(struct product *p, struct lowering *l)
 {
     int rows[EMIT_AXES], columns[EMIT_AXES], batch[EMIT_AXES], n_rows = 0, n_columns = 0, n_batch = 0;
@@ -233,13 +267,11 @@ static void choose_tiles(struct product *p, struct lowering *l)
         if (in_result(p, i))
             continue;
         bool whole = is_constant_size(l, p->e.axes[i].size, &size) && (p->packed || size <= SHORT_DEPTH);
-        set_tile(p, l, i, whole ? size : DEPTH);
+        set_tile(p, l, i, whole ? depth_of_chunk(p, size) : DEPTH);
     }
-    // Row blocks count fastest, for they share a panel of the second factor; but where all panels stay in the cache,
-    // columns do: then the first factor is read once, and the result's rows are written whole.
-    bool small = p->packed && p->factor[1]->storage->data.size <= l->target->l2_bytes / 4;
-    emit_spread(&p->e, n_rows, rows, small ? 1 : 0);
-    emit_spread(&p->e, n_columns, columns, small ? 0 : 1);
+    bool columns_first = p->packed && fewer_bytes_by_columns(p, l);
+    emit_spread(&p->e, n_rows, rows, columns_first ? 1 : 0);
+    emit_spread(&p->e, n_columns, columns, columns_first ? 0 : 1);
     emit_spread(&p->e, n_batch, batch, 2);
 }
 
@@ -345,6 +377,13 @@ static struct value *chunks(struct product *p, int axis, struct value *sum)
         axis++;
     if (axis == e->n_axes)
         return dot(p, sum);
+    if (p->packed) { // a dot for each, which the loop below would fuse into one
+        for (int64_t at = 0; at < size; at += e->axes[axis].tile) {
+            e->axes[axis].start = build_index(&e->b, at);
+            sum = chunks(p, axis + 1, sum);
+        }
+        return sum;
+    }
     struct value *zero = build_index(&e->b, 0), *end = emit_size(e, e->axes[axis].size);
     struct op *loop = build_for(&e->b, zero, end, build_index(&e->b, e->axes[axis].tile), 1, &sum);
     e->axes[axis].start = loop->blocks[0]->args[0];
