@@ -26,8 +26,7 @@ import tempfile
 import time
 
 TIMEOUT_SECONDS = 60
-MOST_ELEMENTS = 6000  # of a value
-MOST_WORK = 150000    # multiplications of an operation
+TARGETS = ("x86-64-v3", "x86-64-v4", "x86-64-v2")
 MOST_BOUND = 8        # of values that are rounded
 
 LIMITS = (
@@ -35,6 +34,7 @@ LIMITS = (
     "the weights' sizes are not constant",
     "dimensions that cannot be walked as fewer than",
     "more than 8 axes",
+    "compiled for sizes that are not constant it takes at most",
     "conv: groups in . spatial dimensions are not supported",
 )
 
@@ -159,8 +159,11 @@ class Generator:
         self.pools = [[]]
         self.count = 0
         self.narrow = self.chance(0.15)
-        self.budget = self.pick((2, 4, 6, 10, 15))
-        self.sizes = {n: self.pick((0, 1, 2, 3, 5, 8, 17, 33)) for n in ("N", "S", "T")[:self.pick((0, 0, 1, 1, 2, 3))]}
+        self.large = self.chance(0.1)  # few operations on more than one tile of everything
+        self.most_elements = 60000 if self.large else 6000        # of a value
+        self.most_work = 3000000 if self.large else 150000  # multiplications of an operation
+        self.budget = self.pick((2, 3) if self.large else (2, 4, 6, 10, 15))
+        self.sizes = {n: self.pick((37, 140, 260) if self.large else (0, 1, 2, 3, 5, 8, 17, 33)) for n in ("N", "S", "T")[:self.pick((0, 0, 1, 1, 2, 3))]}
         self.focus = self.pick(self.OPERATIONS)[0]  # drawn more often in this graph
 
     def chance(self, p):
@@ -174,6 +177,8 @@ class Generator:
     def size(self, symbols=True):
         if symbols and self.sizes and self.chance(0.45):
             return Dim.of(self.pick(self.sizes))
+        if self.large and self.chance(0.6):
+            return Dim.of(self.pick((40, 65, 96, 129, 200, 257)))
         return Dim.of(self.rng.choices((1, 2, 3, 4, 5, 7, 8, 16, 17, 33, 64, 100, 0),
                                        (4, 4, 4, 4, 3, 2, 4, 4, 2, 1, 1, 0.5, 0.2))[0])
 
@@ -185,7 +190,7 @@ class Generator:
 
     def fits(self, dims):
         # Sizes are small, but compiled for any: what is known must not make memory of its own large.
-        return self.elements(dims) <= MOST_ELEMENTS and len(dims) <= 8 and all(self.value_of(d) >= 0 for d in dims)
+        return self.elements(dims) <= self.most_elements and len(dims) <= 8 and all(self.value_of(d) >= 0 for d in dims)
 
     def shape(self, rank=None, symbols=True):
         rank = self.rng.choices((0, 1, 2, 3, 4, 5), (1, 3, 6, 6, 3, 1))[0] if rank is None else rank
@@ -242,7 +247,7 @@ class Generator:
         return repr(self.rng.randrange(-64, 65) / 64)
 
     def data(self, dtype, dims):
-        if any(d.constant() is None for d in dims) or self.elements(dims) > 2500:
+        if any(d.constant() is None for d in dims) or self.elements(dims) > (30000 if self.large else 2500):
             return self.input(dtype, dims)
         listed = ", ".join(self.element(dtype) for _ in range(self.elements(dims)))
         return self.define("data [%s] : %s" % (listed, type_text(dtype, dims)), dtype, dims, True,
@@ -379,10 +384,12 @@ class Generator:
                 return None
             self.emit("%s = cast %s %s" % (name, x.dtype, self.pick((n, "add(mul(%s, 2), 1)" % n))))
             return self.tame(self.define("mul %s, %s" % (x, name), x.dtype, x.dims, False, x.bound * 81))
-        y = self.some(dtype=x.dtype, rank=0)
+        y = self.some(lambda v: not v.dims or all((d.constant() or 0) > 0 for d in v.dims), dtype=x.dtype)
+        if any((d.constant() or 0) <= 0 for d in y.dims):
+            return None
         self.count += 1
         name = "%%s%d" % self.count
-        self.emit("%s = extract %s[]" % (name, y))
+        self.emit("%s = extract %s[%s]" % (name, y, ", ".join(str(self.rng.randrange(d.constant())) for d in y.dims)))
         return self.tame(self.define("%s %s, %s" % (self.pick(("mul", "add", "max")), x, name), x.dtype, x.dims, False,
                                      (x.bound + 1) * (y.bound + 1)))
 
@@ -592,7 +599,7 @@ class Generator:
             self.rng.shuffle(out)
         work = self.elements(size.values())
         n = self.elements([size[l] for l in size if l not in out])
-        if work > MOST_WORK or not self.fits([size[l] for l in theirs]) or not self.fits([size[l] for l in out]):
+        if work > self.most_work or not self.fits([size[l] for l in theirs]) or not self.fits([size[l] for l in out]):
             return None
         other = {"i8": self.pick(("i8", "u8"))}.get(t, t)
         y = self.factor(other, [size[l] for l in theirs])
@@ -634,15 +641,16 @@ class Generator:
             groups = self.pick([g for g in (1, 2, 3, 4, channels) if channels % g == 0])
             filters = groups * self.pick((1, 1, 2, 3, 8, 17))
         else:
-            x = self.new(t, (self.size(), Dim.of(channels)) + tuple(self.size() for _ in range(n)))
-            if not self.fits(x.dims):
+            dims = (self.size(), Dim.of(channels)) + tuple(self.size() for _ in range(n))
+            if not self.fits(dims):
                 return None
+            x = self.new(t, dims)
         window, strides, dilations = self.window_lists(n)
         low, high = [self.pick((0, 0, 1, 2)) for _ in range(n)], [self.pick((0, 0, 1, 2, -1)) for _ in range(n)]
         dims = [x.dims[0], Dim.of(filters)] + [
             self.windows(*a) for a in zip(x.dims[2:], window, strides, dilations, low, high)]
         per = channels // groups * product(window)
-        if not self.fits(dims) or self.elements(dims) * per > MOST_WORK or per * x.bound > 300:
+        if not self.fits(dims) or self.elements(dims) * per > self.most_work or per * x.bound > 300:
             return None
         w = self.factor(t, [Dim.of(v) for v in (filters, channels // groups, *window)])
         if w.bound > 1:
@@ -660,7 +668,7 @@ class Generator:
         low, high = [self.pick((0, 0, 1, 2)) for _ in range(n)], [self.pick((0, 0, 1, 2, -1)) for _ in range(n)]
         dims = list(x.dims[:2]) + [self.windows(*a) for a in zip(x.dims[2:], window, strides, dilations, low, high)]
         op = self.pick(("max", "add", "add", "min"))
-        if not self.fits(dims) or self.elements(dims) * product(window) > MOST_WORK:
+        if not self.fits(dims) or self.elements(dims) * product(window) > self.most_work:
             return None
         wild = op != "add" and is_float(x.dtype)
         text = "window_reduce %s %s, %s strides %s dilations %s pads %s" % (
@@ -746,8 +754,8 @@ class Generator:
 # ---- Running -----------------------------------------------------------------------------------------------------
 
 class Runner:
-    def __init__(self, tegula, target, folder, optimize):
-        self.tegula, self.target, self.optimize = tegula, target, optimize
+    def __init__(self, tegula, folder, optimize):
+        self.tegula, self.target, self.optimize = tegula, "native", optimize
         self.path = os.path.join(folder, "graph.tile")
 
     def command(self, graph, path):
@@ -771,9 +779,11 @@ class Runner:
             return "ok", ""
         if p.returncode != 1 or "a thread running compiled code got a fault" in said:
             return "crash", "exit status %d\n%s" % (p.returncode, said[-3000:])
+        if any(re.search(x, said) for x in LIMITS):
+            return "limit", said
         if re.search(r"compiled and|the compiled model|on one thread and", said):
             return "mismatch", said
-        return ("limit" if any(re.search(x, said) for x in LIMITS) else "refused"), said
+        return "refused", said
 
 
 def symptom(status, said):
@@ -866,7 +876,7 @@ def main():
     p.add_argument("--count", type=int, help="how many graphs")
     p.add_argument("--seconds", type=float, help="stop after this time")
     p.add_argument("--all", action="store_true", help="3000 graphs")
-    p.add_argument("--target", default="native")
+    p.add_argument("--target", help="[%s in turn]" % ", ".join(TARGETS))
     p.add_argument("--optimize", type=int, default=0, help="LLVM's effort, 0 to 3 [0]")
     p.add_argument("--save", help="where failures are kept")
     p.add_argument("--no-reduce", action="store_true")
@@ -881,12 +891,16 @@ def main():
     count = o.count or (3000 if o.all else 10 ** 9 if o.seconds else 60)
     start, tally, seen = time.time(), {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(o.tegula, o.target, folder, o.optimize)
+        runner = Runner(o.tegula, folder, o.optimize)
         for seed in range(o.seed, o.seed + count):
             if o.seconds and time.time() - start > o.seconds:
                 break
             graph = Generator(seed).graph()
+            runner.target = o.target or TARGETS[seed % len(TARGETS)]
             status, said = runner.run(graph)
+            if "this machine cannot run code" in said:
+                runner.target = "native"
+                status, said = runner.run(graph)
             tally[status] = tally.get(status, 0) + 1
             if status == "ok":
                 continue
