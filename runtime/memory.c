@@ -1,16 +1,25 @@
+#define _DEFAULT_SOURCE
 #include "runtime/memory.h"
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define MOST_BYTES (SIZE_MAX >> 17) // what a 64-bit process can address
+#define HUGE_PAGE ((size_t)2 << 20)
 
 void *memory_alloc(size_t bytes)
 {
     if (bytes > MOST_BYTES)
         return NULL;
+    size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : MEMORY_ALIGNMENT;
     size_t rounded = (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
-    return aligned_alloc(MEMORY_ALIGNMENT, rounded ? rounded : MEMORY_ALIGNMENT);
+    void *memory = aligned_alloc(alignment, rounded ? rounded : MEMORY_ALIGNMENT);
+    // Weights and activations of some megabytes have more small pages than the processor remembers the places of. Where
+    // there are no huge pages this does nothing.
+    if (memory && alignment == HUGE_PAGE)
+        madvise(memory, rounded / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    return memory;
 }
 
 void memory_free(void *memory)
