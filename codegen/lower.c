@@ -547,6 +547,8 @@ void lower_block(struct lower *l, struct block *block)
                 lower_if(l, op);
             else if (op->code == OP_ONCE)
                 lower_once(l, op);
+            else if (op->code == OP_PREFETCH)
+                lower_prefetch(l, op);
             break;
         }
     }

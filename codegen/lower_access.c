@@ -449,6 +449,15 @@ LLVMValueRef access_safe_pointer(struct lower *l, struct access *a, const int64_
     return a->root ? existing(l, a, at, 1, bounds(l, a, at, -1, 1, 1).condition) : LLVMGetUndef(l->ptr);
 }
 
+void access_prefetch(struct lower *l, struct access *a, const int64_t *at, bool write)
+{
+    if (!a->root)
+        return;
+    int closest = 3, data = 1;
+    LLVMValueRef args[4] = {pointer(l, a, at), lower_i32(l, write), lower_i32(l, closest), lower_i32(l, data)};
+    lower_intrinsic(l, "llvm.prefetch", 1, &l->ptr, 4, args);
+}
+
 // Only whole aligned vectors can be written past the caches; where they lie is known at run time.
 static void store_past_caches(struct lower *l, LLVMValueRef x, LLVMValueRef p, unsigned alignment, int64_t bytes)
 {

@@ -183,6 +183,8 @@ bool access_stride(const struct access *a, int d, int64_t *stride);
 // n elements from `at` on along the axis in a register of that many lanes; lanes 1: one element.
 LLVMValueRef access_load(struct lower *l, struct access *a, const int64_t *at, int axis, int lanes, int n);
 void access_store(struct lower *l, struct access *a, const int64_t *at, int axis, int lanes, int n, LLVMValueRef x);
+// Brings the memory line of one element, which need not exist, close.
+void access_prefetch(struct lower *l, struct access *a, const int64_t *at, bool write);
 // The address of one element, or of memory that can be spoilt when it is out of bounds.
 LLVMValueRef access_safe_pointer(struct lower *l, struct access *a, const int64_t *at);
 
@@ -203,6 +205,7 @@ lower_op lower_dot, lower_reduce, lower_scan;
 lower_op lower_op_broadcast, lower_reshape, lower_transpose, lower_extract;
 
 void lower_store(struct lower *l, struct op *op);
+void lower_prefetch(struct lower *l, struct op *op);
 void lower_scatter(struct lower *l, struct op *op);
 // The atomic instruction that combines so, if there is one.
 bool lower_atomic_instruction(enum opcode combine, enum dtype t, LLVMAtomicRMWBinOp *out);

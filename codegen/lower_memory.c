@@ -6,6 +6,8 @@
 
 #include "codegen/lower_internal.h"
 
+#define LINE_BYTES 64
+
 static void init(struct lower *l, struct access *a, struct op *op)
 {
     int v = op_view_operand(op);
@@ -164,6 +166,33 @@ void lower_store(struct lower *l, struct op *op)
         int64_t e[MAX_RANK] = {0};
         registers_element(&s, r, e);
         access_store(l, &a, e, s.axis, s.lanes, registers_valid(v->type, r), lower_register(l, v, r));
+    }
+}
+
+// Once for each line of memory along the dimension in which elements are neighbours.
+void lower_prefetch(struct lower *l, struct op *op)
+{
+    struct ints sizes = op_ints(op, ATTR_SIZES);
+    bool write = op_attr(op, ATTR_WRITE) != NULL;
+    struct access a;
+    init(l, &a, op);
+    int64_t total = 1, stride;
+    int along = -1;
+    for (int d = 0; a.root && d < sizes.n; d++) {
+        total *= sizes.v[d];
+        if (sizes.v[d] > 1 && access_stride(&a, d, &stride) && stride == 1)
+            along = d;
+    }
+    int64_t line = LINE_BYTES / dtype_bytes(a.dtype), n = along < 0 ? 1 : sizes.v[along];
+    for (int64_t i = 0; a.root && i < total; i++) {
+        int64_t at[MAX_RANK] = {0}, rest = i;
+        for (int d = sizes.n - 1; d >= 0; d--) {
+            at[d] = rest % sizes.v[d];
+            rest /= sizes.v[d];
+        }
+        // Lines that begin within n elements, and that of the last one, which may lie in one more.
+        if (along < 0 || at[along] % line == 0 || (n % line && at[along] == n - 1))
+            access_prefetch(l, &a, at, write);
     }
 }
 

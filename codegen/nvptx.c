@@ -354,6 +354,7 @@ static struct op *lower_one(struct nvptx *n, struct op *op)
     case OP_WINDOW:
     case OP_YIELD:
     case OP_CONDITION:
+    case OP_PREFETCH:
         break;
     default:
         if (opcode_is_scalar(op->code))

@@ -310,6 +310,24 @@ static const char *check_store(const struct checker *c)
     return check_inbounds(c, c->op->operands[1]);
 }
 
+#define MOST_PREFETCHED 16384 // an instruction for each line of the cache
+
+static const char *check_prefetch(const struct checker *c)
+{
+    const char *fault = check_access(c, 0, false, NULL);
+    if (fault)
+        return fault;
+    struct ints sizes = op_ints(c->op, ATTR_SIZES);
+    NEED(sizes.n == operand(c, 0)->rank, "a view of rank %d takes as many sizes, not %d", operand(c, 0)->rank, sizes.n);
+    int64_t elements = 1;
+    for (int i = 0; i < sizes.n; i++) {
+        NEED(sizes.v[i] >= 1, "size %lld is less than 1", (long long)sizes.v[i]);
+        NEED(sizes.v[i] <= MOST_PREFETCHED / elements, "at most %d elements", MOST_PREFETCHED);
+        elements *= sizes.v[i];
+    }
+    return NULL;
+}
+
 static const char *check_gather(const struct checker *c)
 {
     struct type shape;

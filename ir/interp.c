@@ -229,6 +229,8 @@ static bool run_op(struct interp *in, const struct op *op)
         return interp_assert(in, op);
     case OP_COMPOSITE:
         return copy(in, op, op->n_operands, op->operands, op->blocks[0]->args) && run_and_yield(in, op, op->blocks[0]);
+    case OP_PREFETCH: // changes nothing
+        return true;
     case OP_ONCE: // running it again gives the same
         return interp_block(in, op->blocks[0]);
     default:

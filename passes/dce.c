@@ -32,7 +32,7 @@ static bool mark(struct dce *d, const struct value *v)
 
 static bool has_effect(const struct dce *d, const struct op *op)
 {
-    if (op->code == OP_ASSERT || op->code == OP_LAUNCH)
+    if (op->code == OP_ASSERT || op->code == OP_LAUNCH || op->code == OP_PREFETCH)
         return true;
     if (op_info[op->code].effect != EFFECT_WRITE)
         return false;

@@ -111,16 +111,23 @@ static void clone_scalar(struct shaper *s, struct op *op)
     for (int i = 0; i < op->n_operands; i++)
         operands[i] = shape_scalar(s, op->operands[i]);
     s->b.loc = op->loc;
-    struct type *t = op->results[0]->type;
-    struct value *x = build_value(&s->b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, t);
-    x->name = op->results[0]->name;
-    shape_bind(s, op->results[0], (struct binding){BIND_DIRECT, x, NULL});
+    struct type *t = op->n_results ? op->results[0]->type : NULL;
+    struct op *clone = build_op(&s->b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, op->n_results, &t);
+    if (!op->n_results)
+        return;
+    clone->results[0]->name = op->results[0]->name;
+    shape_bind(s, op->results[0], (struct binding){BIND_DIRECT, clone->results[0], NULL});
+}
+
+static bool needs_no_shaping(const struct op *op)
+{
+    return op->code == OP_PREFETCH || (!op->n_blocks && op->n_results == 1 && !has_tile(op));
 }
 
 void shape_clone_scalars(struct shaper *s, struct block *body)
 {
     for (struct op *op = body->first; op; op = op->next)
-        if (!op->n_blocks && op->n_results == 1 && !has_tile(op))
+        if (needs_no_shaping(op))
             clone_scalar(s, op);
 }
 
@@ -134,10 +141,15 @@ static void run_groups(struct shaper *s, struct op *first, struct op *last, int 
     struct group *groups;
     int n;
     group_block(s, first, last, n_exports, exports, &n, &groups);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < groups[i].n_anchors; j++)
+            group_cone(s, &groups[i].anchors[j]);
     for (int i = 0; i < n && !s->failed; i++) {
         // A value that a place was already made for by an earlier group is read from it.
         for (int j = 0; j < groups[i].n_anchors; j++)
             group_cone(s, &groups[i].anchors[j]);
+        s->n_later = n - 1 - i;
+        s->later = groups + i + 1;
         leaf_group(s, &groups[i]);
     }
 }
@@ -320,7 +332,7 @@ static void shape_block(struct shaper *s, struct block *block, int n_exports, co
     while (!s->failed) {
         struct op *first = op;
         for (; op && op != end && !is_barrier(s, op); op = op->next)
-            if (!op->n_blocks && op->n_results == 1 && !has_tile(op))
+            if (needs_no_shaping(op))
                 clone_scalar(s, op);
         bool last = !op || op == end;
         run_groups(s, first, op, last ? n_exports : 0, exports);

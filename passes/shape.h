@@ -109,6 +109,8 @@ struct shaper {
     bool *written; // by old value id: roots that are stored to
     int lanes, vector_axis; // of the nest being emitted
     const struct group *group;
+    int n_later; // groups that come after it in its block
+    const struct group *later;
     bool failed;
 };
 
@@ -166,6 +168,8 @@ struct value *nest_trip(struct shaper *s, int axis); // NULL: all of the axis, o
 // shape_leaf.c: operations at the current windows.
 struct type *leaf_type(struct shaper *s, const struct value *old);
 struct value *leaf_value(struct shaper *s, struct value *old);
+// The indices of a load or store of a tile, moved to the windows.
+void leaf_indices(struct shaper *s, const struct op *op, const struct value *tile, struct value **indices);
 void leaf_group(struct shaper *s, struct group *g);
 
 // shape_place.c: scratch memory.
@@ -175,6 +179,9 @@ void place_store(struct shaper *s, const struct place *p, struct value *old, str
 
 // shape_pack.c: copies of a dot's operands, laid out for it.
 void pack_operands(struct shaper *s, struct group *g, int level);
+
+// shape_prefetch.c: memory that the anchors after the group's dot will need, of it and of later groups.
+void prefetch_around_dot(struct shaper *s, const struct group *g, int n_later, const struct group *later);
 
 // shape_tile.c: the best register tile.
 struct register_tile {

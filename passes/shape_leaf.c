@@ -29,8 +29,7 @@ static struct value *offset_of(struct shaper *s, const struct value *tile, int d
     return axis == AXIS_NONE ? NULL : s->window[axis].offset;
 }
 
-// The indices of a load or store of a tile, moved to the window.
-static void access_indices(struct shaper *s, const struct op *op, const struct value *tile, struct value **indices)
+void leaf_indices(struct shaper *s, const struct op *op, const struct value *tile, struct value **indices)
 {
     int v = op_view_operand(op);
     for (int i = v + 1; i < op->n_operands; i++) {
@@ -54,7 +53,7 @@ static struct attr inbounds_attr(struct shaper *s, const struct op *op, const st
 static struct value *leaf_load(struct shaper *s, struct op *op)
 {
     struct value *tile = op->results[0], *operands[MAX_RANK + 1] = {shape_scalar(s, op->operands[0])};
-    access_indices(s, op, tile, operands + 1);
+    leaf_indices(s, op, tile, operands + 1);
     struct attr attrs[2];
     int n = 0;
     const struct attr *pad = op_attr(op, ATTR_PAD);
@@ -422,7 +421,7 @@ static void leaf_store(struct shaper *s, struct op *op)
     struct value *tile = op->operands[0];
     struct value *operands[MAX_RANK + 2] = {leaf_value(s, tile), shape_scalar(s, op->operands[1])};
     s->b.loc = op->loc;
-    access_indices(s, op, tile, operands + 2);
+    leaf_indices(s, op, tile, operands + 2);
     struct attr attrs[2] = {inbounds_attr(s, op, tile)};
     int n = attrs[0].ints.n > 0;
     const struct attr *stream = op_attr(op, ATTR_STREAM);
@@ -507,6 +506,8 @@ static void group_leaf(struct shaper *s, struct nest *n, struct value **acc)
     for (int i = 0; i < g->n_anchors; i++)
         if (c.n_axes && touches_carried(&c, &g->anchors[i]))
             c.anchors[c.n_anchors++] = &g->anchors[i];
+    if (g->dot)
+        prefetch_around_dot(s, g, s->n_later, s->later);
     // What the carrying loops may need, the loops, and the rest.
     for (int i = 0; i < g->n_anchors; i++)
         if (!touches_carried(&c, &g->anchors[i]) && !needs_carried(&c, &g->anchors[i]) && c.n_anchors)

@@ -511,6 +511,10 @@ START_TEST(test_streaming)
                   "  %a = load %x[0, 0] : tile<2x32xf32, v1x16>\n  store %a, %y[1, 0] stream inbounds [0, 1]\n"
                   "  store %a, %z[3, 0] stream inbounds [0, 1]\n  %b = load %x[7, 0] : tile<3x16xf32, v1x4>\n"
                   "  store %b, %z[9, 5] stream inbounds [0, 1]\n  store %b, %w[30, 28] stream\n}\n");
+    // Far outside too.
+    CHECK(.text = "kernel @k(%x: view<32x32xf32>, %y: view<32x32xf32>) grid [1] {\n"
+                  "  prefetch %x[0, 0], [32, 32]\n  prefetch %y[-100000, 1000000000], [3, 17] write\n"
+                  "  %a = load %x[0, 0] : tile<2x32xf32, v1x16>\n  store %a, %y[1, 0]\n}\n");
 }
 END_TEST
 
