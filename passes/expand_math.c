@@ -52,7 +52,7 @@ static struct value *expansion(B *b, enum opcode code, struct value *const *x)
 struct expand {
     struct function *k;
     struct diags *diags;
-    bool has_scalef;
+    bool has_scalef, has_fma;
     struct replace replace;
     bool progress;
 };
@@ -103,8 +103,10 @@ static void expand(struct expand *e, struct op *op)
                    op_info[op->code].name);
         return;
     }
-    B b = {{.function = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags}, e->has_scalef,
-           op->n_operands == 1 && is_not_positive(op->operands[0])};
+    B b = {.builder = {.function = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags},
+           .has_scalef = e->has_scalef,
+           .has_fma = e->has_fma,
+           .not_positive = op->n_operands == 1 && is_not_positive(op->operands[0])};
     struct value *x[2];
     for (int i = 0; i < op->n_operands; i++)
         x[i] = t == DTYPE_F32 ? op->operands[i] : build_cast(&b.builder, DTYPE_F32, op->operands[i]);
@@ -134,7 +136,8 @@ bool pass_expand_math(struct module *m, struct pass_context *c)
     for (struct function *k = m->first_function; k; k = k->next) {
         if (k->kind != FUNCTION_KERNEL)
             continue;
-        struct expand e = {.k = k, .diags = c->diags, .has_scalef = c->target->avx512};
+        struct expand e = {
+            .k = k, .diags = c->diags, .has_scalef = c->target->avx512, .has_fma = c->target->fma};
         replace_init(&e.replace, c->scratch, k);
         walk(&e, k->grid);
         walk(&e, k->body);

@@ -25,6 +25,7 @@
 typedef struct math_builder {
     struct builder builder;
     bool has_scalef; // the operation of this name
+    bool has_fma;    // with one rounding
     bool not_positive; // no operand of the function being written is above 0
 } B;
 typedef struct value *V;
