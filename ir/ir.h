@@ -10,6 +10,7 @@
 #include "ir/arena.h"
 #include "ir/diag.h"
 #include "ir/dtype.h"
+#include "ir/schedule.h"
 
 #define MAX_RANK 8
 #define MAX_OPERANDS 64 // of one operation
@@ -243,6 +244,7 @@ struct function {
     // Graph and host functions: the names that users know inputs and outputs by; NULL where there are none.
     int n_inputs, n_outputs;
     const char **input_names, **output_names;
+    struct schedule *schedule; // of a kernel; NULL: all open
     struct block *grid;     // yields 1 to 3 sizes; may read the symbols and scalar parameters; empty in a graph
     struct block *body;
     int n_values;

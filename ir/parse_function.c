@@ -156,11 +156,41 @@ static void skip_function(struct parser *p)
     parse_skip_block(p);
 }
 
+// `schedule "product-m384-n768-k3072-f32" {rows = 128, depth = 1024}`
+static void parse_schedule(struct parser *p)
+{
+    struct schedule *s = p->b.function->schedule = schedule_create(&p->module->arena);
+    if (p->lex.token.kind == TOKEN_STRING)
+        s->problem = parse_string(p);
+    parse_expect(p, "{");
+    while (!p->failed && !parse_is(p, "}")) {
+        struct token name = p->lex.token;
+        enum schedule_key key = schedule_key_from_name(name.text, name.length);
+        if (name.kind != TOKEN_NAME || key == SCHEDULE_COUNT) {
+            FAIL(p, "expected what a schedule may say, such as rows or register_rows, found %s", parse_seen(p));
+            return;
+        }
+        const struct schedule_info *info = &schedule_info[key];
+        lex_next(&p->lex);
+        parse_expect(p, "=");
+        struct loc loc = parse_here(p);
+        int64_t value = p->failed ? 0 : parse_int(p);
+        if (!p->failed && (value < info->least || value > info->most))
+            FAIL_AT(p, loc, "%s is from %lld to %lld", info->name, (long long)info->least, (long long)info->most);
+        s->value[key] = value;
+        if (!parse_accept(p, ","))
+            break;
+    }
+    parse_expect(p, "}");
+}
+
 // A kernel's grid stands before its body, or in it, as it is printed.
 static void parse_kernel_body(struct parser *p)
 {
     struct function *k = p->b.function;
-    bool grid = parse_accept(p, "grid");
+    if (parse_accept(p, "schedule"))
+        parse_schedule(p);
+    bool grid = !p->failed && parse_accept(p, "grid");
     if (grid)
         parse_grid(p);
     if (p->failed || !parse_is(p, "{")) {

@@ -546,6 +546,23 @@ static void put_result_names(struct printer *p, const struct function *g)
     put(p, any ? ")" : "");
 }
 
+static void put_schedule(struct printer *p, const struct schedule *s)
+{
+    put(p, " schedule ");
+    if (s->problem) {
+        put_string(p, s->problem);
+        put(p, " ");
+    }
+    put(p, "{");
+    bool any = false;
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        if (s->value[i] != SCHEDULE_OPEN) {
+            putf(p, "%s%s = %lld", any ? ", " : "", schedule_info[i].name, (long long)s->value[i]);
+            any = true;
+        }
+    put(p, "}");
+}
+
 static void put_function(struct printer *p, const struct function *k)
 {
     static const char *const words[] = {"kernel", "graph", "host"};
@@ -563,6 +580,8 @@ static void put_function(struct printer *p, const struct function *k)
         put_result_names(p, k);
     if (k->kind == FUNCTION_HOST)
         putf(p, " outputs %d", k->n_outputs);
+    if (k->schedule)
+        put_schedule(p, k->schedule);
     put(p, " {\n");
     p->depth = 1;
     if (k->kind == FUNCTION_KERNEL || k->grid->first) {

@@ -107,6 +107,25 @@ void emit_begin(struct emit *e, struct lowering *l, const struct group *g)
     e->tiles = ARENA_ARRAY(l->arena, struct value *, l->graph->n_values + 1);
 }
 
+void emit_problem(struct emit *e, const char *what, const char *letters, enum dtype t)
+{
+    struct arena *a = &e->l->m->arena;
+    const char *problem = what;
+    int64_t size;
+    for (int i = 0; i < e->n_axes; i++)
+        if (letters[i])
+            problem = dims_to_int(e->l->m, e->axes[i].size, &size)
+                          ? arena_printf(a, "%s-%c%lld", problem, letters[i], (long long)size)
+                          : arena_printf(a, "%s-%c?", problem, letters[i]);
+    e->kernel->schedule = schedule_create(a);
+    e->kernel->schedule->problem = arena_printf(a, "%s-%s", problem, dtype_info[t].name);
+}
+
+int64_t emit_choose(struct emit *e, enum schedule_key key, int64_t otherwise)
+{
+    return schedule_choose(e->l->schedules, e->kernel, key, otherwise);
+}
+
 int emit_axis(struct emit *e, dim size, enum axis_class class, int of)
 {
     if (e->n_axes == EMIT_AXES) {

@@ -118,6 +118,16 @@ static bool make_axes(struct product *p, struct lowering *l, const char *labels,
 
 #define PANEL 64 // columns: the register tile's on AVX-512; a multiple of it elsewhere
 
+// In the order of the axes: b of all, m of the first factor, n of the second, k summed over.
+static void name_problem(struct product *p)
+{
+    char letters[EMIT_AXES];
+    for (int i = 0; i < p->e.n_axes; i++)
+        letters[i] = !in_result(p, i) ? 'k' : in(p, 0, i) && in(p, 1, i) ? 'b' : in(p, 0, i) ? 'm' : 'n';
+    const char *what = p->factor[1]->storage->data.bytes ? "product_constant" : "product";
+    emit_problem(&p->e, what, letters, p->g->ops[0]->results[0]->type->dtype);
+}
+
 // The constant second factor as panels, if it has one n axis and no batch axes, and all sizes are known.
 static bool pack_panels(struct product *p, struct lowering *l)
 {
@@ -150,7 +160,9 @@ static bool pack_panels(struct product *p, struct lowering *l)
     for (int i = 0; i < n_k; i++)
         if (!p->factor[0]->stride[k[i]])
             order[n_ordered++] = k[i];
-    int64_t width = sizes[column] < PANEL ? sizes[column] : PANEL;
+    int64_t width = emit_choose(&p->e, SCHEDULE_PANEL, PANEL);
+    if (width > sizes[column])
+        width = sizes[column];
     int64_t panels = (sizes[column] + width - 1) / width;
     int bytes = dtype_info[b->storage->type->dtype].bits / 8;
     char *to = arena_alloc(&l->m->arena, (size_t)(panels * depth * width * bytes));
@@ -252,24 +264,27 @@ static void choose_tiles(struct product *p, struct lowering *l)
         else
             rows[n_rows++] = axis;
     }
-    int64_t most = ROWS;
+    int64_t most = emit_choose(&p->e, SCHEDULE_ROWS, ROWS);
     for (int i = n_rows - 1; i >= 0; i--) {
         set_tile(p, l, rows[i], most);
         most /= p->e.axes[rows[i]].tile;
     }
-    most = p->packed ? p->columns : COLUMNS;
+    most = p->packed ? p->columns : emit_choose(&p->e, SCHEDULE_COLUMNS, COLUMNS);
     for (int i = n_columns - 1; i >= 0; i--) {
         set_tile(p, l, columns[i], most);
         most /= p->e.axes[columns[i]].tile;
     }
-    for (int i = 0; i < p->e.n_axes; i++) {
+    bool innermost = true;
+    for (int i = p->e.n_axes - 1; i >= 0; i--) {
         int64_t size;
         if (in_result(p, i))
             continue;
         bool whole = is_constant_size(l, p->e.axes[i].size, &size) && (p->packed || size <= SHORT_DEPTH);
-        set_tile(p, l, i, whole ? depth_of_chunk(p, size) : DEPTH);
+        int64_t depth = whole ? depth_of_chunk(p, size) : DEPTH;
+        set_tile(p, l, i, innermost ? emit_choose(&p->e, SCHEDULE_DEPTH, depth < 1 ? 1 : depth) : depth);
+        innermost = false;
     }
-    bool columns_first = p->packed && fewer_bytes_by_columns(p, l);
+    bool columns_first = emit_choose(&p->e, SCHEDULE_COLUMNS_FIRST, p->packed && fewer_bytes_by_columns(p, l));
     emit_spread(&p->e, n_rows, rows, columns_first ? 1 : 0);
     emit_spread(&p->e, n_columns, columns, columns_first ? 0 : 1);
     emit_spread(&p->e, n_batch, batch, 2);
@@ -418,6 +433,7 @@ void emit_product(struct lowering *l, struct group *g, const char *labels, const
     emit_begin(&p->e, l, g);
     if (!make_axes(p, l, labels, left, result_order))
         return;
+    name_problem(p);
     pack_panels(p, l);
     choose_tiles(p, l);
     emit_grid(&p->e);

@@ -125,6 +125,10 @@ void emit_map(struct lowering *l, struct group *g)
     }
     emit_collect(&e, g, 0, g->rank, axis_of, order, &accesses);
     emit_merge(&e, &accesses);
+    char letters[EMIT_AXES];
+    for (int i = 0; i < e.n_axes; i++)
+        letters[i] = e.axes[i].class == AXIS_REDUCED ? 'k' : 'm';
+    emit_problem(&e, g->kind == GROUP_REDUCE ? "rows" : "map", letters, g->ops[0]->results[0]->type->dtype);
     int64_t row = 1, rows = 1, longest = longest_row(&e);
     for (int i = 0; i < e.n_axes; i++) {
         struct emit_axis *x = &e.axes[i];
@@ -144,7 +148,9 @@ void emit_map(struct lowering *l, struct group *g)
     }
     if (rows > 1 && rows * row > ROW_ELEMENTS)
         rows = ROW_ELEMENTS / row;
-    emit_divide(&e, row > 1 ? rows : MAP_ELEMENTS, &accesses);
+    bool by_rows = row > 1;
+    emit_divide(&e, emit_choose(&e, by_rows ? SCHEDULE_ROWS : SCHEDULE_ELEMENTS, by_rows ? rows : MAP_ELEMENTS),
+                &accesses);
     keep_small(&e);
     if (!e.n_axes) // one element
         emit_axis(&e, 1, AXIS_PARALLEL, 0);

@@ -7,6 +7,15 @@
 #define MOVE_ELEMENTS 16384
 #define TAKE_ELEMENTS 4096
 
+// Tiles of about as many elements as the schedule says, most of them along the last axis.
+static void divide(struct emit *e, const char *what, enum dtype t, int64_t elements, const struct accesses *accesses)
+{
+    char letters[EMIT_AXES];
+    memset(letters, 'm', sizeof letters);
+    emit_problem(e, what, letters, t);
+    emit_divide(e, emit_choose(e, SCHEDULE_ELEMENTS, elements), accesses);
+}
+
 static void begin(struct emit *e, struct lowering *l, struct loc loc, const char *what)
 {
     emit_begin(e, l, &(struct group){0});
@@ -63,7 +72,7 @@ void emit_copy(struct lowering *l, const struct type *t, const struct place *fro
     memcpy(source.stride, strides[0], sizeof(dim) * (size_t)n);
     memcpy(target.stride, strides[1], sizeof(dim) * (size_t)n);
     all_axes(&e, axes);
-    emit_divide(&e, MOVE_ELEMENTS, &both);
+    divide(&e, "copy", t->dtype, MOVE_ELEMENTS, &both);
     emit_spread(&e, n, axes, 0);
     emit_grid(&e);
     emit_store(&e, emit_load(&e, &source, n, axes), &target, n, axes);
@@ -84,7 +93,7 @@ static void move(struct lowering *l, const struct op *op, const char *what, cons
     struct accesses accesses = {0};
     add(&accesses, &target);
     int n = all_axes(&e, axes);
-    emit_divide(&e, MOVE_ELEMENTS, &accesses);
+    divide(&e, what, t->dtype, MOVE_ELEMENTS, &accesses);
     emit_spread(&e, n, axes, 0);
     emit_grid(&e);
     struct value *operands[MAX_RANK + 1], *zeros[MAX_RANK];
@@ -178,7 +187,7 @@ void emit_take(struct lowering *l, struct group *g)
         lower_graph_error(l, op->loc, "take: more than %d dimensions", MAX_RANK - 1);
         return;
     }
-    emit_divide(&e, TAKE_ELEMENTS, &(struct accesses){0});
+    divide(&e, "take", t->dtype, TAKE_ELEMENTS, &(struct accesses){0});
     emit_spread(&e, n, axes, 0);
     emit_grid(&e);
     struct value *operands[MAX_RANK + 1];

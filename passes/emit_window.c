@@ -103,8 +103,22 @@ static int64_t even(struct windows *w, int axis, int64_t most)
     return w->e.axes[axis].tile = (size + tiles - 1) / tiles;
 }
 
+// In the order of the axes: b batch, m positions, g groups, n filters or channels, k what is summed over.
+static void name_problem(struct windows *w, const char *what)
+{
+    char letters[EMIT_AXES];
+    for (int i = 0; i < w->e.n_axes; i++)
+        letters[i] = i == w->batch     ? 'b'
+                     : i == w->channel ? 'n'
+                     : i == w->group   ? 'g'
+                     : w->e.axes[i].class == AXIS_REDUCED || i == w->in_channel ? 'k' : 'm';
+    emit_problem(&w->e, what, letters, w->g->ops[0]->results[0]->type->dtype);
+}
+
 static void choose_tiles(struct windows *w, int64_t positions, int64_t width, int64_t channels)
 {
+    positions = emit_choose(&w->e, SCHEDULE_POSITIONS, positions);
+    width = emit_choose(&w->e, SCHEDULE_WIDTH, width);
     for (int d = w->n - 1; d >= 0; d--) {
         int64_t most = d == w->n - 1 && positions > width ? width : positions;
         int64_t tile = even(w, w->position[d], most < 1 ? 1 : most);
@@ -349,7 +363,10 @@ static void emit_dense(struct windows *w, int64_t groups)
         }
     }
     w->in_channel = channels == 1 ? -1 : emit_axis(e, channels, AXIS_REDUCED, 1);
-    int64_t per_group = filters / groups, panel = per_group < FILTERS ? per_group : FILTERS;
+    name_problem(w, "conv");
+    int64_t per_group = filters / groups, panel = emit_choose(e, SCHEDULE_PANEL, FILTERS);
+    if (panel > per_group)
+        panel = per_group;
     struct storage *packed = pack_weights(w, groups, panel);
     choose_tiles(w, POSITIONS, WIDTH, panel);
     emit_grid(e);
@@ -522,17 +539,17 @@ static bool prefers_channels_first(struct lowering *l, const struct op *op)
            x->view.strides[t->rank - 1] == 1 && t->dims[t->rank - 1] != 1;
 }
 
-static void choose_pool_tiles(struct windows *w)
+static void choose_pool_tiles(struct windows *w, const char *what)
 {
-    if (w->channels_first)
-        choose_tiles(w, ROW_POSITIONS, ROW_WIDTH, 1);
-    else
-        choose_tiles(w, POOL_POSITIONS, POOL_POSITIONS, POOL_CHANNELS);
+    bool rows = w->channels_first;
+    name_problem(w, what);
+    choose_tiles(w, rows ? ROW_POSITIONS : POOL_POSITIONS, rows ? ROW_WIDTH : POOL_POSITIONS,
+                 emit_choose(&w->e, SCHEDULE_CHANNELS, rows ? 1 : POOL_CHANNELS));
 }
 
 static void emit_depthwise(struct windows *w)
 {
-    choose_pool_tiles(w);
+    choose_pool_tiles(w, "depthwise");
     emit_grid(&w->e);
     int first, n, axes[MAX_RANK], n_axes = result_axes(w, axes);
     struct value *x = load_pool(w, (struct number){.is_float = true}, &first, &n);
@@ -617,7 +634,7 @@ void emit_window(struct lowering *l, struct group *g)
     if (!begin(w, l, g, prefers_channels_first(l, op)))
         return;
     w->by_channel = true;
-    choose_pool_tiles(w);
+    choose_pool_tiles(w, "pool");
     emit_grid(&w->e);
     enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
     int first, n, axes[MAX_RANK];

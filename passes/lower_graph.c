@@ -499,7 +499,7 @@ static struct place parameter(struct lowering *l, const struct type *t, const ch
 
 static bool lower_function(struct module *m, struct function *graph, struct pass_context *c)
 {
-    struct lowering l = {.m = m, .graph = graph, .target = c->target, .diags = c->diags, .arena = c->scratch};
+    struct lowering l = {.m = m, .graph = graph, .target = c->target, .schedules = c->schedules, .diags = c->diags, .arena = c->scratch};
     const struct op *end = block_terminator(graph->body);
     l.host = function_create(m, graph->name, graph->loc);
     l.host->kind = FUNCTION_HOST;

@@ -10,6 +10,7 @@
 #define TEGULA_PASSES_LOWER_GRAPH_H
 
 #include "passes/pass.h"
+#include "passes/schedule.h"
 #include "passes/tensor_view.h"
 
 // ---- Memory ----------------------------------------------------------------------------------------------------
@@ -72,6 +73,7 @@ struct lowering {
     struct function *graph, *host;
     struct builder b; // in the host function
     const struct target_desc *target;
+    const struct schedules *schedules;
     struct diags *diags;
     struct arena *arena;         // scratch
     struct place *places;        // by value id of the graph
@@ -155,6 +157,11 @@ struct emit {
 void emit_begin(struct emit *e, struct lowering *l, const struct group *g);
 // Names the kernel kI and `what`, which starts with a '_', by the first I from the number of kernels on that is free.
 void emit_name(struct emit *e, const char *what);
+// Begins the kernel's schedule record. Its problem is `what`, the size of each axis after its letter (0: left out), `?`
+// where it is open, and the element type.
+void emit_problem(struct emit *e, const char *what, const char *letters, enum dtype t);
+// What the schedule says, or `otherwise`, which goes on the record.
+int64_t emit_choose(struct emit *e, enum schedule_key key, int64_t otherwise);
 int emit_axis(struct emit *e, dim size, enum axis_class class, int of);
 // A size, as the kernel knows it.
 dim emit_dim(struct emit *e, dim d);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "passes/rules.h"
+#include "passes/schedule.h"
 
 const struct pass_info pass_info[PASS_COUNT] = {
 #define PASS(e, name, function, doc) [PASS_##e] = {name, function, doc},
@@ -154,6 +155,14 @@ static void print_times(const struct runner *r)
             fprintf(r->log, "%24d  rule %s\n", r->context.rules_applied[i], rules_name(i));
 }
 
+static bool has_kernels(const struct module *m)
+{
+    for (const struct function *f = m->first_function; f; f = f->next)
+        if (f->kind == FUNCTION_KERNEL)
+            return true;
+    return false;
+}
+
 int pipeline_run(struct module *m, const struct target_desc *target, const struct pipeline_options *options,
                  struct diags *diags)
 {
@@ -164,6 +173,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
     r.context = (struct pass_context){.target = target,
                                       .diags = diags,
                                       .scratch = &r.scratch,
+                                      .schedules = options->schedules,
                                       .keep_composites = options->keep_composites,
                                       .remarks = options->remarks ? r.log : NULL,
                                       .rules_applied = ARENA_ARRAY(&counts, int, rules_count())};
@@ -180,6 +190,8 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
                    options->stop_after);
         status = 1;
     }
+    if (!status && has_kernels(m))
+        status = schedules_check(options->schedules, m, diags);
     if (options->time_passes)
         print_times(&r);
     arena_finish(&counts);

@@ -6,6 +6,7 @@
 #include "ir/ir.h"
 #include "passes/axes.h"
 #include "passes/pass.h"
+#include "passes/schedule.h"
 
 // The part of an axis that is being computed. offset (in the new kernel; NULL: 0) counts from the axis's start.
 struct window {

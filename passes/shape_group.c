@@ -310,6 +310,12 @@ static void shape_by_dot(struct shaper *s, struct group *g, struct op *dot)
     struct register_tile t = tile_choose(s->target, g->lanes, row == AXIS_NONE ? 1 : s->axes.size[row],
                                          g->vector_axis == AXIS_NONE ? 1 : s->axes.size[g->vector_axis],
                                          fixed ? MOST_ROWS : MOST_STRIDED_ROWS);
+    int64_t rows = schedule_said(s->c->schedules, s->old, SCHEDULE_REGISTER_ROWS),
+            vectors = schedule_said(s->c->schedules, s->old, SCHEDULE_REGISTER_VECTORS);
+    if (rows != SCHEDULE_OPEN)
+        t.rows = rows;
+    if (vectors != SCHEDULE_OPEN)
+        t.vectors = vectors;
     for (int i = 0; i < x->n_batch; i++)
         add_split(g, x->batch[i], 1);
     for (int i = 0; i + 1 < x->n_columns; i++)

@@ -139,13 +139,12 @@ static void leaf_dot(struct shaper *s, struct op *op)
     const struct dot_axes *x = &s->group->dot_axes;
     struct split splits[2 * MAX_RANK];
     struct nest n = {.splits = splits, .leaf = dot_leaf, .n_acc = 1, .data = op};
+    int64_t said = schedule_said(s->c->schedules, s->old, SCHEDULE_UNROLL), unroll = said == SCHEDULE_OPEN ? INNER_UNROLL : said;
     for (int i = 0; i < x->n_inner; i++) {
         int axis = x->inner[i];
         int64_t size = s->window[axis].size;
         bool last = i == x->n_inner - 1, clipped = s->clip[axis].known;
-        int64_t step = last && !clipped && (size % INNER_UNROLL == 0 || size < INNER_UNROLL)
-                           ? (size < INNER_UNROLL ? size : INNER_UNROLL)
-                           : 1;
+        int64_t step = last && !clipped && (size % unroll == 0 || size < unroll) ? (size < unroll ? size : unroll) : 1;
         splits[n.n_splits++] = (struct split){axis, step};
     }
     struct value *acc = leaf_value(s, op->operands[2]);

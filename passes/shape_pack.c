@@ -409,6 +409,8 @@ static bool spans_steps(const struct shaper *s, const struct value *v, const str
 
 void pack_operands(struct shaper *s, struct group *g, int level)
 {
+    if (schedule_said(s->c->schedules, s->old, SCHEDULE_PACK) == 0)
+        return;
     const struct op *loop = g->dot->block->parent && group_loop_fuses(s, g->dot->block->parent) ? g->dot->block->parent
                                                                                                  : NULL;
     for (int i = 0; i < 2; i++) {
