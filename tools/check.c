@@ -208,7 +208,7 @@ static int subject_init(struct subject *s, const struct check_request *q, struct
         char end;
         if (text && (sscanf(text, "%lf:%lf%c", &r.lo, &r.hi, &end) != 2 || !(r.lo <= r.hi)))
             return fail(diags, s, "--range %s=%s is not a range, as in %s=0:99", name, text, name);
-        uint64_t random = (uint64_t)q->seed;
+        uint64_t random = (uint64_t)q->shared.seed;
         for (const char *c = name; *c; c++)
             random = (random ^ (unsigned char)*c) * 1099511628211u;
         if (is_view(s, i) ? set_view(s, i, q, &random, r, diags) : set_scalar(s, i, q, &random, r, diags))
@@ -284,7 +284,7 @@ static int native_init(struct native *n, const struct subject *s, const struct c
     int status = jit_create(&n->jit, &message) || jit_add_object(n->jit, &object, &message) ||
                  jit_lookup(n->jit, symbol, &address, &message);
     driver_buffer_finish(&object);
-    if (!status && tg_pool_create((int)q->threads, &n->pool))
+    if (!status && tg_pool_create((int)q->shared.threads, &n->pool))
         status = fail(diags, s, "out of memory");
     else if (status)
         fail(diags, s, "%s", message ? message : "out of memory");
@@ -561,9 +561,14 @@ static int check_options(const struct check_request *q, bool graph, struct diags
     const struct {
         const char *name;
         bool given, of_graphs;
-    } options[] = {{"size", q->sizes.n, false},          {"arg", q->args.n, false},    {"range", q->ranges.n, false},
-                   {"print", q->prints.n, false},        {"stages", q->stages, false}, {"dim", q->dims.n, true},
-                   {"passes", q->pipeline.passes, false}};
+    } options[] = {{"size", q->sizes.n, false},
+                   {"arg", q->args.n, false},
+                   {"range", q->ranges.n, false},
+                   {"print", q->prints.n, false},
+                   {"stages", q->stages, false},
+                   {"dim", q->shared.dims.n, true},
+                   {"passes", q->shared.pipeline.passes, false},
+                   {"stop-after", q->shared.pipeline.stop_after, false}};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         if (options[i].given && options[i].of_graphs != graph) {
             diag_error(diags, (struct loc){.file = q->file}, "--%s is for %s%s", options[i].name,
@@ -593,68 +598,64 @@ static int check_kernel(const struct check_request *q, struct function *k, const
     return status;
 }
 
-static int check(const struct check_request *q, int n_defines, const struct define *defines,
-                 const struct import_options *import, struct diags *diags)
+static int check_function(const struct check_request *q, struct module *m, const struct compile_options *options,
+                          struct diags *diags)
 {
-    struct compile_options options = {.opt_level = (int)q->opt_level, .pipeline = q->pipeline};
-    if (compile_target(q->target, &options.target, diags))
+    struct function *f = choose_function(m, q->kernel, diags);
+    if (!f || diags->n_errors || check_options(q, f->kind == FUNCTION_GRAPH, diags))
         return EXIT_ERROR;
-    struct model *source = NULL;
-    struct module *m = command_is_model(q->file) ? command_import(q->file, import, &source, diags)
-                                                 : command_read(q->file, n_defines, defines, diags);
-    struct function *f = m ? choose_function(m, q->kernel, diags) : NULL;
-    int status = EXIT_ERROR;
-    if (f && !diags->n_errors && !check_options(q, f->kind == FUNCTION_GRAPH, diags))
-        status = f->kind == FUNCTION_GRAPH ? check_graph(q, f, &options, diags) : check_kernel(q, f, &options, diags);
-    module_destroy(m);
-    model_destroy(source);
+    return f->kind == FUNCTION_GRAPH ? check_graph(q, f, options, diags) : check_kernel(q, f, options, diags);
+}
+
+static int check(const struct command *c, const struct check_request *q, struct diags *diags)
+{
+    struct compile_options options;
+    if (command_compile_options(&q->shared, &options, diags))
+        return EXIT_ERROR;
+    struct command_source source;
+    bool model = command_is_model(q->file);
+    int status = command_open(c, q->file, model ? NULL : &q->shared.definitions, model ? &q->shared.definitions : NULL,
+                              &source, diags);
+    if (status == EXIT_OK)
+        status = check_function(q, source.module, &options, diags);
+    command_close(&source);
     return status;
 }
 
 int command_check(int argc, char *const *argv)
 {
-    static struct check_request q = {.target = "native", .seed = 1, .opt_level = 2, .threads = 1, .tolerance = -1};
+    static struct check_request q = {.tolerance = -1,
+                                     .shared = {.target = "native", .seed = 1, .opt_level = 2, .threads = 1}};
     static struct words files;
     const struct option options[] = {
         {"size", 's', OPTION_WORDS, &q.sizes, "NAME=N", "value of a size; a.0=N for an unknown size of %a"},
-        {"dim", 'd', OPTION_WORDS, &q.dims, "NAME=N", "value of a size of a graph, which is compiled for any"},
         {"arg", 'a', OPTION_WORDS, &q.args, "NAME=V", "value of a scalar parameter [random]"},
         {"range", 'r', OPTION_WORDS, &q.ranges, "NAME=LO:HI",
          "range of a parameter's random values [-1:1; integers -100:100, 8-bit ones all]"},
-        {NULL, 'D', OPTION_WORDS, &q.definitions, "NAME=VALUE",
-         "value of a compile-time parameter, or of a size of a graph's, compiled in"},
         {"kernel", 'k', OPTION_STRING, &q.kernel, "NAME", "which one [the only one]"},
         {"stages", 0, OPTION_STRING, &q.stages, "A,B",
          "what to run and compare: tile, shaped (both interpreted), native [all]"},
-        {"target", 0, OPTION_STRING, &q.target, "NAME", "as of tegula kernel [native]"},
-        {"passes", 0, OPTION_STRING, &q.pipeline.passes, "A,B",
-         "passes between tile and shaped [default, the target's]"},
-        {"optimize", 'O', OPTION_INT, &q.opt_level, "0..3", "effort of LLVM's optimisation [2]"},
-        {"seed", 0, OPTION_INT, &q.seed, "N", "of the random numbers [1]"},
         {"tolerance", 0, OPTION_NUMBER, &q.tolerance, "T",
          "allowed |x - y| / max(1, |x|) [by element type; 2e-5 for f32, 0 for integers]"},
-        {"threads", 0, OPTION_INT, &q.threads, "N", "for native code [1; graphs run on 1 and on N or 2]"},
         {"print", 'p', OPTION_WORDS, &q.prints, "NAME", "print a parameter's contents after each stage"},
-        {"print-after-all", 0, OPTION_FLAG, &q.pipeline.print_after_all, NULL,
-         "print the module after each pass, on stderr"},
     };
     const struct command c = {
         .name = "check",
         .summary =
             "Runs a kernel on random data at several stages of compilation, and compares; or a graph (.onnx, or text)\n"
-            "by the interpreter and as a compiled model.",
+            "by the interpreter and as a compiled model, on one thread and on --threads, at least two. Sizes of a\n"
+            "model that -D gives are compiled in; the code serves any that --dim gives.",
         .files = "FILE",
         .least_files = 1,
         .most_files = 1,
         .n_options = sizeof options / sizeof options[0],
-        .options = options};
+        .options = options,
+        .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DEFINE | SHARED_DIM | SHARED_THREADS | SHARED_SEED |
+                       SHARED_PASSES | SHARED_TRACE,
+        .shared = &q.shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;
-    if (q.opt_level < 0 || q.opt_level > 3)
-        return options_fail(&c, "-O is 0, 1, 2 or 3");
-    if (q.threads < 1 || q.threads > 1024)
-        return options_fail(&c, "--threads is 1 to 1024");
     for (const char *p = q.stages ? q.stages : ""; *p; p += *p == ',') {
         size_t n = strcspn(p, ",");
         bool known = false;
@@ -664,18 +665,9 @@ int command_check(int argc, char *const *argv)
             return options_fail(&c, "there is no stage '%.*s'; there are tile, shaped and native", (int)n, p);
         p += n;
     }
-    struct arena a;
-    arena_init(&a);
-    static struct define defines[OPTIONS_MOST_WORDS];
     struct diags diags;
     diag_init(&diags);
     q.file = files.word[0];
-    static struct import_dim dims[OPTIONS_MOST_WORDS];
-    bool model = command_is_model(q.file);
-    struct import_options import = {.dims = dims};
-    int n_defines = model ? 0 : command_defines(&c, &a, &q.definitions, defines);
-    import.n_dims = model ? command_dims(&c, &a, &q.definitions, dims) : 0;
-    status = n_defines < 0 || import.n_dims < 0 ? EXIT_USAGE : check(&q, n_defines, defines, &import, &diags);
-    arena_finish(&a);
+    status = check(&c, &q, &diags);
     return command_finish(&diags, status);
 }

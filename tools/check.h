@@ -6,11 +6,10 @@
 #include "tools/command.h"
 
 struct check_request {
-    struct words definitions, sizes, dims, args, ranges, prints;
-    const char *file, *kernel, *stages, *target;
-    int64_t seed, opt_level, threads;
+    struct words sizes, args, ranges, prints;
+    const char *file, *kernel, *stages;
     double tolerance; // negative: by element type
-    struct pipeline_options pipeline;
+    struct shared_options shared;
 };
 
 // Compares a graph's interpreter with the compiled model, which replaces it in its module. Other functions of the

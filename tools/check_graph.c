@@ -82,7 +82,7 @@ static int read_sizes(struct subject *s, const struct function *g, int64_t *valu
 {
     const struct module *m = g->module;
     struct sizes z = {s, m, value, ARENA_ARRAY(&s->arena, bool, m->n_symbols + 1), false};
-    const struct words *words = &s->q->dims;
+    const struct words *words = &s->q->shared.dims;
     for (int i = 0; i < m->n_symbols; i++)
         value[i] = -1;
     for (int i = 0; i < words->n; i++) {
@@ -129,7 +129,7 @@ static int make_inputs(struct subject *s, const struct function *g)
             return fail(s, "input %s is too large", s->in_names[i]);
         x->bytes = n * dtype_bytes(t->dtype);
         x->data = arena_alloc(&s->arena, (size_t)x->bytes + 1);
-        random_input(t->dtype, (uint64_t)s->q->seed, (uint64_t)i, x->data, n);
+        random_input(t->dtype, (uint64_t)s->q->shared.seed, (uint64_t)i, x->data, n);
     }
     return EXIT_OK;
 }
@@ -341,7 +341,7 @@ static int compare_runs(const struct subject *s, const struct run *first, const 
 
 static int run_and_compare(const struct subject *s)
 {
-    int threads = s->q->threads > 2 ? (int)s->q->threads : 2;
+    int threads = s->q->shared.threads > 2 ? (int)s->q->shared.threads : 2;
     const struct {
         const char *name;
         tg_pool *pool;
@@ -387,7 +387,7 @@ static int check(struct subject *s, struct function *g, const struct compile_opt
     if (graph_compile(m, options, s->diags) || model_load(m, options, &s->loaded, s->diags))
         return EXIT_ERROR;
     s->code = model_code(s->loaded);
-    int threads = s->q->threads > 2 ? (int)s->q->threads : 2;
+    int threads = s->q->shared.threads > 2 ? (int)s->q->shared.threads : 2;
     if (tg_pool_create(1, &s->one) || tg_pool_create(threads, &s->many))
         return fail(s, "out of memory");
     return run_and_compare(s);

@@ -10,21 +10,25 @@
 typedef int command_function(int argc, char *const *argv);
 command_function command_opt, command_kernel, command_check, command_run;
 
-// Reads the definitions -D NAME=VALUE into at most OPTIONS_MOST_WORDS entries; their text lives in the arena. Returns
-// the number, or -1 after complaining.
-int command_defines(const struct command *c, struct arena *a, const struct words *words, struct define *defines);
-
-// Reads and verifies the file of kernels. NULL after reporting errors.
-struct module *command_read(const char *path, int n_defines, const struct define *defines, struct diags *diags);
+// What the options mean for the compiler. Returns 0, or 1 after reporting.
+int command_compile_options(const struct shared_options *shared, struct compile_options *options, struct diags *diags);
 
 // The file is an ONNX model, by its name.
 bool command_is_model(const char *path);
-// Reads the sizes --dim NAME=SIZE into at most OPTIONS_MOST_WORDS entries. Returns the number, or -1 after complaining.
-int command_dims(const struct command *c, struct arena *a, const struct words *words, struct import_dim *dims);
-// Reads a model, imports it and verifies what it became. NULL after reporting errors. The model, which the caller
-// destroys after the module in any case, is in *model.
-struct module *command_import(const char *path, const struct import_options *options, struct model **model,
-                              struct diags *diags);
+
+// A file that was read.
+struct command_source {
+    struct module *module; // verified
+    struct model *model;   // holds the bytes of the module's constants; NULL: text
+    struct arena arena;    // names that were given
+};
+
+// Reads a file of functions, with definitions of its compile-time parameters (-D), or a model, with sizes that are to
+// be compiled in (--dim); either may be NULL. Returns EXIT_OK, or another status after complaining. The source is to be
+// closed in any case.
+int command_open(const struct command *c, const char *path, const struct words *definitions, const struct words *sizes,
+                 struct command_source *source, struct diags *diags);
+void command_close(struct command_source *source);
 
 // Writes to the path, or to standard output for "-" or NULL. Returns the exit status.
 int command_write(const char *path, const void *data, size_t size, struct diags *diags);

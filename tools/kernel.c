@@ -23,20 +23,17 @@ static bool ends_in(const char *path, const char *ending)
 }
 
 struct job {
-    const char *input, *output, *emit, *header, *target;
-    int64_t opt_level;
-    struct pipeline_options pipeline;
-    int n_defines;
-    struct define *defines;
+    const char *input, *output, *emit, *header;
+    struct shared_options shared;
     enum compile_output kind; // from emit or the output's name
-    bool shared;              // the object is to be linked
+    bool shared_object;       // the object is to be linked
 };
 
 static int choose_output(const struct command *c, struct job *j)
 {
-    j->shared = !j->emit && j->output && ends_in(j->output, ".so");
+    j->shared_object = !j->emit && j->output && ends_in(j->output, ".so");
     j->kind = COMPILE_OBJECT;
-    bool known = j->shared;
+    bool known = j->shared_object;
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
         if (j->emit
                 ? !strcmp(j->emit, outputs[i].name)
@@ -71,46 +68,44 @@ static int link_shared(const struct job *j, const struct driver_buffer *object, 
     return EXIT_ERROR;
 }
 
-static int run(const struct job *j, struct diags *diags)
+static int write_output(const struct job *j, struct module *m, const struct compile_options *options,
+                        struct diags *diags)
 {
-    struct compile_options options = {.opt_level = (int)j->opt_level, .pipeline = j->pipeline};
-    if (compile_target(j->target, &options.target, diags))
-        return EXIT_ERROR;
-    struct module *m = command_read(j->input, j->n_defines, j->defines, diags);
-    if (!m)
-        return EXIT_ERROR;
     struct driver_buffer code = {0}, header = {0};
     int status = EXIT_ERROR;
-    if (!compile_module(m, &options, j->kind, &code, diags) && (!j->header || !header_print(m, &header, diags))) {
-        status = j->shared ? link_shared(j, &code, diags) : command_write(j->output, code.data, code.size, diags);
+    if (!compile_module(m, options, j->kind, &code, diags) && (!j->header || !header_print(m, &header, diags))) {
+        status =
+            j->shared_object ? link_shared(j, &code, diags) : command_write(j->output, code.data, code.size, diags);
         if (status == EXIT_OK && j->header)
             status = command_write(j->header, header.data, header.size, diags);
     }
     driver_buffer_finish(&code);
     driver_buffer_finish(&header);
-    module_destroy(m);
+    return status;
+}
+
+static int run(const struct command *c, const struct job *j, struct diags *diags)
+{
+    struct compile_options options;
+    if (command_compile_options(&j->shared, &options, diags))
+        return EXIT_ERROR;
+    struct command_source source;
+    int status = command_open(c, j->input, &j->shared.definitions, NULL, &source, diags);
+    if (status == EXIT_OK)
+        status = write_output(j, source.module, &options, diags);
+    command_close(&source);
     return status;
 }
 
 int command_kernel(int argc, char *const *argv)
 {
-    struct job j = {.target = "native", .opt_level = 2};
-    static struct words definitions, files;
+    static struct job j = {.shared = {.target = "native", .opt_level = 2}};
+    static struct words files;
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &j.output, "FILE",
          "what to write; the ending says what: .o .so .ptx .s .ll [-, for text]"},
         {"emit", 0, OPTION_STRING, &j.emit, "WHAT", "tile, shaped, llvm, asm (PTX for sm_*) or obj [by -o]"},
         {"header", 0, OPTION_STRING, &j.header, "FILE", "also write a C header that declares the kernels"},
-        {"target", 0, OPTION_STRING, &j.target, "NAME",
-         "native, v2, v3, v4, a CPU of LLVM, with +vnni +noamx ..., or sm_80 ... [native]"},
-        {NULL, 'D', OPTION_WORDS, &definitions, "NAME=VALUE", "value of a compile-time parameter"},
-        {"optimize", 'O', OPTION_INT, &j.opt_level, "0..3", "effort of LLVM's optimisation [2]"},
-        {"passes", 0, OPTION_STRING, &j.pipeline.passes, "A,B", "passes to run [default, the target's]"},
-        {"stop-after", 0, OPTION_STRING, &j.pipeline.stop_after, "P[:N]",
-         "stop the passes after the (Nth) run of P; for --emit=shaped"},
-        {"print-after-all", 0, OPTION_FLAG, &j.pipeline.print_after_all, NULL,
-         "print the kernels after each pass, on stderr"},
-        {"time-passes", 0, OPTION_FLAG, &j.pipeline.time_passes, NULL, "print the time that passes took, on stderr"},
     };
     const struct command c = {.name = "kernel",
                               .summary = "Compiles the kernels of a file.",
@@ -118,24 +113,16 @@ int command_kernel(int argc, char *const *argv)
                               .least_files = 1,
                               .most_files = 1,
                               .n_options = sizeof options / sizeof options[0],
-                              .options = options};
+                              .options = options,
+                              .shared_sets =
+                                  SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DEFINE | SHARED_PASSES | SHARED_TRACE,
+                              .shared = &j.shared};
     int status = options_parse(&c, argc, argv, &files);
-    if (status >= 0)
+    if (status >= 0 || (status = choose_output(&c, &j)) >= 0)
         return status;
-    if (j.opt_level < 0 || j.opt_level > 3)
-        return options_fail(&c, "-O is 0, 1, 2 or 3");
-    if ((status = choose_output(&c, &j)) >= 0)
-        return status;
-
-    struct arena a;
-    arena_init(&a);
-    static struct define defines[OPTIONS_MOST_WORDS];
     struct diags diags;
     diag_init(&diags);
     j.input = files.word[0];
-    j.defines = defines;
-    j.n_defines = command_defines(&c, &a, &definitions, defines);
-    status = j.n_defines < 0 ? EXIT_USAGE : run(&j, &diags);
-    arena_finish(&a);
+    status = run(&c, &j, &diags);
     return command_finish(&diags, status);
 }

@@ -24,24 +24,37 @@ static int list_passes(const char *target_name)
     return command_finish(&diags, EXIT_OK);
 }
 
+// The text of a file after the passes.
+static int run(const struct command *c, const char *file, const char *output, const struct shared_options *shared,
+               struct diags *diags)
+{
+    struct compile_options options;
+    if (command_compile_options(shared, &options, diags))
+        return EXIT_ERROR;
+    if (!shared->pipeline.passes)
+        options.pipeline.passes = shared->pipeline.stop_after ? "default" : "";
+    struct command_source source;
+    int status = command_open(c, file, &shared->definitions, &shared->dims, &source, diags);
+    struct driver_buffer text = {0};
+    if (status == EXIT_OK && compile_module(source.module, &options, COMPILE_SHAPED, &text, diags))
+        status = EXIT_ERROR;
+    if (status == EXIT_OK)
+        status = command_write(output, text.data, text.size, diags);
+    driver_buffer_finish(&text);
+    command_close(&source);
+    return status;
+}
+
 int command_opt(int argc, char *const *argv)
 {
-    const char *output = "-", *target = "native", *passes = NULL, *stop_after = NULL, *keep_composites = NULL;
-    bool list = false, print_after_all = false, time_passes = false, remarks = false;
-    static struct words definitions, sizes, files;
+    const char *output = "-";
+    bool list = false;
+    static struct words files;
+    static struct shared_options shared = {.target = "native"};
     const struct option options[] = {
-        {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes [-, standard output]"},
-        {"passes", 0, OPTION_STRING, &passes, "A,B",
-         "passes to run: `graph` makes kernels of graphs, `default` prepares them [none; default with --stop-after]"},
-        {"stop-after", 0, OPTION_STRING, &stop_after, "P[:N]", "stop after the (Nth) run of pass P"},
-        {"keep-composites", 0, OPTION_STRING, &keep_composites, "A,B",
+        {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes; - is standard output"},
+        {"keep-composites", 0, OPTION_STRING, &shared.pipeline.keep_composites, "A,B",
          "composites that inline-composites leaves alone"},
-        {"target", 0, OPTION_STRING, &target, "NAME", "what the passes prepare for [native]"},
-        {NULL, 'D', OPTION_WORDS, &definitions, "NAME=VALUE", "value of a compile-time parameter"},
-        {"dim", 0, OPTION_WORDS, &sizes, "NAME=SIZE", "value of an open size of a model"},
-        {"print-after-all", 0, OPTION_FLAG, &print_after_all, NULL, "print the kernels after each pass, on stderr"},
-        {"time-passes", 0, OPTION_FLAG, &time_passes, NULL, "print the time that passes took, on stderr"},
-        {"remarks", 0, OPTION_FLAG, &remarks, NULL, "print what passes have to tell, on stderr"},
         {"list-passes", 0, OPTION_FLAG, &list, NULL,
          "print the passes, the target's default and those for graphs, and exit"},
     };
@@ -50,56 +63,18 @@ int command_opt(int argc, char *const *argv)
                               .files = "FILE",
                               .most_files = 1,
                               .n_options = sizeof options / sizeof options[0],
-                              .options = options};
+                              .options = options,
+                              .shared_sets = SHARED_TARGET | SHARED_DEFINE | SHARED_DIM | SHARED_PASSES | SHARED_TRACE,
+                              .shared = &shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;
     if (list)
-        return list_passes(target);
+        return list_passes(shared.target);
     if (!files.n)
         return options_fail(&c, "FILE is missing");
-
-    struct arena a;
-    arena_init(&a);
-    static struct define defines[OPTIONS_MOST_WORDS];
-    static struct import_dim dims[OPTIONS_MOST_WORDS];
-    const char *file = files.word[0];
-    int n_defines = command_defines(&c, &a, &definitions, defines), n_dims = command_dims(&c, &a, &sizes, dims);
-    if (n_dims > 0 && !command_is_model(file)) {
-        arena_finish(&a);
-        return options_fail(&c, "--dim is for ONNX models");
-    }
-    if (n_defines < 0 || n_dims < 0) {
-        arena_finish(&a);
-        return EXIT_USAGE;
-    }
     struct diags diags;
     diag_init(&diags);
-    status = EXIT_ERROR;
-    struct target_desc desc;
-    struct module *m = NULL;
-    struct model *model = NULL;
-    const struct import_options import = {n_dims, dims};
-    if (!compile_target(target, &desc, &diags))
-        m = command_is_model(file) ? command_import(file, &import, &model, &diags)
-                                   : command_read(file, n_defines, defines, &diags);
-    if (m) {
-        const struct pipeline_options pipeline = {.passes = passes       ? passes
-                                                            : stop_after ? "default"
-                                                                         : "",
-                                                  .stop_after = stop_after,
-                                                  .print_after_all = print_after_all,
-                                                  .time_passes = time_passes,
-                                                  .remarks = remarks,
-                                                  .keep_composites = keep_composites};
-        const struct compile_options compile = {.target = desc, .pipeline = pipeline};
-        struct driver_buffer text = {0};
-        if (!compile_module(m, &compile, COMPILE_SHAPED, &text, &diags))
-            status = command_write(output, text.data, text.size, &diags);
-        driver_buffer_finish(&text);
-    }
-    module_destroy(m);
-    model_destroy(model);
-    arena_finish(&a);
+    status = run(&c, files.word[0], output, &shared, &diags);
     return command_finish(&diags, status);
 }

@@ -1,10 +1,82 @@
 #include "tools/options.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST_OPTIONS 40
+
+// ---- Options that several commands take ------------------------------------------------------------------------
+
+static const struct shared_row {
+    unsigned set;
+    size_t at; // where the value is in struct shared_options
+    struct option option;
+} shared_rows[] = {
+// clang-format off
+#define ROW(set, field, ...) {SHARED_##set, offsetof(struct shared_options, field), {__VA_ARGS__}}
+    // clang-format on
+    ROW(TARGET, target, "target", 0, OPTION_STRING, NULL, "NAME",
+        "native, v2, v3, v4, a CPU of LLVM, with +vnni +noamx ...; sm_80 ... for PTX"),
+    ROW(OPTIMIZE, opt_level, "optimize", 'O', OPTION_INT, NULL, "0..3", "effort of LLVM's optimisation", 0, 3),
+    ROW(DEFINE, definitions, NULL, 'D', OPTION_WORDS, NULL, "NAME=VALUE", "value of a compile-time parameter"),
+    ROW(DIM, dims, "dim", 'd', OPTION_WORDS, NULL, "NAME=SIZE", "value of a size that a model leaves open"),
+    ROW(THREADS, threads, "threads", 'j', OPTION_INT, NULL, "N", "how many; 0: as many as there are CPUs", 0, 4096),
+    ROW(SEED, seed, "seed", 0, OPTION_INT, NULL, "N", "of the random numbers"),
+    ROW(PASSES, pipeline.passes, "passes", 0, OPTION_STRING, NULL, "A,B",
+        "passes to run; `graph` makes kernels of graphs [default; opt: none, or default with --stop-after]"),
+    ROW(PASSES, pipeline.stop_after, "stop-after", 0, OPTION_STRING, NULL, "P[:N]",
+        "stop the passes after the (Nth) run of pass P"),
+    ROW(TRACE, pipeline.print_after_all, "print-after-all", 0, OPTION_FLAG, NULL, NULL,
+        "print the module after each pass, on stderr"),
+    ROW(TRACE, pipeline.time_passes, "time-passes", 0, OPTION_FLAG, NULL, NULL,
+        "print the time that passes took, on stderr"),
+    ROW(TRACE, pipeline.remarks, "remarks", 0, OPTION_FLAG, NULL, NULL, "print what passes have to tell, on stderr"),
+#undef ROW
+};
+
+// An option of a command, and its default as text.
+struct row {
+    struct option option;
+    char initial[32]; // empty: there is none, or the help tells it
+};
+
+struct table {
+    const struct command *command;
+    int n;
+    struct row rows[MOST_OPTIONS];
+};
+
+static void add_option(struct table *t, struct option o)
+{
+    assert(t->n < MOST_OPTIONS);
+    struct row *row = &t->rows[t->n++];
+    *row = (struct row){.option = o};
+    if (o.kind == OPTION_INT)
+        snprintf(row->initial, sizeof row->initial, "%" PRId64, *(int64_t *)o.value);
+    else if (o.kind == OPTION_STRING && *(const char **)o.value)
+        snprintf(row->initial, sizeof row->initial, "%s", *(const char **)o.value);
+}
+
+static void list_options(const struct command *c, struct table *t)
+{
+    t->command = c;
+    t->n = 0;
+    for (int i = 0; i < c->n_options; i++)
+        add_option(t, c->options[i]);
+    for (size_t i = 0; i < sizeof shared_rows / sizeof shared_rows[0]; i++)
+        if (c->shared_sets & shared_rows[i].set) {
+            struct option o = shared_rows[i].option;
+            o.value = (char *)c->shared + shared_rows[i].at;
+            add_option(t, o);
+        }
+}
+
+// ---- Values ----------------------------------------------------------------------------------------------------
 
 int options_fail(const struct command *c, const char *format, ...)
 {
@@ -49,22 +121,39 @@ bool option_number(const char *text, double *x)
     return true;
 }
 
-static void print_option(const struct option *o)
+// ---- Help ------------------------------------------------------------------------------------------------------
+
+static void print_option(const struct option *o, const char *initial)
 {
     char left[80];
     snprintf(left, sizeof left, "%s%.*s%s%s%s%s%s", o->letter ? "-" : "    ", o->letter ? 1 : 0, &o->letter,
              o->letter ? (o->name ? ", " : "") : "", o->name ? "--" : "", o->name ? o->name : "",
              o->argument ? " " : "", o->argument ? o->argument : "");
-    printf(strlen(left) > 25 ? "  %s\n%27s %s\n" : "  %-25s%s %s\n", left, "", o->help);
+    printf(strlen(left) > 25 ? "  %s\n%27s %s" : "  %-25s%s %s", left, "", o->help);
+    printf(*initial ? " [%s]\n" : "\n", initial);
 }
 
-static void print_help(const struct command *c)
+static void print_help(const struct table *t)
 {
+    const struct command *c = t->command;
     printf("usage: tegula %s%s%s [options]\n%s\n\n", c->name, c->files ? " " : "", c->files ? c->files : "",
            c->summary);
-    for (int i = 0; i < c->n_options; i++)
-        print_option(&c->options[i]);
-    print_option(&(struct option){"help", 'h', OPTION_FLAG, NULL, NULL, "print this"});
+    for (int i = 0; i < t->n; i++)
+        print_option(&t->rows[i].option, t->rows[i].initial);
+    print_option(&(struct option){"help", 'h', OPTION_FLAG, NULL, NULL, "print this", 0, 0}, "");
+}
+
+// ---- Parsing ---------------------------------------------------------------------------------------------------
+
+static int set_int(const struct command *c, const struct option *o, const char *shown, const char *text)
+{
+    int64_t x;
+    if (!option_int(text, &x))
+        return options_fail(c, "%s wants a whole number, not '%s'", shown, text);
+    if (o->most > o->least && (x < o->least || x > o->most))
+        return options_fail(c, "%s is %" PRId64 " to %" PRId64 ", not %s", shown, o->least, o->most, text);
+    *(int64_t *)o->value = x;
+    return -1;
 }
 
 static int set_option(const struct command *c, const struct option *o, const char *shown, const char *text)
@@ -77,7 +166,7 @@ static int set_option(const struct command *c, const struct option *o, const cha
         *(const char **)o->value = text;
         return -1;
     case OPTION_INT:
-        return option_int(text, o->value) ? -1 : options_fail(c, "%s wants a whole number, not '%s'", shown, text);
+        return set_int(c, o, shown, text);
     case OPTION_NUMBER:
         return option_number(text, o->value) ? -1 : options_fail(c, "%s wants a number, not '%s'", shown, text);
     case OPTION_WORDS: {
@@ -92,13 +181,13 @@ static int set_option(const struct command *c, const struct option *o, const cha
 }
 
 // The option a word names, and the value that is part of the word, if any.
-static const struct option *find_option(const struct command *c, const char *word, const char **attached)
+static const struct option *find_option(const struct table *t, const char *word, const char **attached)
 {
     *attached = NULL;
     bool is_long = word[1] == '-';
     size_t n = is_long ? strcspn(word + 2, "=") : 1;
-    for (int i = 0; i < c->n_options; i++) {
-        const struct option *o = &c->options[i];
+    for (int i = 0; i < t->n; i++) {
+        const struct option *o = &t->rows[i].option;
         if (is_long ? o->name && strlen(o->name) == n && !memcmp(o->name, word + 2, n) : o->letter == word[1]) {
             const char *rest = is_long ? word + 2 + n : word + 2;
             if (*rest)
@@ -111,6 +200,8 @@ static const struct option *find_option(const struct command *c, const char *wor
 
 int options_parse(const struct command *c, int argc, char *const *argv, struct words *files)
 {
+    struct table table;
+    list_options(c, &table);
     bool only_files = false;
     for (int i = 0; i < argc; i++) {
         const char *word = argv[i];
@@ -125,11 +216,11 @@ int options_parse(const struct command *c, int argc, char *const *argv, struct w
             continue;
         }
         if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-            print_help(c);
+            print_help(&table);
             return EXIT_OK;
         }
         const char *value;
-        const struct option *o = find_option(c, word, &value);
+        const struct option *o = find_option(&table, word, &value);
         if (!o)
             return options_fail(c, "unknown option '%s'", word);
         if (o->kind == OPTION_FLAG && value)

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "passes/pass.h"
+
 enum { EXIT_OK = 0, EXIT_ERROR = 1, EXIT_USAGE = 2 };
 
 #define OPTIONS_MOST_WORDS 256
@@ -28,17 +30,40 @@ struct option {
     const char *name; // without the dashes; NULL: only a letter
     char letter;      // 0: only a name
     enum option_kind kind;
-    void *value;          // holds the default
+    void *value;          // holds the default, which the help shows of strings and whole numbers
     const char *argument; // how the help calls the value
-    const char *help;     // ends with the default in brackets where there is one
+    const char *help;     // ends with the default in brackets where the value does not tell it
+    int64_t least, most;  // of a whole number; both 0: any
+};
+
+// Options that several commands take, in sets that a command picks. An option is a row in options.c.
+enum {
+    SHARED_TARGET = 1 << 0,   // --target
+    SHARED_OPTIMIZE = 1 << 1, // -O
+    SHARED_PASSES = 1 << 2,   // which ones run
+    SHARED_TRACE = 1 << 3,    // what passes print
+    SHARED_DEFINE = 1 << 4,   // -D
+    SHARED_DIM = 1 << 5,      // --dim
+    SHARED_THREADS = 1 << 6,  // --threads
+    SHARED_SEED = 1 << 7      // --seed
+};
+
+// Their values. A command fills in its defaults before it parses.
+struct shared_options {
+    const char *target;
+    int64_t opt_level, threads, seed;
+    struct words definitions, dims;
+    struct pipeline_options pipeline;
 };
 
 struct command {
     const char *name, *summary;
     const char *files; // how the help calls the other words: "FILE"; NULL if there are none
     int least_files, most_files;
-    int n_options;
+    int n_options; // of its own
     const struct option *options;
+    unsigned shared_sets;
+    struct shared_options *shared;
 };
 
 // Reads the words behind a command's name, at most OPTIONS_MOST_WORDS of them as files. Returns -1 when the command is

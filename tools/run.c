@@ -22,11 +22,11 @@
 #define MOST_NAMES 16 // in a message
 
 struct request {
-    struct words inputs, dims;
-    const char *file, *input_dir, *output_dir, *format, *target;
-    int64_t seed, threads, repeat, opt_level;
+    struct words inputs;
+    const char *file, *input_dir, *output_dir, *format;
+    int64_t repeat;
     bool json;
-    struct pipeline_options pipeline;
+    struct shared_options shared;
 };
 
 struct session {
@@ -34,8 +34,7 @@ struct session {
     const struct command *command;
     struct diags *diags;
     struct arena arena;
-    struct module *module;
-    struct model *source; // holds the bytes of the module's constants; NULL: text
+    struct command_source source;
     struct loaded_model *loaded;
     const tg_model *code;
     tg_pool *pool;
@@ -66,22 +65,17 @@ static int fail(struct session *s, const char *format, ...)
 
 // ---- Loading ---------------------------------------------------------------------------------------------------
 
-static struct module *read_module(struct session *s)
-{
-    return command_is_model(s->r->file) ? command_import(s->r->file, NULL, &s->source, s->diags)
-                                        : command_read(s->r->file, 0, NULL, s->diags);
-}
-
 static int load(struct session *s)
 {
-    struct compile_options options = {
-        .opt_level = (int)s->r->opt_level, .n_threads = (int)s->r->threads, .pipeline = s->r->pipeline};
+    struct compile_options options;
     double start = now_ms();
-    if (compile_target(s->r->target, &options.target, s->diags))
+    if (command_compile_options(&s->r->shared, &options, s->diags))
         return EXIT_ERROR;
-    s->module = read_module(s);
-    if (!s->module || graph_compile(s->module, &options, s->diags) ||
-        model_load(s->module, &options, &s->loaded, s->diags))
+    options.n_threads = (int)s->r->shared.threads;
+    if (command_open(s->command, s->r->file, NULL, NULL, &s->source, s->diags) != EXIT_OK)
+        return EXIT_ERROR;
+    struct module *m = s->source.module;
+    if (graph_compile(m, &options, s->diags) || model_load(m, &options, &s->loaded, s->diags))
         return EXIT_ERROR;
     s->code = model_code(s->loaded);
     s->load_ms = now_ms() - start;
@@ -142,12 +136,13 @@ static int choose_files(struct session *s, const char **paths)
 
 static int read_dims(struct session *s)
 {
-    for (int i = 0; i < s->r->dims.n; i++) {
+    for (int i = 0; i < s->r->shared.dims.n; i++) {
         char name[256];
         const char *value;
         int64_t x;
-        if (!option_split(s->r->dims.word[i], name, sizeof name, &value) || !value || !option_int(value, &x) || x < 0)
-            return options_fail(s->command, "--dim wants NAME=SIZE, not '%s'", s->r->dims.word[i]);
+        if (!option_split(s->r->shared.dims.word[i], name, sizeof name, &value) || !value || !option_int(value, &x) ||
+            x < 0)
+            return options_fail(s->command, "--dim wants NAME=SIZE, not '%s'", s->r->shared.dims.word[i]);
         int at = 0;
         while (at < s->code->n_symbols && strcmp(s->code->symbols[at], name))
             at++;
@@ -220,7 +215,7 @@ static int random_tensor(struct session *s, int i)
     void *data = memory_alloc((size_t)(n * dtype_bytes(t)));
     if (!data)
         return fail(s, "there is no memory for input '%s'", port->name);
-    random_input(t, (uint64_t)s->r->seed, (uint64_t)i, data, n);
+    random_input(t, (uint64_t)s->r->shared.seed, (uint64_t)i, data, n);
     s->in[i] = (tg_tensor){data, {TG_DEVICE_CPU, 0}, port->rank, port->dtype, shape, NULL, 0};
     return EXIT_OK;
 }
@@ -516,7 +511,7 @@ static int run(const struct command *c, const struct request *r, struct diags *d
     arena_init(&s.arena);
     const char **paths = NULL;
     int status = load(&s);
-    if (status == EXIT_OK && tg_pool_create((int)r->threads, &s.pool))
+    if (status == EXIT_OK && tg_pool_create((int)r->shared.threads, &s.pool))
         status = fail(&s, "out of memory");
     if (status == EXIT_OK) {
         s.env = *tg_pool_env(s.pool);
@@ -535,8 +530,7 @@ static int run(const struct command *c, const struct request *r, struct diags *d
     }
     tg_pool_destroy(s.pool);
     model_unload(s.loaded);
-    module_destroy(s.module);
-    model_destroy(s.source);
+    command_close(&s.source);
     arena_finish(&s.arena);
     return status;
 }
@@ -544,40 +538,29 @@ static int run(const struct command *c, const struct request *r, struct diags *d
 int command_run(int argc, char *const *argv)
 {
     static struct words files;
-    static struct request r = {.target = "native", .format = "npy", .opt_level = 2};
+    static struct request r = {.format = "npy", .shared = {.target = "native", .opt_level = 2}};
     const struct option options[] = {
         {"input", 'i', OPTION_WORDS, &r.inputs, "NAME=FILE", "an input's tensor, .npy or .pb [random numbers]"},
         {"input-dir", 0, OPTION_STRING, &r.input_dir, "DIR", "inputs by position: DIR/input_0.npy, DIR/input_1.pb ..."},
         {"output-dir", 0, OPTION_STRING, &r.output_dir, "DIR", "write the outputs: DIR/output_0.npy ..."},
-        {"format", 0, OPTION_STRING, &r.format, "FORMAT", "of the outputs: npy or pb [npy]"},
-        {"dim", 'd', OPTION_WORDS, &r.dims, "NAME=SIZE", "a size of random inputs that the model leaves open [1]"},
-        {"seed", 0, OPTION_INT, &r.seed, "N", "of the random inputs [0]"},
-        {"threads", 'j', OPTION_INT, &r.threads, "N", "how many; 0: as many as there are CPUs [0]"},
-        {"repeat", 'r', OPTION_INT, &r.repeat, "N", "run N times more and print how long that took [0]"},
+        {"format", 0, OPTION_STRING, &r.format, "FORMAT", "of the outputs: npy or pb"},
+        {"repeat", 'r', OPTION_INT, &r.repeat, "N", "run N times more and print how long that took", 0, MOST_RUNS},
         {"json", 0, OPTION_FLAG, &r.json, NULL, "print JSON"},
-        {"target", 0, OPTION_STRING, &r.target, "NAME", "native, v2, v3, v4, a CPU of LLVM [native]"},
-        {"optimize", 'O', OPTION_INT, &r.opt_level, "0..3", "effort of LLVM's optimisation [2]"},
-        {"remarks", 0, OPTION_FLAG, &r.pipeline.remarks, NULL, "print what passes have to tell, on stderr"},
-        {"print-after-all", 0, OPTION_FLAG, &r.pipeline.print_after_all, NULL,
-         "print the module after each pass, on stderr"},
-        {"time-passes", 0, OPTION_FLAG, &r.pipeline.time_passes, NULL, "print the time that passes took, on stderr"},
     };
-    const struct command c = {.name = "run",
-                              .summary = "Compiles a model (.onnx, or text of the IR) and runs it.",
-                              .files = "FILE",
-                              .least_files = 1,
-                              .most_files = 1,
-                              .n_options = sizeof options / sizeof options[0],
-                              .options = options};
+    const struct command c = {
+        .name = "run",
+        .summary =
+            "Compiles a model (.onnx, or text of the IR) and runs it. Sizes of random inputs that stay open are 1.",
+        .files = "FILE",
+        .least_files = 1,
+        .most_files = 1,
+        .n_options = sizeof options / sizeof options[0],
+        .options = options,
+        .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DIM | SHARED_THREADS | SHARED_SEED | SHARED_TRACE,
+        .shared = &r.shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;
-    if (r.opt_level < 0 || r.opt_level > 3)
-        return options_fail(&c, "-O is 0, 1, 2 or 3");
-    if (r.threads < 0 || r.threads > 4096)
-        return options_fail(&c, "--threads is 0 to 4096");
-    if (r.repeat < 0 || r.repeat > MOST_RUNS)
-        return options_fail(&c, "--repeat is 0 to %d", MOST_RUNS);
     if (strcmp(r.format, "npy") && strcmp(r.format, "pb"))
         return options_fail(&c, "--format is npy or pb, not '%s'", r.format);
     if (r.output_dir && !*r.output_dir)
