@@ -51,5 +51,8 @@ int api_attempt(tg_context *ctx, api_body *body, void *work);
 // The target of that name (NULL: this machine), which must be one whose code runs here. Returns 0, or 1 after
 // reporting.
 int api_target(const char *name, struct target_desc *target, struct diags *diags);
+// The schedule of a text (NULL: none), which lives as long as the diagnostics. Returns 0, or 1 after reporting.
+struct pipeline_options;
+int api_schedule(const char *text, struct pipeline_options *options, struct diags *diags);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "codegen/compile.h"
+#include "passes/schedule.h"
 
 static int note(tg_context *ctx, char *text)
 {
@@ -69,6 +70,13 @@ int api_target(const char *name, struct target_desc *target, struct diags *diags
         return 0;
     diag_error(diags, (struct loc){0}, "this machine cannot run code for %s", target->name);
     return 1;
+}
+
+int api_schedule(const char *text, struct pipeline_options *options, struct diags *diags)
+{
+    if (text)
+        options->schedules = schedules_read(&diags->arena, text, strlen(text), "schedule", diags);
+    return text && !options->schedules;
 }
 
 int tg_context_create(int n_threads, tg_context **out)

@@ -81,7 +81,8 @@ static int compile(void *work, struct diags *diags)
     struct compilation *w = work;
     w->diags = diags;
     struct compile_options options = {.opt_level = w->options->opt_level};
-    if (api_target(w->options->target, &options.target, diags))
+    if (api_target(w->options->target, &options.target, diags) ||
+        api_schedule(w->options->schedule, &options.pipeline, diags))
         return 1;
     struct define *defines = ARENA_ARRAY(&w->diags->arena, struct define, w->options->n_defines);
     for (size_t i = 0; i < w->options->n_defines; i++)

@@ -36,7 +36,8 @@ static int compile(void *work, struct diags *diags)
 {
     struct import *w = work;
     struct compile_options options = {.opt_level = w->options->opt_level};
-    if (api_target(w->options->target, &options.target, diags))
+    if (api_target(w->options->target, &options.target, diags) ||
+        api_schedule(w->options->schedule, &options.pipeline, diags))
         return 1;
     struct import_dim *dims = ARENA_ARRAY(&diags->arena, struct import_dim, w->options->n_dims + 1);
     for (size_t i = 0; i < w->options->n_dims; i++)

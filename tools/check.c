@@ -651,7 +651,7 @@ int command_check(int argc, char *const *argv)
         .n_options = sizeof options / sizeof options[0],
         .options = options,
         .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DEFINE | SHARED_DIM | SHARED_THREADS | SHARED_SEED |
-                       SHARED_PASSES | SHARED_TRACE,
+                       SHARED_PASSES | SHARED_SCHEDULE | SHARED_TRACE,
         .shared = &q.shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)

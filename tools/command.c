@@ -7,6 +7,7 @@
 
 #include "codegen/file.h"
 #include "codegen/link.h"
+#include "passes/schedule.h"
 
 bool command_is_model(const char *path)
 {
@@ -14,13 +15,40 @@ bool command_is_model(const char *path)
     return n > 5 && !strcmp(path + n - 5, ".onnx");
 }
 
+// ---- Reading ---------------------------------------------------------------------------------------------------
+
+// Returns 0; else a message has been reported.
+static int read_file(const char *path, struct driver_buffer *text, struct diags *diags)
+{
+    char *message = NULL;
+    if (!file_read(path, text, &message))
+        return 0;
+    diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
+    free(message);
+    return 1;
+}
+
+// How messages call a file.
+static const char *shown(const char *path)
+{
+    return strcmp(path, "-") ? path : "<stdin>";
+}
+
 int command_compile_options(const struct shared_options *shared, struct compile_options *options, struct diags *diags)
 {
     *options = (struct compile_options){.opt_level = (int)shared->opt_level, .pipeline = shared->pipeline};
-    return compile_target(shared->target, &options->target, diags);
+    if (compile_target(shared->target, &options->target, diags))
+        return 1;
+    if (!shared->schedule)
+        return 0;
+    struct driver_buffer text = {0};
+    if (read_file(shared->schedule, &text, diags))
+        return 1;
+    options->pipeline.schedules =
+        schedules_read(&diags->arena, text.data, text.size, shown(shared->schedule), diags);
+    driver_buffer_finish(&text);
+    return !options->pipeline.schedules;
 }
-
-// ---- Reading ---------------------------------------------------------------------------------------------------
 
 // The text of -D NAME=VALUE; NULL after complaining.
 static struct define *read_defines(const struct command *c, struct arena *a, const struct words *words)
@@ -56,14 +84,9 @@ static struct import_dim *read_dims(const struct command *c, struct arena *a, co
 static struct module *read_text(const char *path, int n_defines, const struct define *defines, struct diags *diags)
 {
     struct driver_buffer text = {0};
-    char *message = NULL;
-    if (file_read(path, &text, &message)) {
-        diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
-        free(message);
+    if (read_file(path, &text, diags))
         return NULL;
-    }
-    const char *shown = strcmp(path, "-") ? path : "<stdin>";
-    struct module *m = compile_read(text.data, text.size, shown, n_defines, defines, diags);
+    struct module *m = compile_read(text.data, text.size, shown(path), n_defines, defines, diags);
     driver_buffer_finish(&text);
     return m;
 }

@@ -10,7 +10,8 @@
 typedef int command_function(int argc, char *const *argv);
 command_function command_opt, command_kernel, command_check, command_run;
 
-// What the options mean for the compiler. Returns 0, or 1 after reporting.
+// What the options mean for the compiler; what is read for that lives as long as the diagnostics. Returns 0, or 1 after
+// reporting.
 int command_compile_options(const struct shared_options *shared, struct compile_options *options, struct diags *diags);
 
 // The file is an ONNX model, by its name.

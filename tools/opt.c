@@ -1,6 +1,8 @@
 // tegula opt: text of functions or an ONNX model in, text out.
 #include <stdio.h>
+#include <string.h>
 
+#include "passes/schedule.h"
 #include "tools/command.h"
 
 static void print_pipeline(const char *name, const char *const *passes)
@@ -24,9 +26,20 @@ static int list_passes(const char *target_name)
     return command_finish(&diags, EXIT_OK);
 }
 
-// The text of a file after the passes.
-static int run(const struct command *c, const char *file, const char *output, const struct shared_options *shared,
-               struct diags *diags)
+struct outputs {
+    const char *text, *schedule; // NULL: not wanted
+};
+
+static int write_schedule(const char *path, const struct module *m, struct diags *diags)
+{
+    char *text;
+    schedules_print(&diags->arena, m, &text);
+    return command_write(path, text, strlen(text), diags);
+}
+
+// Writes the text of a file after the passes.
+static int run(const struct command *c, const char *file, const struct outputs *outputs,
+               const struct shared_options *shared, struct diags *diags)
 {
     struct compile_options options;
     if (command_compile_options(shared, &options, diags))
@@ -39,7 +52,9 @@ static int run(const struct command *c, const char *file, const char *output, co
     if (status == EXIT_OK && compile_module(source.module, &options, COMPILE_SHAPED, &text, diags))
         status = EXIT_ERROR;
     if (status == EXIT_OK)
-        status = command_write(output, text.data, text.size, diags);
+        status = command_write(outputs->text, text.data, text.size, diags);
+    if (status == EXIT_OK && outputs->schedule)
+        status = write_schedule(outputs->schedule, source.module, diags);
     driver_buffer_finish(&text);
     command_close(&source);
     return status;
@@ -47,12 +62,13 @@ static int run(const struct command *c, const char *file, const char *output, co
 
 int command_opt(int argc, char *const *argv)
 {
-    const char *output = "-";
+    struct outputs outputs = {"-", NULL};
     bool list = false;
     static struct words files;
     static struct shared_options shared = {.target = "native"};
     const struct option options[] = {
-        {"output", 'o', OPTION_STRING, &output, "FILE", "where the text goes; - is standard output"},
+        {"output", 'o', OPTION_STRING, &outputs.text, "FILE", "where the text goes; - is standard output"},
+        {"write-schedule", 0, OPTION_STRING, &outputs.schedule, "FILE", "where what was chosen for kernels goes"},
         {"keep-composites", 0, OPTION_STRING, &shared.pipeline.keep_composites, "A,B",
          "composites that inline-composites leaves alone"},
         {"list-passes", 0, OPTION_FLAG, &list, NULL,
@@ -64,7 +80,7 @@ int command_opt(int argc, char *const *argv)
                               .most_files = 1,
                               .n_options = sizeof options / sizeof options[0],
                               .options = options,
-                              .shared_sets = SHARED_TARGET | SHARED_DEFINE | SHARED_DIM | SHARED_PASSES | SHARED_TRACE,
+                              .shared_sets = SHARED_TARGET | SHARED_DEFINE | SHARED_DIM | SHARED_PASSES | SHARED_SCHEDULE | SHARED_TRACE,
                               .shared = &shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
@@ -75,6 +91,6 @@ int command_opt(int argc, char *const *argv)
         return options_fail(&c, "FILE is missing");
     struct diags diags;
     diag_init(&diags);
-    status = run(&c, files.word[0], output, &shared, &diags);
+    status = run(&c, files.word[0], &outputs, &shared, &diags);
     return command_finish(&diags, status);
 }

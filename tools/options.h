@@ -45,12 +45,13 @@ enum {
     SHARED_DEFINE = 1 << 4,   // -D
     SHARED_DIM = 1 << 5,      // --dim
     SHARED_THREADS = 1 << 6,  // --threads
-    SHARED_SEED = 1 << 7      // --seed
+    SHARED_SEED = 1 << 7,     // --seed
+    SHARED_SCHEDULE = 1 << 8  // --schedule
 };
 
 // Their values. A command fills in its defaults before it parses.
 struct shared_options {
-    const char *target;
+    const char *target, *schedule;
     int64_t opt_level, threads, seed;
     struct words definitions, dims;
     struct pipeline_options pipeline;

@@ -70,9 +70,10 @@ typedef struct tg_kernel_options {
     int opt_level;      // 0 to 3
     size_t n_defines;
     const tg_define *defines;
+    const char *schedule; // what to choose for kernels, as text (docs/tile.md); NULL: the compiler chooses
 } tg_kernel_options;
 
-#define TG_KERNEL_OPTIONS_INIT {sizeof(tg_kernel_options), NULL, NULL, 2, 0, NULL}
+#define TG_KERNEL_OPTIONS_INIT {sizeof(tg_kernel_options), NULL, NULL, 2, 0, NULL, NULL}
 
 // Compiles a kernel from `length` bytes of text. name stands for the text in messages, as a file's name does. options
 // may be NULL. Stores the kernel, which the caller destroys, in *out.
@@ -118,9 +119,10 @@ typedef struct tg_model_options {
     int opt_level;      // 0 to 3
     size_t n_dims;      // sizes to be compiled in; the others may be different at every call
     const tg_model_size *dims;
+    const char *schedule; // as of tg_kernel_options
 } tg_model_options;
 
-#define TG_MODEL_OPTIONS_INIT {sizeof(tg_model_options), NULL, 2, 0, NULL}
+#define TG_MODEL_OPTIONS_INIT {sizeof(tg_model_options), NULL, 2, 0, NULL, NULL}
 
 // Compiles an ONNX model from `length` bytes. name stands for the file in messages. Tensors must not lie in other
 // files. options may be NULL. Stores the model, which the caller destroys, in *out.

@@ -11,6 +11,8 @@ makes what is missing (inputs, constants) in the shape that it needs. So that a 
 value is known to be exact (no rounding on its way: it may be compared and cast to an integer) or not, with a bound of
 its magnitude; values that may be infinite are wild, and only moved from then on.
 
+Every other graph is compiled with a random schedule: what was chosen for its kernels, each number replaced.
+
 A graph that is refused counts as a failure unless the refusal is one of LIMITS, which say what the lowering does not do.
 
 Exit status: 0 all is well, 1 some graph failed.
@@ -751,24 +753,58 @@ class Generator:
         return Graph(self.params, self.lines, outputs, dict(self.sizes), dict(self.types), self.narrow)
 
 
+# ---- Schedules ---------------------------------------------------------------------------------------------------
+
+MOST = {"rows": 150, "columns": 150, "depth": 200, "columns_first": 1, "panel": 80, "positions": 100, "width": 40,
+        "channels": 80, "elements": 3000}
+MOST_OF_ANY = {"register_rows": 14, "register_vectors": 4, "unroll": 8, "pack": 1}
+
+
+def random_schedule(seed, chosen):
+    """The file's text with other numbers, and some for all kernels."""
+    r = random.Random(seed)
+    number = lambda m: re.sub(r"\d+", str(r.randint(0 if MOST[m[1]] == 1 else 1, MOST[m[1]])), m[0])
+    text = re.sub(r"(\w+) = \d+", number, chosen)
+    for key, most in MOST_OF_ANY.items():
+        if chosen and r.random() < 0.5:
+            text += "*: %s = %d\n" % (key, r.randint(0 if most == 1 else 1, most))
+    return text
+
+
 # ---- Running -----------------------------------------------------------------------------------------------------
 
 class Runner:
     def __init__(self, tegula, folder, optimize):
         self.tegula, self.target, self.optimize = tegula, "native", optimize
-        self.path = os.path.join(folder, "graph.tile")
+        self.path, self.schedule = os.path.join(folder, "graph.tile"), os.path.join(folder, "schedule")
+        self.seed = 0
 
     def command(self, graph, path):
         header = re.sub(r"(?<=[<x)])(\w+?)(?=x)", r" \1 ", " ".join(graph.params).replace("x", " "))
         dims = [a for n, x in sorted(graph.sizes.items()) if re.search(r"\b%s\b" % n, header)
                 for a in ("--dim", "%s=%d" % (n, x))]
         return [self.tegula, "check", path, "-O%d" % self.optimize, "--target", self.target, "--tolerance",
-                "0.1" if graph.narrow else "1e-3"] + dims
+                "0.1" if graph.narrow else "1e-3"] + dims + (["--schedule", self.schedule] if self.is_scheduled() else [])
+
+    def is_scheduled(self):
+        return self.seed // len(TARGETS) % 2 == 1
+
+    def write_schedule(self):
+        command = [self.tegula, "opt", self.path, "--passes=graph", "-o", os.devnull, "--write-schedule", self.schedule]
+        chosen = subprocess.run(command, capture_output=True, timeout=TIMEOUT_SECONDS).returncode == 0
+        text = ""
+        if chosen:
+            with open(self.schedule) as f:
+                text = f.read()
+        with open(self.schedule, "w") as f:
+            f.write(random_schedule(self.seed, text))
 
     def run(self, graph):
         """('ok' | 'refused' | 'limit' | 'mismatch' | 'crash' | 'timeout', what was said)"""
         with open(self.path, "w") as f:
             f.write(graph.text())
+        if self.is_scheduled():
+            self.write_schedule()
         try:
             p = subprocess.run(self.command(graph, self.path), capture_output=True, text=True, errors="replace",
                                timeout=TIMEOUT_SECONDS)
@@ -896,6 +932,7 @@ def main():
             if o.seconds and time.time() - start > o.seconds:
                 break
             graph = Generator(seed).graph()
+            runner.seed = seed
             runner.target = o.target or TARGETS[seed % len(TARGETS)]
             status, said = runner.run(graph)
             if "this machine cannot run code" in said:

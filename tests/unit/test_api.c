@@ -193,6 +193,9 @@ START_TEST(wrong_kernels)
     o.opt_level = 9;
     WRONG(axpy, &o, "opt_level is 9");
     o = (tg_kernel_options)TG_KERNEL_OPTIONS_INIT;
+    o.schedule = "axpy: rows = 3";
+    WRONG(axpy, &o, "schedule:1: error: no kernel with a problem like 'axpy' chooses rows");
+    o = (tg_kernel_options)TG_KERNEL_OPTIONS_INIT;
     o.n_defines = 1;
     o.defines = &(tg_define){"BX", "3"};
     WRONG(axpy, &o, "BX");
@@ -215,6 +218,7 @@ START_TEST(options)
         o.kernel = "axpy";
         o.n_defines = 1;
         o.defines = &define;
+        o.schedule = "axpy: unroll = 2";
         data_init(&d);
         tg_kernel_handle *k = compile(axpy, &o);
         ck_assert_msg(launch(k, &d) == 0, "%s", tg_last_error(ctx));

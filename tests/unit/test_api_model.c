@@ -137,6 +137,7 @@ START_TEST(options)
         o.target = "x86-64-v2";
         o.n_dims = 1;
         o.dims = &size;
+        o.schedule = "product*: rows = 3, panel = 8\n*: register_rows = 2 # of all kernels";
         tg_model_handle *model;
         int status = tg_model_compile(ctx, bytes, length, "bytes.onnx", &o, &model);
         ck_assert_msg(status == 0, "%s", tg_last_error(ctx));
@@ -212,6 +213,11 @@ START_TEST(wrong_models)
     o = (tg_model_options)TG_MODEL_OPTIONS_INIT;
     o.opt_level = -1;
     WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "opt_level is -1");
+    o = (tg_model_options)TG_MODEL_OPTIONS_INIT;
+    o.schedule = "product*: rows = x";
+    WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "schedule:1: error: expected 'rows = NUMBER'");
+    o.schedule = "\nnothing: rows = 1";
+    WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "schedule:2: error: no kernel has a name or a problem");
     o = (tg_model_options)TG_MODEL_OPTIONS_INIT;
     tg_model_size size = {"M", 1};
     o.n_dims = 1;
