@@ -182,8 +182,10 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
         }
     for (int i = 0; i < g->n_ops; i++) {
         struct value *v = g->ops[i]->results[0];
-        if (lower_graph_escapes(l, g, v))
-            add_access(e, out, v, lower_graph_result(l, v, order), n, axis_of);
+        if (!lower_graph_escapes(l, g, v))
+            continue;
+        in_place_choose(l, g, v, order);
+        add_access(e, out, v, lower_graph_result(l, v, order), n, axis_of);
     }
 }
 

@@ -5,10 +5,11 @@
 //   kernel @k0_einsum_add_relu(..) grid [..] { .. }      one per group of operations (group.c)
 //   host @main(%x: view<Nx784xf32>, %y: view<Nx10xf32>) { %t = buffer .. launch "k0_einsum_add_relu" %x, .. }
 //
-// Every value that more than its group reads gets memory, in an order of dimensions that suits its producer. Layout
-// operations are views of that memory: transposes, reshapes, slices and broadcasts launch nothing. Values that are
-// handed over by the block, concatenated, or reshaped in a way that no view can express are written where they end up.
-// Copies remain where an input or a constant is handed over, or one value ends up in two places.
+// Every value that more than its group reads gets memory, in an order of dimensions that suits its producer: a buffer, or
+// that of an operand which nothing needs any more (in_place.c). Layout operations are views of memory: transposes,
+// reshapes, slices and broadcasts launch nothing. Values that are handed over by the block, concatenated, or reshaped in a
+// way that no view can express are written where they end up. Copies remain where an input or a constant is handed over,
+// or one value ends up in two places.
 #include "passes/lower_graph.h"
 
 #include <stdarg.h>

@@ -2,6 +2,7 @@
 //
 //   group.c         which operations become one kernel
 //   lower_graph.c   walks a graph: memory for values, kernels in order, the host function
+//   in_place.c      which results take over the memory of an operand
 //   layout.c        in which order of dimensions images lie in memory
 //   emit.c          one kernel: its axes, parameters, grid, loads, stores, and its launch
 //   emit_map.c      element-wise operations and reductions;  emit_einsum.c  products;
@@ -110,6 +111,8 @@ bool lower_graph_is_channels_last(const struct place *p);
 struct place *lower_graph_channels_last(struct lowering *l, const struct value *v);
 // Whether a value is read outside of its group, or handed over by the block.
 bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct value *v);
+// Gives a result of the group, if it has no place yet, that of an operand that is not needed any more (in_place.c).
+void in_place_choose(struct lowering *l, const struct group *g, const struct value *result, const int *order);
 
 // ---- Kernels (emit.c) ------------------------------------------------------------------------------------------
 
