@@ -9,7 +9,7 @@
 //
 // What is computed from sizes and small constants (the Shape-Gather-Concat-Reshape chains of exporters) is computed
 // here and becomes the result types of operations. Where two sizes must be equal and only the caller can see to it, an
-// `assert` stands in the graph; a size of 1 that is known at run time only does not broadcast.
+// `assert` stands in the graph; sizes that broadcast may turn out to be 1.
 //
 // Operators: one row each in operators.def.
 #ifndef TEGULA_FRONTEND_IMPORT_H
