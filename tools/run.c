@@ -66,10 +66,31 @@ static int fail(struct session *s, const char *format, ...)
 
 // ---- Loading ---------------------------------------------------------------------------------------------------
 
+// NAME=FILE; names may have any characters but '='. The file, or NULL.
+static const char *split_input(struct session *s, const char *word, const char **name)
+{
+    const char *equals = strrchr(word, '=');
+    if (!equals || equals == word || !equals[1])
+        return NULL;
+    *name = arena_strndup(&s->arena, word, (size_t)(equals - word));
+    return equals + 1;
+}
+
+// What --input names is an input, even if the model has a default for it.
+static struct module *import(struct session *s)
+{
+    const struct words *inputs = &s->r->inputs;
+    const char **names = ARENA_ARRAY(&s->arena, const char *, inputs->n + 1);
+    struct import_options options = {.inputs = names};
+    for (int i = 0; i < inputs->n; i++)
+        if (split_input(s, inputs->word[i], &names[options.n_inputs]))
+            options.n_inputs++;
+    return command_import(s->r->file, &options, &s->source, s->diags);
+}
+
 static struct module *read_module(struct session *s)
 {
-    return command_is_model(s->r->file) ? command_import(s->r->file, NULL, &s->source, s->diags)
-                                        : command_read(s->r->file, 0, NULL, s->diags);
+    return command_is_model(s->r->file) ? import(s) : command_read(s->r->file, 0, NULL, s->diags);
 }
 
 static int load(struct session *s)
@@ -115,7 +136,6 @@ static const char *size_names(struct session *s)
     return s->code->n_symbols > MOST_NAMES ? arena_printf(&s->arena, "%s, ...", text) : text;
 }
 
-// NAME=FILE; names may have any characters but '='.
 static int choose_files(struct session *s, const char **paths)
 {
     if (s->r->input_dir) {
@@ -128,14 +148,13 @@ static int choose_files(struct session *s, const char **paths)
             paths[i] = dir.paths[i];
     }
     for (int i = 0; i < s->r->inputs.n; i++) {
-        const char *word = s->r->inputs.word[i], *equals = strrchr(word, '=');
-        if (!equals || equals == word || !equals[1])
+        const char *word = s->r->inputs.word[i], *name, *path = split_input(s, word, &name);
+        if (!path)
             return options_fail(s->command, "--input wants NAME=FILE, not '%s'", word);
-        const char *name = arena_strndup(&s->arena, word, (size_t)(equals - word));
         int at = find_input(s, name);
         if (at < 0)
             return fail(s, "the model has no input '%s'; it has %s", name, input_names(s));
-        paths[at] = equals + 1;
+        paths[at] = path;
     }
     return EXIT_OK;
 }
