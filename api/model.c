@@ -45,7 +45,8 @@ static int compile(void *work, struct diags *diags)
     w->source = w->data ? model_read_memory(w->data, w->length, w->name, NULL, diags) : model_read_file(w->name, diags);
     if (!w->source)
         return 1;
-    w->m = import_model(w->source, &(struct import_options){(int)w->options->n_dims, dims}, diags);
+    struct import_options import = {(int)w->options->n_dims, dims, (int)w->options->n_inputs, w->options->inputs};
+    w->m = import_model(w->source, &import, diags);
     return !w->m || !verify_module(w->m, diags) || graph_compile(w->m, &options, diags) ||
            model_load(w->m, &options, &w->loaded, diags);
 }
@@ -68,6 +69,8 @@ static int load(tg_context *ctx, const void *data, size_t length, const char *na
         return api_fail(ctx, "opt_level is %d; it is 0 to 3", options->opt_level);
     if (options->n_dims > API_MOST_WORDS)
         return api_fail(ctx, "more than %d sizes", API_MOST_WORDS);
+    if (options->n_inputs > API_MOST_WORDS)
+        return api_fail(ctx, "more than %d names of inputs", API_MOST_WORDS);
     struct import w = {.data = data, .length = length, .name = name, .options = options};
     tg_model_handle *model = calloc(1, sizeof *model);
     int status = model ? api_attempt(ctx, compile, &w) : api_out_of_memory(ctx);

@@ -29,7 +29,7 @@ static const struct operator_row *find_row(const TgOnnx__NodeProto *node, int64_
 // What a name of the model becomes in text: letters, digits and _, not one of the words of size expressions.
 static const char *identifier(struct import *im, const char *name, const char *otherwise)
 {
-    static const char *const words[] = {"min", "max", "mod", "floordiv"};
+    static const char *const words[] = {"min", "max", "mod", "floordiv", "broadcast"};
     char *text = arena_strdup(&im->arena, name && *name ? name : otherwise);
     for (char *c = text; *c; c++)
         if (!isalnum((unsigned char)*c) || (unsigned char)*c > 127)
@@ -386,6 +386,15 @@ static bool parameter_taken(const struct function *f, const char *name)
     return false;
 }
 
+// Whether the options name the input, so that its initialiser is no constant.
+static bool is_given(const struct import *im, const char *name)
+{
+    bool given = false;
+    for (int i = 0; im->options && i < im->options->n_inputs; i++)
+        given |= !strcmp(im->options->inputs[i], name);
+    return given;
+}
+
 static void import_inputs(struct import *im)
 {
     const TgOnnx__GraphProto *g = im->model->graph->proto;
@@ -393,7 +402,7 @@ static void import_inputs(struct import *im)
     f->input_names = ARENA_ARRAY(&im->module->arena, const char *, g->n_input + 1);
     for (size_t i = 0; i < g->n_input; i++) {
         const struct model_name *found = model_lookup(im->model->graph, g->input[i]->name);
-        if (found && found->initializer)
+        if (found && found->initializer && !is_given(im, found->name))
             continue; // a constant
         struct import_value *v = input_value(im, g->input[i]);
         if (v) {
@@ -462,8 +471,42 @@ static void import_outputs(struct import *im)
     }
 }
 
+#define MOST_NAMES 16 // in a message
+
+// The parameters' names as the model has them.
+static const char *inputs_text(struct import *im)
+{
+    const struct function *f = im->function;
+    const char *text = f->n_inputs ? "" : "none";
+    for (int i = 0; i < f->n_inputs && i < MOST_NAMES; i++)
+        text = arena_printf(&im->arena, "%s%s%s", text, i ? ", " : "", model_quote(im->model, f->input_names[i]));
+    return f->n_inputs > MOST_NAMES ? arena_printf(&im->arena, "%s, ...", text) : text;
+}
+
+static void check_given_inputs(struct import *im)
+{
+    const TgOnnx__GraphProto *g = im->model->graph->proto;
+    for (int i = 0; im->options && i < im->options->n_inputs; i++) {
+        const char *name = im->options->inputs[i], *quoted = model_quote(im->model, name);
+        bool found = false;
+        for (size_t j = 0; j < g->n_input; j++)
+            found |= !strcmp(g->input[j]->name, name);
+        if (found)
+            continue;
+        const struct model_name *known = model_lookup(im->model->graph, name);
+        if (known && known->initializer)
+            diag_error(im->diags, im->function->loc,
+                       "%s is a constant of the model; list it among the inputs of its graph, and it can be given",
+                       quoted);
+        else
+            diag_error(im->diags, im->function->loc, "the model has no input %s; it has %s", quoted, inputs_text(im));
+        im->failed = true;
+    }
+}
+
 static void check_options(struct import *im)
 {
+    check_given_inputs(im);
     for (int i = 0; im->options && i < im->options->n_dims; i++) {
         const struct import_dim *d = &im->options->dims[i];
         struct loc loc = {.file = im->model->file};

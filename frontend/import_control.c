@@ -108,7 +108,7 @@ void import_op_if(struct node *n)
     struct value **results[2] = {NULL};
     bool good = true;
     for (int i = 0; i < 2; i++) {
-        int equal = im->n_equal; // what a branch asserts holds in it only
+        int agreed = im->n_agreed; // what a branch asserts holds in it only
         build_enter(&im->b, op->blocks[i]);
         struct import_value **out = import_branch(n, i);
         results[i] = ARENA_ARRAY(&im->arena, struct value *, n->n_outputs + 1);
@@ -117,7 +117,7 @@ void import_op_if(struct node *n)
         good &= out && (!i || (good && match_types(n, results[0], results[1])));
         if (good)
             build_yield(&im->b, n->n_outputs, results[i]);
-        im->n_equal = equal;
+        im->n_agreed = agreed;
     }
     build_enter(&im->b, op->block);
     for (int i = 0; i < n->n_outputs && good; i++)

@@ -15,15 +15,15 @@ void import_op_expand(struct node *n)
         node_error(n, "the result would have %d dimensions; %d is the most", rank, MAX_RANK);
         return;
     }
-    dim dims[MAX_RANK], from[MAX_RANK];
+    dim dims[MAX_RANK];
     for (int d = 0; d < rank; d++) {
         int own = d - (rank - t->rank), given = d - (rank - list.n);
         dim have = own < 0 ? 1 : t->dims[own], want = given < 0 ? 1 : list.v[given];
         import_assert_size(n, want);
-        dims[d] = want == 1 ? have : have == 1 ? want : n->failed ? have : import_agree(n, have, want);
-        if (own >= 0)
-            from[own] = have == 1 ? 1 : dims[d];
-        if (dims[d] == DIM_UNKNOWN || n->failed)
+        if (n->failed)
+            return;
+        dims[d] = import_broadcast_size(n, have, want);
+        if (dims[d] == DIM_UNKNOWN)
             return;
     }
     int64_t count;
@@ -36,7 +36,8 @@ void import_op_expand(struct node *n)
     } else if (rank == t->rank && !memcmp(dims, t->dims, sizeof(dim) * (size_t)rank)) {
         node_output_value(n, 0, n->inputs[0]);
     } else {
-        node_output(n, 0, import_broadcast_to(im, import_coerce(im, node_input(n, 0), from), rank, dims));
+        struct value *v = import_stretch(im, node_input(n, 0), dims + rank - t->rank);
+        node_output(n, 0, import_broadcast_to(im, v, rank, dims));
     }
 }
 

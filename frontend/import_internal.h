@@ -35,9 +35,10 @@ struct scope {
     const struct node *call; // of a function: gives its attributes; NULL in the main graph
 };
 
-// Two sizes that an assert made equal.
-struct equal_sizes {
+// Two sizes that an assert made equal, or made broadcast against each other.
+struct agreed_sizes {
     dim from, to;
+    bool or_one; // or one of them is 1
 };
 
 struct import {
@@ -50,8 +51,8 @@ struct import {
     struct builder b;
     struct op *last_constant; // constants stand together at the start of the graph
     struct scope *scope;
-    struct equal_sizes *equal;
-    int n_equal, n_equal_room;
+    struct agreed_sizes *agreed;
+    int n_agreed, n_agreed_room;
     struct symbol_name *symbols;
     bool *dims_used; // of the options
     bool failed;
@@ -129,6 +130,12 @@ dim import_agree(struct node *n, dim a, dim b);
 struct value *import_coerce(struct import *im, struct value *v, const dim *dims);
 // The value with a size at an axis that it was agreed to have; NULL after node_error.
 struct value *import_match(struct node *n, struct value *v, int axis, dim size);
+// The size of what the two broadcast to, which an assert makes sure of where it is open.
+dim import_broadcast_size(struct node *n, dim a, dim b);
+// The value with such sizes; what is known to be 1 stays so.
+struct value *import_stretch(struct import *im, struct value *v, const dim *dims);
+// The value, which is to broadcast to the type without making it larger; NULL after node_error.
+struct value *import_stretch_onto(struct node *n, struct value *v, const struct type *t);
 // Makes operands broadcast against each other; fills the shape of the result.
 bool import_broadcast(struct node *n, int count, struct value **v, struct type *shape);
 // Asserts what is not known: the size is not negative; a is a multiple of b.

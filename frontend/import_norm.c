@@ -133,13 +133,10 @@ static void normalize_rows(struct node *n, const char *name, bool centre)
                        type_string(&im->arena, im->module, v[i]->type), type_string(&im->arena, im->module, t));
             return;
         }
-    struct type shape;
-    if (n->failed || !import_broadcast(n, 2 + biased, v, &shape))
+    for (int i = 1; i < 2 + biased && !n->failed; i++)
+        v[i] = import_stretch_onto(n, v[i], t);
+    if (n->failed)
         return;
-    if (memcmp(shape.dims, v[0]->type->dims, sizeof(dim) * (size_t)t->rank)) {
-        node_error(n, "scale and bias are larger than input %s", type_string(&im->arena, im->module, t));
-        return;
-    }
     int results = node_wants(n, 2) ? 3 : node_wants(n, 1) ? 2 : 1;
     struct op *op = import_composite(im, name, 2 + biased, v, results);
     struct value **args = op->blocks[0]->args;

@@ -33,6 +33,14 @@ static struct value *drop(struct import *im, struct value *v, const bool *droppe
     return import_reshape(im, v, rank, dims);
 }
 
+static struct value *stretch(struct import *im, struct value *v, int axis, dim size)
+{
+    dim dims[MAX_RANK];
+    memcpy(dims, v->type->dims, sizeof dims);
+    dims[axis] = size;
+    return import_stretch(im, v, dims);
+}
+
 // The product of two tensors as numpy's matmul has it. An einsum's label is of one size, so a batch dimension of 1
 // against a larger one is dropped first.
 static struct value *matmul(struct node *n, struct value *x, struct value *y)
@@ -54,19 +62,16 @@ static struct value *matmul(struct node *n, struct value *x, struct value *y)
         for (int i = 0; i < 2; i++)
             if (at[i] >= 0)
                 size[i] = f[i].v->type->dims[at[i]];
-        dim both = size[0] != 1 ? size[0] : size[1];
-        if (size[0] != 1 && size[1] != 1) {
-            both = import_agree(n, size[0], size[1]);
-            if (both == DIM_UNKNOWN)
-                return NULL;
-        }
+        dim both = import_broadcast_size(n, size[0], size[1]);
+        if (both == DIM_UNKNOWN)
+            return NULL;
         for (int i = 0; i < 2; i++) {
             if (at[i] < 0)
                 continue;
             dropped[i][at[i]] = size[i] == 1 && size[1 - i] != 1;
             if (dropped[i][at[i]])
                 continue;
-            f[i].v = import_match(n, f[i].v, at[i], both);
+            f[i].v = stretch(im, f[i].v, at[i], both);
             add_label(&f[i], (char)('a' + d));
         }
         add_label(&result, (char)('a' + d));
@@ -186,11 +191,8 @@ void import_op_gemm(struct node *n)
             return;
         }
         c = scaled(n, c, beta);
-        dim rows = v->type->dims[0], columns = v->type->dims[1];
+        c = c ? import_stretch_onto(n, c, v->type) : NULL;
         v = c ? import_binary(n, OP_ADD, v, c) : NULL;
-        if (v && (import_agree(n, rows, v->type->dims[0]) == DIM_UNKNOWN ||
-                  import_agree(n, columns, v->type->dims[1]) == DIM_UNKNOWN))
-            return;
     }
     node_output(n, 0, v);
 }

@@ -3,6 +3,9 @@
 // Sizes that differ as expressions may still be the same number at run time. Where an operator demands it, an `assert`
 // says so once, and from there on the two are taken for equal: a value with the one size becomes one with the other by
 // a `slice` of the whole (nothing of it is left when the graph is lowered).
+//
+// Where an operator broadcasts, either may also be 1. The assert says that, the result's size is broadcast(a, b), and
+// values become that large by a `broadcast`: a view whose stride is 0 where the size turns out to be 1.
 #include <string.h>
 
 #include "frontend/import_internal.h"
@@ -15,31 +18,54 @@ static const char *size_text(struct import *im, dim d)
 // What the size was agreed to be.
 static dim agreed(const struct import *im, dim d)
 {
-    for (int i = 0; i < im->n_equal; i++) // later entries lead further
-        if (im->equal[i].from == d)
-            d = im->equal[i].to;
+    for (int i = 0; i < im->n_agreed; i++) // later entries lead further
+        if (im->agreed[i].from == d && !im->agreed[i].or_one)
+            d = im->agreed[i].to;
     return d;
 }
 
-static void remember(struct import *im, dim from, dim to)
+// Whether the two are known to broadcast.
+static bool broadcasts(const struct import *im, dim a, dim b)
 {
-    if (im->n_equal == im->n_equal_room) {
-        int room = im->n_equal_room * 2 + 16;
-        struct equal_sizes *grown = ARENA_ARRAY(&im->arena, struct equal_sizes, room);
-        if (im->n_equal)
-            memcpy(grown, im->equal, sizeof *grown * (size_t)im->n_equal);
-        im->equal = grown;
-        im->n_equal_room = room;
+    for (int i = 0; i < im->n_agreed; i++) {
+        const struct agreed_sizes *s = &im->agreed[i];
+        if (s->or_one && ((s->from == a && s->to == b) || (s->from == b && s->to == a)))
+            return true;
     }
-    im->equal[im->n_equal++] = (struct equal_sizes){from, to};
+    return false;
+}
+
+static void remember(struct import *im, dim from, dim to, bool or_one)
+{
+    if (im->n_agreed == im->n_agreed_room) {
+        int room = im->n_agreed_room * 2 + 16;
+        struct agreed_sizes *grown = ARENA_ARRAY(&im->arena, struct agreed_sizes, room);
+        if (im->n_agreed)
+            memcpy(grown, im->agreed, sizeof *grown * (size_t)im->n_agreed);
+        im->agreed = grown;
+        im->n_agreed_room = room;
+    }
+    im->agreed[im->n_agreed++] = (struct agreed_sizes){from, to, or_one};
+}
+
+static void assert_that(struct node *n, struct value *condition, const char *message)
+{
+    message = arena_printf(&n->im->arena, "%s: node '%s': %s", n->loc.file, n->loc.node, message);
+    build_op(&n->im->b, OP_ASSERT, 1, &condition, 1, &(struct attr){ATTR_MESSAGE, {.string = message}}, 0, NULL);
 }
 
 void import_assert(struct node *n, enum opcode compare, dim a, dim b, const char *message)
 {
     struct builder *build = &n->im->b;
-    struct value *condition = build_binary(build, compare, dims_build(build, a), dims_build(build, b));
-    message = arena_printf(&n->im->arena, "%s: node '%s': %s", n->loc.file, n->loc.node, message);
-    build_op(build, OP_ASSERT, 1, &condition, 1, &(struct attr){ATTR_MESSAGE, {.string = message}}, 0, NULL);
+    assert_that(n, build_binary(build, compare, dims_build(build, a), dims_build(build, b)), message);
+}
+
+// For all values of the symbols.
+static bool differ(const struct import *im, dim a, dim b)
+{
+    int64_t lo, hi;
+    dims_range(im->module, dims_sub(im->module, a, b), &lo, &hi);
+    return lo > 0 || (hi != INT64_MAX && hi < 0);
 }
 
 dim import_agree(struct node *n, dim a, dim b)
@@ -52,9 +78,7 @@ dim import_agree(struct node *n, dim a, dim b)
     b = agreed(im, b);
     if (a == b)
         return a;
-    int64_t lo, hi;
-    dims_range(im->module, dims_sub(im->module, a, b), &lo, &hi);
-    if (lo > 0 || (hi != INT64_MAX && hi < 0)) {
+    if (differ(im, a, b)) {
         node_error(n, "sizes %s and %s must be equal", size_text(im, first), size_text(im, second));
         return DIM_UNKNOWN;
     }
@@ -62,10 +86,10 @@ dim import_agree(struct node *n, dim a, dim b)
         n, OP_EQ, a, b,
         arena_printf(&im->arena, "sizes %s and %s must be equal", size_text(im, first), size_text(im, second)));
     if (!dim_is_symbol(b)) { // a constant says more
-        remember(im, a, b);
+        remember(im, a, b, false);
         return b;
     }
-    remember(im, b, a);
+    remember(im, b, a, false);
     return a;
 }
 
@@ -90,6 +114,85 @@ struct value *import_match(struct node *n, struct value *v, int axis, dim size)
     return import_coerce(n->im, v, dims);
 }
 
+// a and b are equal, or one that may be 1 is: b, or either.
+static struct value *fit_together(struct import *im, dim a, dim b, bool either)
+{
+    struct builder *build = &im->b;
+    struct value *x = dims_build(build, a), *y = dims_build(build, b), *one = build_index(build, 1);
+    struct value *fit = differ(im, a, b) ? NULL : build_binary(build, OP_EQ, x, y);
+    if (dims_may_be_one(im->module, b)) {
+        y = build_binary(build, OP_EQ, y, one);
+        fit = fit ? build_binary(build, OP_OR, fit, y) : y;
+    }
+    if (either && dims_may_be_one(im->module, a)) {
+        x = build_binary(build, OP_EQ, x, one);
+        fit = fit ? build_binary(build, OP_OR, fit, x) : x;
+    }
+    return fit;
+}
+
+dim import_broadcast_size(struct node *n, dim a, dim b)
+{
+    struct import *im = n->im;
+    if (a == 1 || b == 1 || a == b)
+        return a == 1 ? b : a;
+    const char *first = size_text(im, a), *second = size_text(im, b);
+    a = agreed(im, a);
+    b = agreed(im, b);
+    if (a == b || (!dims_may_be_one(im->module, a) && !dims_may_be_one(im->module, b)))
+        return import_agree(n, a, b);
+    dim all = dims_broadcast(im->module, a, b);
+    if (all == DIM_UNKNOWN) {
+        node_error(n, "what sizes %s and %s broadcast to is too complicated", first, second);
+        return all;
+    }
+    if (broadcasts(im, a, b))
+        return all;
+    assert_that(n, fit_together(im, a, b, true),
+                arena_printf(&im->arena, "sizes %s and %s must be equal, or one of them 1", first, second));
+    remember(im, a, b, true);
+    remember(im, a, all, true);
+    remember(im, b, all, true);
+    return all;
+}
+
+struct value *import_stretch(struct import *im, struct value *v, const dim *dims)
+{
+    dim own[MAX_RANK], wide[MAX_RANK];
+    int rank = v->type->rank;
+    for (int d = 0; d < rank; d++) {
+        own[d] = v->type->dims[d];
+        if (own[d] != 1 && own[d] != dims[d])
+            own[d] = agreed(im, own[d]);
+        wide[d] = own[d] == 1 ? 1 : dims[d];
+    }
+    return import_broadcast_to(im, import_coerce(im, v, own), rank, wide);
+}
+
+struct value *import_stretch_onto(struct node *n, struct value *v, const struct type *t)
+{
+    struct import *im = n->im;
+    dim wide[MAX_RANK], dims[MAX_RANK];
+    int rank = v->type->rank;
+    for (int d = 0; d < rank; d++) {
+        dim own = agreed(im, v->type->dims[d]), want = t->dims[t->rank - rank + d];
+        dims[d] = own == 1 ? 1 : want;
+        if (own == 1 || own == want) {
+            wide[d] = own;
+        } else if (want == 1 || own == agreed(im, want) || !dims_may_be_one(im->module, own)) {
+            wide[d] = import_agree(n, want, own);
+        } else {
+            wide[d] = dims_broadcast(im->module, want, own);
+            assert_that(
+                n, fit_together(im, want, own, false),
+                arena_printf(&im->arena, "size %s must be 1 or %s", size_text(im, own), size_text(im, want)));
+        }
+        if (wide[d] == DIM_UNKNOWN)
+            return NULL;
+    }
+    return import_coerce(im, import_stretch(im, v, wide), dims);
+}
+
 bool import_broadcast(struct node *n, int count, struct value **v, struct type *shape)
 {
     *shape = (struct type){.kind = TYPE_TENSOR};
@@ -101,8 +204,7 @@ bool import_broadcast(struct node *n, int count, struct value **v, struct type *
         for (int i = 0; i < count; i++) {
             int at = d - (shape->rank - v[i]->type->rank);
             dim have = at < 0 ? 1 : v[i]->type->dims[at];
-            if (have != 1)
-                shape->dims[d] = shape->dims[d] == 1 ? have : import_agree(n, shape->dims[d], have);
+            shape->dims[d] = import_broadcast_size(n, shape->dims[d], have);
             if (shape->dims[d] == DIM_UNKNOWN)
                 return false;
         }
@@ -110,11 +212,7 @@ bool import_broadcast(struct node *n, int count, struct value **v, struct type *
     for (int i = 0; i < count; i++) {
         if (v[i]->type->kind == TYPE_SCALAR)
             continue;
-        dim dims[MAX_RANK];
-        int rank = v[i]->type->rank;
-        for (int d = 0; d < rank; d++)
-            dims[d] = v[i]->type->dims[d] == 1 ? 1 : shape->dims[shape->rank - rank + d];
-        v[i] = import_coerce(n->im, v[i], dims);
+        v[i] = import_stretch(n->im, v[i], shape->dims + shape->rank - v[i]->type->rank);
     }
     return true;
 }

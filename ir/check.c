@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ir/check_internal.h"
+#include "ir/dims.h"
 #include "ir/einsum.h"
 #include "ir/layout_tile.h"
 
@@ -475,7 +476,7 @@ static const char *check_broadcast(const struct checker *c)
     NEED(from->kind == TYPE_SCALAR || from->rank <= to->rank, "%s does not broadcast to %s", text(c, from),
          text(c, to));
     for (int d = 0; d < from->rank; d++)
-        NEED(from->dims[d] == 1 || from->dims[d] == to->dims[to->rank - from->rank + d],
+        NEED(dims_stretches(c->m, from->dims[d], to->dims[to->rank - from->rank + d]),
              "%s does not broadcast to %s", text(c, from), text(c, to));
     struct layout meets;
     if (to->linear && from->kind == TYPE_TILE) {

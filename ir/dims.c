@@ -25,7 +25,14 @@ struct polynomial {
     struct term terms[MOST_TERMS];
 };
 
-enum size_function { FUNCTION_NONE, FUNCTION_FLOORDIV, FUNCTION_MOD, FUNCTION_MIN, FUNCTION_MAX };
+enum size_function {
+    FUNCTION_NONE,
+    FUNCTION_FLOORDIV,
+    FUNCTION_MOD,
+    FUNCTION_MIN,
+    FUNCTION_MAX,
+    FUNCTION_BROADCAST
+};
 
 // What a symbol of the module stands for; a free symbol has none.
 struct symbol_expression {
@@ -35,7 +42,7 @@ struct symbol_expression {
     int nesting; // of functions
 };
 
-static const char *const function_names[] = {"", "floordiv", "mod", "min", "max"};
+static const char *const function_names[] = {"", "floordiv", "mod", "min", "max", "broadcast"};
 
 static const struct symbol_expression *expression(const struct module *m, int id)
 {
@@ -438,6 +445,63 @@ dim dims_max(struct module *m, dim a, dim b)
     return extreme(m, FUNCTION_MAX, a, b);
 }
 
+// ---- Broadcasting ----------------------------------------------------------------------------------------------
+
+bool dims_may_be_one(struct module *m, dim d)
+{
+    int64_t lo, hi, content;
+    if (d == DIM_UNKNOWN || !dim_is_symbol(d))
+        return d != DIM_UNKNOWN && d == 1;
+    dims_range(m, d, &lo, &hi);
+    dims_content(m, d, &content);
+    return lo <= 1 && hi >= 1 && content == 1;
+}
+
+static const struct symbol_expression *as_broadcast(const struct module *m, dim d)
+{
+    const struct symbol_expression *e = dim_is_symbol(d) ? expression(m, dim_symbol_id(d)) : NULL;
+    return e && e->function == FUNCTION_BROADCAST ? e : NULL;
+}
+
+// The sizes of nested broadcasts are a set, sorted by name: broadcast(broadcast(K, M), N).
+static dim add_to_set(struct module *m, dim set, dim d)
+{
+    const struct symbol_expression *e = as_broadcast(m, set);
+    dim last = e ? e->b : set;
+    if (set == DIM_UNKNOWN || d == last)
+        return set;
+    if (strcmp(m->symbols[dim_symbol_id(d)], m->symbols[dim_symbol_id(last)]) > 0)
+        return apply_function(m, FUNCTION_BROADCAST, set, d);
+    return apply_function(m, FUNCTION_BROADCAST, e ? add_to_set(m, e->a, d) : d, last);
+}
+
+dim dims_broadcast(struct module *m, dim a, dim b)
+{
+    if (a == DIM_UNKNOWN || b == DIM_UNKNOWN)
+        return DIM_UNKNOWN;
+    if (a == b || b == 1)
+        return a;
+    if (a == 1 || !dim_is_symbol(b)) // which is not 1
+        return b;
+    bool stays[2] = {!dims_may_be_one(m, a), !dims_may_be_one(m, b)};
+    if (!dim_is_symbol(a) || (stays[0] && !stays[1]))
+        return a;
+    if (stays[1] && !stays[0])
+        return b;
+    const struct symbol_expression *e = as_broadcast(m, b);
+    return e ? dims_broadcast(m, dims_broadcast(m, a, e->a), e->b) : add_to_set(m, a, b);
+}
+
+bool dims_stretches(struct module *m, dim from, dim to)
+{
+    return from != DIM_UNKNOWN && (from == to || (dims_may_be_one(m, from) && dims_broadcast(m, from, to) == to));
+}
+
+dim dims_unless_one(struct module *m, dim d)
+{
+    return dims_may_be_one(m, d) ? dims_min(m, dims_floordiv(m, d, 2), 1) : 1;
+}
+
 // ---- Values ----------------------------------------------------------------------------------------------------
 
 static void range_of_atom(const struct module *m, int id, int64_t *lo, int64_t *hi)
@@ -468,6 +532,10 @@ static void range_of_atom(const struct module *m, int id, int64_t *lo, int64_t *
         break;
     case FUNCTION_MAX:
         *lo = alo > blo ? alo : blo;
+        *hi = ahi > bhi ? ahi : bhi;
+        break;
+    case FUNCTION_BROADCAST:
+        *lo = alo < blo ? alo : blo;
         *hi = ahi > bhi ? ahi : bhi;
         break;
     case FUNCTION_NONE:
@@ -526,7 +594,8 @@ bool dims_eval(const struct module *m, dim d, const int64_t *symbols, int64_t *v
         *value = e->function == FUNCTION_FLOORDIV ? floor_quotient(a, b)
                  : e->function == FUNCTION_MOD    ? a - floor_quotient(a, b) * b
                  : e->function == FUNCTION_MIN    ? (a < b ? a : b)
-                                                  : (a > b ? a : b);
+                 : e->function == FUNCTION_MAX    ? (a > b ? a : b)
+                                                  : (a == 1 ? b : a);
         return true;
     }
     *value = 0;
@@ -569,7 +638,10 @@ static struct value *build_atom(struct builder *b, int id)
     const struct symbol_expression *e = expression(b->function->module, id);
     if (!e)
         return function_symbol(b->function, id);
-    return build_binary(b, codes[e->function], dims_build(b, e->a), dims_build(b, e->b));
+    struct value *x = dims_build(b, e->a), *y = dims_build(b, e->b);
+    if (e->function == FUNCTION_BROADCAST)
+        return build_select(b, build_binary(b, OP_EQ, x, build_index(b, 1)), y, x);
+    return build_binary(b, codes[e->function], x, y);
 }
 
 struct value *dims_build(struct builder *b, dim d)

@@ -110,6 +110,18 @@ bool interp_iota(struct interp *in, const struct op *op)
 
 // ---- Rearranging -----------------------------------------------------------------------------------------------
 
+// Sizes that were open may not broadcast.
+static bool check_stretch(struct interp *in, const struct op *op, const struct type *from, const struct type *to)
+{
+    for (int d = 0; d < from->rank; d++) {
+        dim have = from->dims[d], want = to->dims[to->rank - from->rank + d];
+        if (have != 1 && have != want)
+            return interp_fail(in, op, "dimension %d is %lld, which does not broadcast to %lld", d, (long long)have,
+                               (long long)want);
+    }
+    return true;
+}
+
 bool interp_rearrange(struct interp *in, const struct op *op)
 {
     const struct type *from = interp_type(in, op->operands[0]), *to = interp_type(in, op->results[0]);
@@ -123,6 +135,8 @@ bool interp_rearrange(struct interp *in, const struct op *op)
     }
     struct walk w = walk_create(to->rank, to->dims);
     if (op->code == OP_BROADCAST) {
+        if (!check_stretch(in, op, from, to))
+            return false;
         walk_broadcast(&w, 0, from);
     } else { // dimension d of the result is dimension axes[d] of the operand
         int64_t strides[MAX_RANK];

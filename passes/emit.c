@@ -364,7 +364,8 @@ struct value *emit_view(struct emit *e, const struct access *a, int n, const int
     dim sizes[MAX_RANK], strides[MAX_RANK];
     for (int i = 0; i < n; i++) {
         bool has = axes[i] >= 0 && a->stride[axes[i]];
-        sizes[i] = has ? e->axes[axes[i]].size : 1;
+        dim bound = axes[i] >= 0 ? a->bound[axes[i]] : 0;
+        sizes[i] = bound ? bound : has ? e->axes[axes[i]].size : 1;
         strides[i] = has ? a->stride[axes[i]] : 1;
     }
     return emit_param(e, a->storage, a->offset, n, sizes, strides);
@@ -406,7 +407,7 @@ static struct value *swap(struct emit *e, struct value *x, int n, const int *ord
     return build_value(&e->b, OP_TRANSPOSE, 1, &x, 1, &(struct attr){ATTR_AXES, {.ints = {n, axes}}}, NULL);
 }
 
-struct value *emit_load(struct emit *e, const struct access *a, int n, const int *axes)
+static struct value *load(struct emit *e, const struct access *a, int n, const int *axes)
 {
     int order[MAX_RANK], own[MAX_RANK];
     bool swapped = memory_order(a, n, axes, order);
@@ -418,6 +419,38 @@ struct value *emit_load(struct emit *e, const struct access *a, int n, const int
     starts(e, a, n, own, index, tile);
     struct value *x = build_load(&e->b, view, index, type_tile(e->l->m, view->type->dtype, n, tile), NULL);
     return swapped ? swap(e, x, n, order) : x;
+}
+
+// 0 or 1, as the host finds out: the stride of elements side by side that may broadcast (tensor_view.c).
+static bool unit_or_none(const struct emit *e, dim stride)
+{
+    int64_t lo, hi;
+    dims_range(e->l->m, stride, &lo, &hi);
+    return dim_is_symbol(stride) && lo >= 0 && hi <= 1;
+}
+
+// Vectors of elements side by side, and the one element, of which a select takes what the stride says: a stride that is
+// not known would be a load for each element. Of what is not there neither reads more than the tensor has.
+static struct value *load_stretched(struct emit *e, const struct access *a, int axis, int n, const int *axes)
+{
+    struct module *m = e->l->m;
+    dim stride = a->stride[axis], size = e->axes[axis].size;
+    struct access row = *a, one = *a;
+    row.stride[axis] = 1;
+    row.bound[axis] = dims_min(m, size, dims_add(m, dims_mul(m, stride, dims_sub(m, size, 1)), 1));
+    one.stride[axis] = 0;
+    one.bound[axis] = dims_min(m, size, 1);
+    struct value *is_row = build_binary(&e->b, OP_EQ, emit_size(e, stride), build_index(&e->b, 1));
+    return build_select(&e->b, is_row, load(e, &row, n, axes), load(e, &one, n, axes));
+}
+
+struct value *emit_load(struct emit *e, const struct access *a, int n, const int *axes)
+{
+    bool masks = e->l->target->vector_bytes > 16; // loads with a mask; SSE has none
+    for (int i = n - 1; i >= 0 && masks; i--)
+        if (unit_or_none(e, a->stride[axes[i]]) && e->axes[axes[i]].tile > 1)
+            return load_stretched(e, a, axes[i], n, axes);
+    return load(e, a, n, axes);
 }
 
 void emit_store(struct emit *e, struct value *x, const struct access *a, int n, const int *axes)

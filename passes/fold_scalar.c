@@ -169,13 +169,23 @@ static void reassociate(struct fold *f, struct op *op)
     op->operands[1] = fold_make_constant(f, op, constant, scalar_eval(op->code, t, a, b, (union scalar){0}));
 }
 
+// Whether scalar operations would do the same. Only they do not know sizes that may be 1 when the graph runs.
+static bool stretches_ones(const struct op *broadcast)
+{
+    const struct type *from = broadcast->operands[0]->type, *to = broadcast->results[0]->type;
+    for (int d = 0; d < from->rank; d++)
+        if (from->dims[d] != 1 && from->dims[d] != to->dims[to->rank - from->rank + d])
+            return false;
+    return true;
+}
+
 // Scalar operations broadcast by themselves where another operand has the result's shape.
 static void drop_broadcasts(struct fold *f, struct op *op)
 {
     const struct type *type = op->results[0]->type;
     for (int i = 0; i < op->n_operands; i++) {
         const struct op *from = op->operands[i]->def;
-        if (!from || from->code != OP_BROADCAST || type->lanes)
+        if (!from || from->code != OP_BROADCAST || type->lanes || !stretches_ones(from))
             continue;
         bool shaped_by_other = false;
         for (int j = 0; j < op->n_operands; j++) {

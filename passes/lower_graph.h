@@ -123,6 +123,7 @@ struct access {
     struct storage *storage;
     dim offset;
     dim stride[EMIT_AXES];
+    dim bound[EMIT_AXES]; // how many elements it has, where that is not the axis's size; 0: it is
 };
 
 // Axes of different classes are never merged.

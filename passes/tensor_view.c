@@ -44,16 +44,21 @@ static bool apply_transpose(const struct op *op, struct tensor_view *v)
     return true;
 }
 
-static bool apply_broadcast(const struct op *op, struct tensor_view *v)
+// What a dimension that may be 1 at run time strides by, the host finds out.
+static bool apply_broadcast(struct module *m, const struct op *op, struct tensor_view *v)
 {
     const struct type *to = op->results[0]->type;
     struct tensor_view from = *v;
     v->rank = to->rank;
     for (int d = 0; d < to->rank; d++) {
         int f = d - to->rank + from.rank;
-        bool stretched = f < 0 || from.sizes[f] != to->dims[d];
         v->sizes[d] = to->dims[d];
-        v->strides[d] = stretched ? 0 : from.strides[f];
+        if (f < 0 || from.sizes[f] == 1)
+            v->strides[d] = to->dims[d] == 1 && f >= 0 ? from.strides[f] : 0;
+        else if (from.sizes[f] == to->dims[d])
+            v->strides[d] = from.strides[f];
+        else
+            v->strides[d] = dims_mul(m, from.strides[f], dims_unless_one(m, from.sizes[f]));
     }
     return true;
 }
@@ -133,7 +138,7 @@ bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view
     case OP_TRANSPOSE:
         return apply_transpose(op, v);
     case OP_BROADCAST:
-        return apply_broadcast(op, v);
+        return apply_broadcast(m, op, v);
     case OP_SLICE:
         return apply_slice(m, op, v);
     case OP_RESHAPE:

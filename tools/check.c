@@ -613,9 +613,10 @@ static int check(const struct command *c, const struct check_request *q, struct 
     if (command_compile_options(&q->shared, &options, diags))
         return EXIT_ERROR;
     struct command_source source;
-    bool model = command_is_model(q->file);
-    int status = command_open(c, q->file, model ? NULL : &q->shared.definitions, model ? &q->shared.definitions : NULL,
-                              &source, diags);
+    struct command_given given = {.definitions = &q->shared.definitions};
+    if (command_is_model(q->file))
+        given = (struct command_given){.sizes = &q->shared.definitions};
+    int status = command_open(c, q->file, &given, &source, diags);
     if (status == EXIT_OK)
         status = check_function(q, source.module, &options, diags);
     command_close(&source);

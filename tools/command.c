@@ -103,12 +103,12 @@ static struct module *import(struct command_source *source, const char *path, co
     return m;
 }
 
-int command_open(const struct command *c, const char *path, const struct words *definitions, const struct words *sizes,
+int command_open(const struct command *c, const char *path, const struct command_given *given,
                  struct command_source *source, struct diags *diags)
 {
     static const struct words none;
-    definitions = definitions ? definitions : &none;
-    sizes = sizes ? sizes : &none;
+    const struct words *definitions = given->definitions ? given->definitions : &none;
+    const struct words *sizes = given->sizes ? given->sizes : &none;
     *source = (struct command_source){0};
     arena_init(&source->arena);
     const struct define *defines = read_defines(c, &source->arena, definitions);
@@ -117,7 +117,8 @@ int command_open(const struct command *c, const char *path, const struct words *
         return EXIT_USAGE;
     if (sizes->n && !command_is_model(path))
         return options_fail(c, "--dim is for ONNX models");
-    source->module = command_is_model(path) ? import(source, path, &(struct import_options){sizes->n, dims}, diags)
+    struct import_options options = {sizes->n, dims, given->n_inputs, given->inputs};
+    source->module = command_is_model(path) ? import(source, path, &options, diags)
                                             : read_text(path, definitions->n, defines, diags);
     return source->module ? EXIT_OK : EXIT_ERROR;
 }

@@ -24,10 +24,17 @@ struct command_source {
     struct arena arena;    // names that were given
 };
 
-// Reads a file of functions, with definitions of its compile-time parameters (-D), or a model, with sizes that are to
-// be compiled in (--dim); either may be NULL. Returns EXIT_OK, or another status after complaining. The source is to be
+// What the command line says of a file.
+struct command_given {
+    const struct words *definitions; // of text: values of compile-time parameters (-D); NULL: none
+    const struct words *sizes;       // of a model: sizes that are to be compiled in (--dim); NULL: none
+    int n_inputs;
+    const char *const *inputs; // of a model: that are inputs even if they have a default
+};
+
+// Reads a file of functions, or a model. Returns EXIT_OK, or another status after complaining. The source is to be
 // closed in any case.
-int command_open(const struct command *c, const char *path, const struct words *definitions, const struct words *sizes,
+int command_open(const struct command *c, const char *path, const struct command_given *given,
                  struct command_source *source, struct diags *diags);
 void command_close(struct command_source *source);
 

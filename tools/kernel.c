@@ -90,7 +90,8 @@ static int run(const struct command *c, const struct job *j, struct diags *diags
     if (command_compile_options(&j->shared, &options, diags))
         return EXIT_ERROR;
     struct command_source source;
-    int status = command_open(c, j->input, &j->shared.definitions, NULL, &source, diags);
+    struct command_given given = {.definitions = &j->shared.definitions};
+    int status = command_open(c, j->input, &given, &source, diags);
     if (status == EXIT_OK)
         status = write_output(j, source.module, &options, diags);
     command_close(&source);

@@ -47,7 +47,8 @@ static int run(const struct command *c, const char *file, const struct outputs *
     if (!shared->pipeline.passes)
         options.pipeline.passes = shared->pipeline.stop_after ? "default" : "";
     struct command_source source;
-    int status = command_open(c, file, &shared->definitions, &shared->dims, &source, diags);
+    struct command_given given = {.definitions = &shared->definitions, .sizes = &shared->dims};
+    int status = command_open(c, file, &given, &source, diags);
     struct driver_buffer text = {0};
     if (status == EXIT_OK && compile_module(source.module, &options, COMPILE_SHAPED, &text, diags))
         status = EXIT_ERROR;

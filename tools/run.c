@@ -65,6 +65,28 @@ static int fail(struct session *s, const char *format, ...)
 
 // ---- Loading ---------------------------------------------------------------------------------------------------
 
+// NAME=FILE; names may have any characters but '='. The file, or NULL.
+static const char *split_input(struct session *s, const char *word, const char **name)
+{
+    const char *equals = strrchr(word, '=');
+    if (!equals || equals == word || !equals[1])
+        return NULL;
+    *name = arena_strndup(&s->arena, word, (size_t)(equals - word));
+    return equals + 1;
+}
+
+// What --input names is an input, even if the model has a default for it.
+static int open_source(struct session *s)
+{
+    const struct words *inputs = &s->r->inputs;
+    const char **names = ARENA_ARRAY(&s->arena, const char *, inputs->n + 1);
+    struct command_given given = {.inputs = names};
+    for (int i = 0; i < inputs->n; i++)
+        if (split_input(s, inputs->word[i], &names[given.n_inputs]))
+            given.n_inputs++;
+    return command_open(s->command, s->r->file, &given, &s->source, s->diags);
+}
+
 static int load(struct session *s)
 {
     struct compile_options options;
@@ -72,7 +94,7 @@ static int load(struct session *s)
     if (command_compile_options(&s->r->shared, &options, s->diags))
         return EXIT_ERROR;
     options.n_threads = (int)s->r->shared.threads;
-    if (command_open(s->command, s->r->file, NULL, NULL, &s->source, s->diags) != EXIT_OK)
+    if (open_source(s) != EXIT_OK)
         return EXIT_ERROR;
     struct module *m = s->source.module;
     if (graph_compile(m, &options, s->diags) || model_load(m, &options, &s->loaded, s->diags))
@@ -109,7 +131,6 @@ static const char *size_names(struct session *s)
     return s->code->n_symbols > MOST_NAMES ? arena_printf(&s->arena, "%s, ...", text) : text;
 }
 
-// NAME=FILE; names may have any characters but '='.
 static int choose_files(struct session *s, const char **paths)
 {
     if (s->r->input_dir) {
@@ -122,14 +143,13 @@ static int choose_files(struct session *s, const char **paths)
             paths[i] = dir.paths[i];
     }
     for (int i = 0; i < s->r->inputs.n; i++) {
-        const char *word = s->r->inputs.word[i], *equals = strrchr(word, '=');
-        if (!equals || equals == word || !equals[1])
+        const char *word = s->r->inputs.word[i], *name, *path = split_input(s, word, &name);
+        if (!path)
             return options_fail(s->command, "--input wants NAME=FILE, not '%s'", word);
-        const char *name = arena_strndup(&s->arena, word, (size_t)(equals - word));
         int at = find_input(s, name);
         if (at < 0)
             return fail(s, "the model has no input '%s'; it has %s", name, input_names(s));
-        paths[at] = equals + 1;
+        paths[at] = path;
     }
     return EXIT_OK;
 }

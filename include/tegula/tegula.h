@@ -119,10 +119,12 @@ typedef struct tg_model_options {
     int opt_level;      // 0 to 3
     size_t n_dims;      // sizes to be compiled in; the others may be different at every call
     const tg_model_size *dims;
-    const char *schedule; // as of tg_kernel_options
+    const char *schedule;      // as of tg_kernel_options
+    size_t n_inputs;           // names of inputs that have a default (an initialiser) in the model and are to be
+    const char *const *inputs; // inputs all the same; the others that have one are constants
 } tg_model_options;
 
-#define TG_MODEL_OPTIONS_INIT {sizeof(tg_model_options), NULL, 2, 0, NULL, NULL}
+#define TG_MODEL_OPTIONS_INIT {sizeof(tg_model_options), NULL, 2, 0, NULL, NULL, 0, NULL}
 
 // Compiles an ONNX model from `length` bytes. name stands for the file in messages. Tensors must not lie in other
 // files. options may be NULL. Stores the model, which the caller destroys, in *out.

@@ -153,6 +153,56 @@ START_TEST(options)
 }
 END_TEST
 
+// g (float[2] x, float[2] w = {1, 2}) => (float[2] y) { y = Mul(x, w) }
+// clang-format off
+static const uint8_t with_default[] = {
+    0x08, 0x0a, 0x3a, 0x5b, 0x0a, 0x10, 0x0a, 0x01, 0x78, 0x0a, 0x01, 0x77, 0x12, 0x01, 0x79, 0x22, 0x03, 0x4d, 0x75,
+    0x6c, 0x3a, 0x00, 0x12, 0x01, 0x67, 0x2a, 0x11, 0x08, 0x02, 0x10, 0x01, 0x22, 0x08, 0x00, 0x00, 0x80, 0x3f, 0x00,
+    0x00, 0x00, 0x40, 0x42, 0x01, 0x77, 0x5a, 0x0f, 0x0a, 0x01, 0x78, 0x12, 0x0a, 0x0a, 0x08, 0x08, 0x01, 0x12, 0x04,
+    0x0a, 0x02, 0x08, 0x02, 0x5a, 0x0f, 0x0a, 0x01, 0x77, 0x12, 0x0a, 0x0a, 0x08, 0x08, 0x01, 0x12, 0x04, 0x0a, 0x02,
+    0x08, 0x02, 0x62, 0x0f, 0x0a, 0x01, 0x79, 0x12, 0x0a, 0x0a, 0x08, 0x08, 0x01, 0x12, 0x04, 0x0a, 0x02, 0x08, 0x02,
+    0x42, 0x04, 0x0a, 0x00, 0x10, 0x15
+};
+// clang-format on
+
+// Of inputs x = {3, 3} and, if there are two, w = {5, 7}.
+static void check_product(const tg_model_options *o, int n_inputs, float first, float second)
+{
+    tg_model_handle *model;
+    float x[2] = {3, 3}, w[2] = {5, 7}, y[2];
+    int64_t two = 2;
+    tg_tensor in[2] = {{x, {TG_DEVICE_CPU, 0}, 1, f32, &two, NULL, 0}, {w, {TG_DEVICE_CPU, 0}, 1, f32, &two, NULL, 0}};
+    tg_tensor out = {y, {TG_DEVICE_CPU, 0}, 1, f32, &two, NULL, 0};
+    int status = tg_model_compile(ctx, with_default, sizeof with_default, "bytes.onnx", o, &model);
+    ck_assert_msg(status == 0, "%s", tg_last_error(ctx));
+    ck_assert_int_eq(tg_model_code(model)->n_inputs, n_inputs);
+    ck_assert_msg(tg_model_run(model, n_inputs, in, 1, &out) == 0, "%s", tg_last_error(ctx));
+    ck_assert_float_eq(y[0], first);
+    ck_assert_float_eq(y[1], second);
+    tg_model_destroy(model);
+}
+
+START_TEST(inputs_with_a_default)
+{
+    tg_model_options o = TG_MODEL_OPTIONS_INIT;
+    o.inputs = (const char *const[]){"w", "x"};
+    check_product(NULL, 1, 3, 6);
+    o.n_inputs = 1;
+    check_product(&o, 2, 15, 21);
+    o.n_inputs = 2; // one that has no default
+    check_product(&o, 2, 15, 21);
+    tg_model_handle *model = NULL;
+    o.inputs = (const char *const[]){"z"};
+    o.n_inputs = 1;
+    ck_assert_int_ne(tg_model_compile(ctx, with_default, sizeof with_default, "bytes.onnx", &o, &model), 0);
+    ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "bytes.onnx: error: the model has no input 'z'; it has 'x'"));
+    o.n_inputs = SIZE_MAX;
+    ck_assert_int_ne(tg_model_compile(ctx, with_default, sizeof with_default, "bytes.onnx", &o, &model), 0);
+    ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "more than 10000 names of inputs"));
+    ck_assert_ptr_null(model);
+}
+END_TEST
+
 START_TEST(wrong_tensors)
 {
     static struct data d, before;
@@ -242,6 +292,7 @@ int main(void)
     tcase_add_test(tests, batches_of_any_size);
     tcase_add_test(tests, library_memory);
     tcase_add_test(tests, options);
+    tcase_add_test(tests, inputs_with_a_default);
     tcase_add_test(tests, wrong_tensors);
     tcase_add_test(tests, wrong_models);
     suite_add_tcase(suite, tests);

@@ -93,6 +93,44 @@ START_TEST(extremes)
 }
 END_TEST
 
+START_TEST(broadcasts)
+{
+    dim K = dim_symbol(module_symbol(m, "K", 1)), both = dims_broadcast(m, N, S), more = dims_add(m, N, 2);
+    ck_assert_str_eq(name(both), "broadcast(N, S)");
+    ck_assert_int_eq(dims_broadcast(m, S, N), both);
+    ck_assert_int_eq(dims_broadcast(m, both, N), both);
+    ck_assert_str_eq(name(dims_broadcast(m, both, K)), "broadcast(broadcast(K, N), S)");
+    ck_assert_int_eq(dims_broadcast(m, dims_broadcast(m, K, S), both), dims_broadcast(m, both, K));
+    ck_assert_int_eq(dims_broadcast(m, N, N), N);
+    ck_assert_int_eq(dims_broadcast(m, N, 1), N);
+    ck_assert_int_eq(dims_broadcast(m, 1, N), N);
+    ck_assert_int_eq(dims_broadcast(m, N, 4), 4);
+    ck_assert_int_eq(dims_broadcast(m, 0, N), 0);
+    ck_assert_int_eq(dims_broadcast(m, more, S), more);
+    ck_assert_int_eq(dims_broadcast(m, N, DIM_UNKNOWN), DIM_UNKNOWN);
+    ck_assert(dims_may_be_one(m, both) && dims_may_be_one(m, 1));
+    ck_assert(!dims_may_be_one(m, more) && !dims_may_be_one(m, dims_mul(m, 2, N)) && !dims_may_be_one(m, 0));
+    ck_assert(dims_stretches(m, N, both) && dims_stretches(m, N, N) && dims_stretches(m, 1, N));
+    ck_assert(dims_stretches(m, N, 4) && dims_stretches(m, N, more));
+    ck_assert(!dims_stretches(m, N, S) && !dims_stretches(m, both, N) && !dims_stretches(m, N, K));
+    ck_assert(!dims_stretches(m, 3, 4) && !dims_stretches(m, 4, N) && !dims_stretches(m, more, S));
+    int64_t symbols[64] = {0}, got;
+    for (int n = 0; n < 5; n++)
+        for (int s = 0; s < 5; s++) {
+            symbols[dim_symbol_id(N)] = n;
+            symbols[dim_symbol_id(S)] = s;
+            if (n == s || n == 1 || s == 1) {
+                ck_assert(dims_eval(m, both, symbols, &got));
+                ck_assert_int_eq(got, n == 1 ? s : n);
+            }
+            ck_assert(dims_eval(m, dims_unless_one(m, N), symbols, &got));
+            ck_assert_int_eq(got, n > 1);
+        }
+    ck_assert_int_eq(dims_unless_one(m, 4), 1);
+    ck_assert_int_eq(dims_unless_one(m, more), 1);
+}
+END_TEST
+
 // Chains of operations on sizes end rather than grow without bound.
 START_TEST(expressions_have_an_end)
 {
@@ -161,6 +199,7 @@ int main(void)
     tcase_add_test(c, text_does_not_depend_on_order);
     tcase_add_test(c, division);
     tcase_add_test(c, extremes);
+    tcase_add_test(c, broadcasts);
     tcase_add_test(c, expressions_have_an_end);
     tcase_add_test(c, values);
     suite_add_tcase(s, c);

@@ -388,6 +388,31 @@ START_TEST(reshapes_transposes_and_broadcasts)
 }
 END_TEST
 
+START_TEST(broadcasts_open_sizes)
+{
+    dim n = symbol("N"), k = symbol("K"), both = dims_broadcast(b.function->module, n, k);
+    struct value *x = sized("x", DTYPE_I32, 1, &n, (int64_t[]){1}, REAL(7));
+    struct value *y = sized("y", DTYPE_I32, 1, &k, (int64_t[]){3}, REAL(1, 2, 3));
+    struct value *z = make(OP_BROADCAST, COUNT(x), 0, NULL, type_tensor(b.function->module, DTYPE_I32, 1, &both));
+    struct value *w = make(OP_BROADCAST, COUNT(y), 0, NULL, z->type);
+    run(COUNT(z, w));
+    expect_output(&outputs[0], DTYPE_I32, DIMS(3), REAL(7, 7, 7));
+    expect_output(&outputs[1], DTYPE_I32, DIMS(3), REAL(1, 2, 3));
+}
+END_TEST
+
+START_TEST(refuses_sizes_that_do_not_broadcast)
+{
+    dim n = symbol("N"), k = symbol("K"), both = dims_broadcast(b.function->module, n, k);
+    struct value *x = sized("x", DTYPE_I32, 1, &n, (int64_t[]){2}, REAL(7, 8));
+    struct value *y = sized("y", DTYPE_I32, 1, &k, (int64_t[]){3}, REAL(1, 2, 3));
+    struct type *t = type_tensor(b.function->module, DTYPE_I32, 1, &both);
+    struct value *results[] = {make(OP_BROADCAST, COUNT(x), 0, NULL, t), make(OP_BROADCAST, COUNT(y), 0, NULL, t)};
+    ck_assert(run_for(2, results, 0));
+    fails_with("which does not broadcast to");
+}
+END_TEST
+
 START_TEST(slices)
 {
     struct value *x = input(DTYPE_I8, DIMS(2, 5), REAL(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
@@ -788,7 +813,7 @@ int main(void)
         compares_and_selects, casts, makes_constants_data_and_iota, gives_sizes, binds_symbols,
         refuses_sizes_that_disagree, refuses_other_constants, refuses_expressions_that_disagree,
         refuses_sizes_without_a_value, refuses_negative_sizes, refuses_other_types_ranks_and_bytes,
-        reshapes_transposes_and_broadcasts, slices, slices_nothing, refuses_slices_beyond_the_end,
+        reshapes_transposes_and_broadcasts, broadcasts_open_sizes, refuses_sizes_that_do_not_broadcast, slices, slices_nothing, refuses_slices_beyond_the_end,
         refuses_slices_that_overflow, slices_one_element_by_any_step, pads_and_crops, pads_nothing_into_something,
         concatenates, takes, takes_nothing_and_from_nothing, extracts, refuses_to_extract_from_nothing, reduces,
         sums_in_double_and_rounds_once, reduces_nothing, scans, multiplies_matrices, multiplies_empty_matrices,
