@@ -56,6 +56,7 @@ struct lower {
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr;
 
     struct host *host; // lower_host.h; NULL: a kernel
+    const struct control *control;
 
     // Of the kernel, by value id.
     bool *written; // roots that are stored to
@@ -82,6 +83,11 @@ struct lower {
 };
 
 __attribute__((format(printf, 3, 4))) void lower_error(struct lower *l, const struct op *op, const char *format, ...);
+
+// Fills in what every back end needs. The caller has set `control`, and `host` of a host function.
+void lower_init(struct lower *l, struct function *k, const struct target_desc *target, LLVMContextRef context,
+                LLVMModuleRef out, struct diags *diags);
+void lower_finish(struct lower *l);
 
 // ---- Values (lower.c) ------------------------------------------------------------------------------------------
 
@@ -112,6 +118,19 @@ LLVMBasicBlockRef lower_new_block(struct lower *l, const char *name);
 // Makes a function the one being built, with an empty entry block, and forgets the registers.
 void lower_begin_function(struct lower *l, LLVMValueRef function);
 void lower_block(struct lower *l, struct block *block); // without its terminator
+
+// ---- Control flow (lower_control.c) ----------------------------------------------------------------------------
+
+// How a back end keeps the values that control flow carries, and lowers what is inside.
+struct control {
+    int64_t (*registers)(const struct type *t);
+    LLVMValueRef (*get)(struct lower *l, struct value *v, int64_t r);
+    void (*set)(struct lower *l, struct value *v, int64_t r, LLVMValueRef x);
+    void (*enter)(struct lower *l, struct op *op);   // what op starts with has been made; its blocks come next
+    void (*block)(struct lower *l, struct block *b); // without its terminator
+};
+
+void lower_control(struct lower *l, struct op *op); // for, while, if
 
 // ---- LLVM (lower_llvm.c) ---------------------------------------------------------------------------------------
 
