@@ -282,18 +282,6 @@ static void force_outer(struct lower *l, const struct op *op, const struct block
     }
 }
 
-static bool writes(const struct block *b, const struct value *root)
-{
-    for (struct op *o = b->first; o; o = o->next) {
-        if (op_info[o->code].effect == EFFECT_WRITE && view_root(o->operands[1]) == root)
-            return true;
-        for (int i = 0; i < o->n_blocks; i++)
-            if (writes(o->blocks[i], root))
-                return true;
-    }
-    return false;
-}
-
 static void flush(struct lower *l, const struct op *op)
 {
     int kept = 0;
@@ -302,7 +290,7 @@ static void flush(struct lower *l, const struct op *op)
         struct value *root = view_root(load->operands[0]);
         bool now = op_info[op->code].effect == EFFECT_WRITE && view_root(op->operands[1]) == root;
         for (int b = 0; b < op->n_blocks; b++)
-            now |= writes(op->blocks[b], root);
+            now |= block_writes(op->blocks[b], root);
         if (now)
             lower_force(l, load->results[0]);
         else

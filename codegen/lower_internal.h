@@ -150,6 +150,9 @@ LLVMValueRef lower_pick(struct lower *l, LLVMValueRef vector, int lane); // x it
 bool lower_is_constant(LLVMValueRef x, int64_t *value);                  // an integer, or a vector of equal integers
 LLVMValueRef lower_add(struct lower *l, LLVMValueRef x, LLVMValueRef y); // i64, without signed overflow
 LLVMValueRef lower_mul(struct lower *l, LLVMValueRef x, LLVMValueRef y); // likewise
+// A function named after the kernel.
+LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported);
+LLVMTypeRef lower_function_type(LLVMTypeRef result, int n, LLVMTypeRef *params);
 LLVMValueRef lower_stack(struct lower *l, LLVMTypeRef type, int64_t n, int align); // in the entry block
 LLVMValueRef lower_min(struct lower *l, LLVMValueRef x, LLVMValueRef y);           // signed
 LLVMValueRef lower_max(struct lower *l, LLVMValueRef x, LLVMValueRef y);
@@ -197,6 +200,7 @@ struct access {
 // index: one i64 per view dimension, the first element's.
 void access_init(struct lower *l, struct access *a, const struct op *op, struct value *view, LLVMValueRef *index,
                  bool *nonnegative, struct ints inbounds);
+void access_init_op(struct lower *l, struct access *a, const struct op *op); // where a load, store or prefetch says
 // Distance in elements between neighbours along a tile dimension; false: not constant.
 bool access_stride(const struct access *a, int d, int64_t *stride);
 // n elements from `at` on along the axis in a register of that many lanes; lanes 1: one element.
