@@ -23,18 +23,6 @@ static const char *how_kept(enum dtype t)
     return lower_is_narrow(t) ? ", kept as bits" : t == DTYPE_I1 ? ", a byte each: 0 or 1" : "";
 }
 
-static bool writes(const struct block *b, const struct value *root)
-{
-    for (const struct op *o = b->first; o; o = o->next) {
-        if (op_info[o->code].effect == EFFECT_WRITE && view_root(o->operands[1]) == root)
-            return true;
-        for (int i = 0; i < o->n_blocks; i++)
-            if (writes(o->blocks[i], root))
-                return true;
-    }
-    return false;
-}
-
 // Parameter i's name in C: sizes may be called as a parameter is, and either as a keyword.
 static const char *name_of(struct arena *a, const struct function *k, int i)
 {
@@ -89,7 +77,7 @@ static void put_comment(FILE *f, struct arena *a, const struct function *k)
             } else {
                 fputs("row-major", f);
             }
-            fputs(writes(k->body, v) ? "; written\n" : "\n", f);
+            fputs(block_writes(k->body, v) ? "; written\n" : "\n", f);
         }
     }
     fprintf(f, "// %sBuffers that are written must not overlap others. Returns 0, or 1 when memory ran out.\n",
@@ -103,7 +91,7 @@ static void put_function(FILE *f, struct arena *a, const struct function *k, boo
     for (int i = 0; i < n; i++) {
         const struct value *v = lower_arg(k, i);
         bool view = v->type->kind == TYPE_VIEW;
-        fprintf(f, "%s%s%s%s%s", i || with_env ? ", " : "", view && !writes(k->body, v) ? "const " : "",
+        fprintf(f, "%s%s%s%s%s", i || with_env ? ", " : "", view && !block_writes(k->body, v) ? "const " : "",
                 c_type(v->type->dtype), view ? " *" : " ", name_of(a, k, i));
     }
     fputs(n || with_env ? ");\n" : "void);\n", f);

@@ -1,4 +1,4 @@
-// Kernels, values, blocks and control flow.
+// Kernels, values and blocks.
 //
 //   %a:tile<6x1xf32, 1 lane> = load %A[..]         nothing yet
 //   %b:tile<1x64xf32, 16 lanes> = load %B[..]      nothing yet
@@ -282,18 +282,6 @@ static void force_outer(struct lower *l, const struct op *op, const struct block
     }
 }
 
-static bool writes(const struct block *b, const struct value *root)
-{
-    for (struct op *o = b->first; o; o = o->next) {
-        if (op_info[o->code].effect == EFFECT_WRITE && view_root(o->operands[1]) == root)
-            return true;
-        for (int i = 0; i < o->n_blocks; i++)
-            if (writes(o->blocks[i], root))
-                return true;
-    }
-    return false;
-}
-
 static void flush(struct lower *l, const struct op *op)
 {
     int kept = 0;
@@ -302,7 +290,7 @@ static void flush(struct lower *l, const struct op *op)
         struct value *root = view_root(load->operands[0]);
         bool now = op_info[op->code].effect == EFFECT_WRITE && view_root(op->operands[1]) == root;
         for (int b = 0; b < op->n_blocks; b++)
-            now |= writes(op->blocks[b], root);
+            now |= block_writes(op->blocks[b], root);
         if (now)
             lower_force(l, load->results[0]);
         else
@@ -327,167 +315,11 @@ static void read_later(struct lower *l, struct op *op)
 
 // ---- Control flow ----------------------------------------------------------------------------------------------
 
-// The registers of several values, side by side.
-struct row {
-    int n;
-    LLVMValueRef *x;
-};
-
-static struct row row_of(struct lower *l, int n, struct value *const *values)
-{
-    int64_t total = 0;
-    for (int i = 0; i < n; i++)
-        total += registers_of(values[i]->type).total;
-    struct row row = {(int)total, ARENA_ARRAY(&l->arena, LLVMValueRef, total)};
-    return row;
-}
-
-static struct row get_row(struct lower *l, int n, struct value *const *values)
-{
-    struct row row = row_of(l, n, values);
-    int at = 0;
-    for (int i = 0; i < n; i++) {
-        int64_t m = registers_of(values[i]->type).total;
-        for (int64_t r = 0; r < m; r++)
-            row.x[at++] = lower_register(l, values[i], r);
-    }
-    return row;
-}
-
-static void set_row(struct lower *l, int n, struct value *const *values, struct row row)
-{
-    int at = 0;
-    for (int i = 0; i < n; i++) {
-        int64_t m = registers_of(values[i]->type).total;
-        for (int64_t r = 0; r < m; r++)
-            lower_set_register(l, values[i], r, row.x[at++]);
-    }
-}
-
-static struct row phis(struct lower *l, struct row like)
-{
-    struct row row = {like.n, ARENA_ARRAY(&l->arena, LLVMValueRef, like.n)};
-    for (int i = 0; i < row.n; i++)
-        row.x[i] = LLVMBuildPhi(l->b, LLVMTypeOf(like.x[i]), "");
-    return row;
-}
-
-static void add_incoming(struct row phi, struct row from, LLVMBasicBlockRef block)
-{
-    for (int i = 0; i < phi.n; i++)
-        LLVMAddIncoming(phi.x[i], &from.x[i], &block, 1);
-}
-
 static void enter_nested(struct lower *l, struct op *op)
 {
     flush(l, op);
     for (int i = 0; i < op->n_blocks; i++)
         force_outer(l, op, op->blocks[i]);
-}
-
-// The loop is entered past a test of its own and tested at its end.
-static void lower_for(struct lower *l, struct op *op)
-{
-    struct block *b = op->blocks[0];
-    LLVMValueRef lo = lower_scalar(l, op->operands[0]), hi = lower_scalar(l, op->operands[1]),
-                 step = lower_scalar(l, op->operands[2]);
-    struct row initial = get_row(l, op->n_operands - 3, op->operands + 3);
-    enter_nested(l, op);
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->b), body = lower_new_block(l, "loop"),
-                      after = lower_new_block(l, "done");
-    int64_t clo, chi;
-    bool runs = lower_is_constant(lo, &clo) && lower_is_constant(hi, &chi) && clo < chi;
-    if (runs)
-        LLVMBuildBr(l->b, body);
-    else
-        LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, lo, hi, ""), body, after);
-
-    LLVMPositionBuilderAtEnd(l->b, body);
-    LLVMValueRef iv = LLVMBuildPhi(l->b, l->i64, "i");
-    struct row carried = phis(l, initial);
-    add_incoming(carried, initial, before);
-    LLVMAddIncoming(iv, &lo, &before, 1);
-    int old = lower_enter(l), n_pending = l->n_pending;
-    lower_set_register(l, b->args[0], 0, iv);
-    set_row(l, b->n_args - 1, b->args + 1, carried);
-    lower_block(l, b);
-    struct op *yield = block_terminator(b);
-    struct row next = get_row(l, yield ? yield->n_operands : 0, yield ? yield->operands : NULL);
-    LLVMValueRef iv_next = LLVMBuildNSWAdd(l->b, iv, step, "next");
-    LLVMBasicBlockRef latch = LLVMGetInsertBlock(l->b);
-    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, iv_next, hi, ""), body, after);
-    LLVMAddIncoming(iv, &iv_next, &latch, 1);
-    add_incoming(carried, next, latch);
-    lower_leave(l, old);
-    l->n_pending = n_pending;
-
-    LLVMPositionBuilderAtEnd(l->b, after);
-    struct row result = phis(l, initial);
-    add_incoming(result, next, latch);
-    if (!runs)
-        add_incoming(result, initial, before);
-    set_row(l, op->n_results, op->results, result);
-}
-
-static void lower_while(struct lower *l, struct op *op)
-{
-    struct row initial = get_row(l, op->n_operands, op->operands);
-    enter_nested(l, op);
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->b), head = lower_new_block(l, "while"),
-                      body = lower_new_block(l, "do"), after = lower_new_block(l, "done");
-    LLVMBuildBr(l->b, head);
-    LLVMPositionBuilderAtEnd(l->b, head);
-    struct row carried = phis(l, initial);
-    add_incoming(carried, initial, before);
-    int old = lower_enter(l), n_pending = l->n_pending;
-    set_row(l, op->blocks[0]->n_args, op->blocks[0]->args, carried);
-    lower_block(l, op->blocks[0]);
-    LLVMValueRef condition = lower_scalar(l, block_terminator(op->blocks[0])->operands[0]);
-    LLVMBuildCondBr(l->b, condition, body, after);
-    lower_leave(l, old);
-    l->n_pending = n_pending;
-
-    LLVMPositionBuilderAtEnd(l->b, body);
-    old = lower_enter(l);
-    set_row(l, op->blocks[1]->n_args, op->blocks[1]->args, carried);
-    lower_block(l, op->blocks[1]);
-    struct op *yield = block_terminator(op->blocks[1]);
-    struct row next = get_row(l, yield ? yield->n_operands : 0, yield ? yield->operands : NULL);
-    add_incoming(carried, next, LLVMGetInsertBlock(l->b));
-    LLVMBuildBr(l->b, head);
-    lower_leave(l, old);
-    l->n_pending = n_pending;
-
-    LLVMPositionBuilderAtEnd(l->b, after);
-    set_row(l, op->n_results, op->results, carried);
-}
-
-static void lower_if(struct lower *l, struct op *op)
-{
-    LLVMValueRef condition = lower_scalar(l, op->operands[0]);
-    enter_nested(l, op);
-    LLVMBasicBlockRef arm[2] = {lower_new_block(l, "then"), lower_new_block(l, "else")}, end[2],
-                      after = lower_new_block(l, "endif");
-    LLVMBuildCondBr(l->b, condition, arm[0], arm[1]);
-    struct row result[2];
-    for (int i = 0; i < 2; i++) {
-        LLVMPositionBuilderAtEnd(l->b, arm[i]);
-        int old = lower_enter(l), n_pending = l->n_pending;
-        lower_block(l, op->blocks[i]);
-        struct op *yield = block_terminator(op->blocks[i]);
-        result[i] = get_row(l, yield ? yield->n_operands : 0, yield ? yield->operands : NULL);
-        end[i] = LLVMGetInsertBlock(l->b);
-        LLVMBuildBr(l->b, after);
-        lower_leave(l, old);
-        l->n_pending = n_pending;
-    }
-    LLVMPositionBuilderAtEnd(l->b, after);
-    if (!op->n_results)
-        return;
-    struct row phi = phis(l, result[0]);
-    for (int i = 0; i < 2; i++)
-        add_incoming(phi, result[i], end[i]);
-    set_row(l, op->n_results, op->results, phi);
 }
 
 // The keys that a block last ran with lie in words of the range's stack: a count of runs, then the keys.
@@ -539,12 +371,8 @@ void lower_block(struct lower *l, struct block *block)
                 lower_atomic(l, op);
             break;
         case EFFECT_CONTROL:
-            if (op->code == OP_FOR)
-                lower_for(l, op);
-            else if (op->code == OP_WHILE)
-                lower_while(l, op);
-            else if (op->code == OP_IF)
-                lower_if(l, op);
+            if (op->code == OP_FOR || op->code == OP_WHILE || op->code == OP_IF)
+                lower_control(l, op);
             else if (op->code == OP_ONCE)
                 lower_once(l, op);
             else if (op->code == OP_PREFETCH)
@@ -553,6 +381,17 @@ void lower_block(struct lower *l, struct block *block)
         }
     }
 }
+
+static int64_t count_registers(const struct type *t)
+{
+    return registers_of(t).total;
+}
+
+static const struct control control = {.registers = count_registers,
+                                       .get = lower_register,
+                                       .set = lower_set_register,
+                                       .enter = enter_nested,
+                                       .block = lower_block};
 
 // ---- Kernels ---------------------------------------------------------------------------------------------------
 
@@ -573,8 +412,22 @@ static void examine(struct lower *l, const struct block *b)
     }
 }
 
-static int lower_function(struct lower *l, struct function *k, const struct target_desc *target, LLVMContextRef context,
-                          LLVMModuleRef out, struct diags *diags)
+// Sizes that nothing in the kernel asks for are arguments all the same.
+static void name_symbols(struct function *k)
+{
+    for (int i = 0; i < k->n_params; i++) {
+        const struct type *t = k->params[i]->type;
+        for (int d = 0; t->kind == TYPE_VIEW && d < t->rank; d++) {
+            if (dim_is_symbol(t->dims[d]))
+                function_symbol(k, dim_symbol_id(t->dims[d]));
+            if (t->strided && dim_is_symbol(t->strides[d]))
+                function_symbol(k, dim_symbol_id(t->strides[d]));
+        }
+    }
+}
+
+void lower_init(struct lower *l, struct function *k, const struct target_desc *target, LLVMContextRef context,
+                LLVMModuleRef out, struct diags *diags)
 {
     l->kernel = k;
     l->target = target;
@@ -591,37 +444,43 @@ static int lower_function(struct lower *l, struct function *k, const struct targ
     l->f32 = LLVMFloatTypeInContext(context);
     l->f64 = LLVMDoubleTypeInContext(context);
     l->ptr = LLVMPointerTypeInContext(context, 0);
-    if (l->host)
+    if (l->host) // before the tables: these make values
         host_prepare(l);
+    else
+        name_symbols(k);
     l->written = ARENA_ARRAY(&l->arena, bool, k->n_values);
     l->uses = ARENA_ARRAY(&l->arena, int, k->n_values);
-    examine(l, k->body);
-    examine(l, k->grid);
-    if (!l->failed)
-        (l->host ? lower_model : lower_abi)(l);
+}
+
+void lower_finish(struct lower *l)
+{
     LLVMDisposeBuilder(l->b);
     arena_finish(&l->arena);
-    return l->failed;
 }
 
 int lower_kernel(struct function *k, bool launched, const struct target_desc *target, LLVMContextRef context,
                  LLVMModuleRef out, struct diags *diags)
 {
-    for (int i = 0; i < k->n_params; i++) {
-        const struct type *t = k->params[i]->type;
-        for (int d = 0; t->kind == TYPE_VIEW && d < t->rank; d++) {
-            if (dim_is_symbol(t->dims[d]))
-                function_symbol(k, dim_symbol_id(t->dims[d]));
-            if (t->strided && dim_is_symbol(t->strides[d]))
-                function_symbol(k, dim_symbol_id(t->strides[d]));
-        }
-    }
-    return lower_function(&(struct lower){.launched = launched}, k, target, context, out, diags);
+    struct lower l = {.control = &control, .launched = launched};
+    lower_init(&l, k, target, context, out, diags);
+    examine(&l, k->body);
+    examine(&l, k->grid);
+    if (!l.failed)
+        lower_abi(&l);
+    lower_finish(&l);
+    return l.failed;
 }
 
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                struct weights *weights, struct diags *diags)
 {
     struct host host = {.weights = weights};
-    return lower_function(&(struct lower){.host = &host}, f, target, context, out, diags);
+    struct lower l = {.control = &control, .host = &host};
+    lower_init(&l, f, target, context, out, diags);
+    examine(&l, f->body);
+    examine(&l, f->grid);
+    if (!l.failed)
+        lower_model(&l);
+    lower_finish(&l);
+    return l.failed;
 }

@@ -49,22 +49,6 @@ static LLVMTypeRef arg_type(struct lower *l, const struct value *v) // in C
     return lower_memory_type(l, v->type->dtype, 1);
 }
 
-static LLVMTypeRef function_type(LLVMTypeRef result, LLVMTypeRef *params, int n)
-{
-    return LLVMFunctionType(result, params, (unsigned)n, false);
-}
-
-static LLVMValueRef add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
-{
-    const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
-    LLVMValueRef f = LLVMAddFunction(l->module, name, type);
-    if (!exported)
-        LLVMSetLinkage(f, LLVMInternalLinkage);
-    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-    LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, nounwind, 0));
-    return f;
-}
-
 // Leaves the function as it is, which takes LLVM much less time: for what runs once a launch.
 static void leave_slow(struct lower *l, LLVMValueRef f)
 {
@@ -108,8 +92,8 @@ static void make_instance(struct lower *l, struct functions *f)
     for (int i = 0; i < 6; i++)
         types[n + i] = l->i64;
     types[n + 6] = types[n + 7] = l->ptr;
-    f->instance_type = function_type(LLVMVoidTypeInContext(l->context), types, total);
-    f->instance = add_function(l, "__instance", f->instance_type, false);
+    f->instance_type = lower_function_type(LLVMVoidTypeInContext(l->context), total, types);
+    f->instance = lower_add_function(l, "__instance", f->instance_type, false);
     lower_begin_function(l, f->instance);
     for (int i = 0; i < n; i++) {
         struct value *v = lower_arg(k, i);
@@ -191,7 +175,7 @@ static void grid_sizes(struct lower *l, LLVMValueRef *size)
 
 static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
-    f->grid = add_function(l, "__grid", f->count_type, true);
+    f->grid = lower_add_function(l, "__grid", f->count_type, true);
     leave_slow(l, f->grid);
     begin_unpacked(l, f->grid, x);
     LLVMValueRef size[3], all = lower_i64(l, 1), zero = lower_i64(l, 0);
@@ -203,7 +187,7 @@ static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
 
 static void make_scratch(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
-    f->scratch = add_function(l, "__scratch", f->count_type, true);
+    f->scratch = lower_add_function(l, "__scratch", f->count_type, true);
     leave_slow(l, f->scratch);
     begin_unpacked(l, f->scratch, x);
     LLVMBuildRet(l->b, lower_scratch_bytes(l));
@@ -213,8 +197,8 @@ static void make_range(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
     LLVMTypeRef types[4] = {l->ptr, l->i64, l->i64, l->ptr};
     int n = lower_n_args(l->kernel);
-    f->range_type = function_type(l->i32, types, 4);
-    f->range = add_function(l, "__range", f->range_type, true);
+    f->range_type = lower_function_type(l->i32, 4, types);
+    f->range = lower_add_function(l, "__range", f->range_type, true);
     begin_unpacked(l, f->range, x);
     LLVMValueRef *size = x + n + 3, begin = LLVMGetParam(f->range, 1), end = LLVMGetParam(f->range, 2);
     grid_sizes(l, size);
@@ -281,8 +265,8 @@ static void run_serially(struct lower *l, const struct functions *f, LLVMValueRe
 
     LLVMPositionBuilderAtEnd(l->b, heap);
     LLVMTypeRef sizes[2] = {l->i64, l->i64};
-    LLVMTypeRef alloc_type = function_type(l->ptr, sizes, 2),
-                free_type = function_type(LLVMVoidTypeInContext(l->context), &l->ptr, 1);
+    LLVMTypeRef alloc_type = lower_function_type(l->ptr, 2, sizes),
+                free_type = lower_function_type(LLVMVoidTypeInContext(l->context), 1, &l->ptr);
     memory = LLVMBuildCall2(l->b, alloc_type, library_function(l, "aligned_alloc", alloc_type),
                             (LLVMValueRef[]){lower_i64(l, 64), bytes}, 2, "");
     LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, memory, ""), failed, run);
@@ -308,7 +292,8 @@ static void make_launcher(struct lower *l, const struct functions *f, bool with_
     types[0] = l->ptr;
     for (int i = 0; i < n; i++)
         types[skip + i] = arg_type(l, lower_arg(k, i));
-    LLVMValueRef launcher = add_function(l, with_env ? "_env" : "", function_type(l->i32, types, n + skip), true);
+    LLVMValueRef launcher =
+        lower_add_function(l, with_env ? "_env" : "", lower_function_type(l->i32, n + skip, types), true);
     lower_begin_function(l, launcher);
     LLVMValueRef args = LLVMBuildAlloca(l->b, LLVMArrayType2(l->i64, (uint64_t)(n ? n : 1)), "args");
     for (int i = 0; i < n; i++) {
@@ -335,7 +320,7 @@ static void make_launcher(struct lower *l, const struct functions *f, bool with_
         LLVMPositionBuilderAtEnd(l->b, parallel);
         LLVMTypeRef params[5] = {l->ptr, l->i64, l->ptr, l->ptr, l->i64};
         LLVMValueRef run = LLVMBuildLoad2(l->b, l->ptr, LLVMBuildStructGEP2(l->b, env_type(l), env, 2, ""), "");
-        LLVMValueRef status = LLVMBuildCall2(l->b, function_type(l->i32, params, 5), run,
+        LLVMValueRef status = LLVMBuildCall2(l->b, lower_function_type(l->i32, 5, params), run,
                                              (LLVMValueRef[]){env, count, f->range, args, bytes}, 5, "");
         LLVMBuildRet(l->b, status);
         LLVMPositionBuilderAtEnd(l->b, serial);
@@ -361,7 +346,7 @@ static void make_descriptor(struct lower *l, const struct functions *f)
 
 void lower_abi(struct lower *l)
 {
-    struct functions f = {.count_type = function_type(l->i64, &l->ptr, 1)};
+    struct functions f = {.count_type = lower_function_type(l->i64, 1, &l->ptr)};
     LLVMValueRef *x = ARENA_ARRAY(&l->arena, LLVMValueRef, instance_params(l->kernel));
     make_instance(l, &f);
     if (!l->failed)

@@ -181,6 +181,8 @@ void access_init(struct lower *l, struct access *a, const struct op *op, struct 
 {
     *a = (struct access){.op = op, .dtype = view->type->dtype, .rank = view->type->rank, .root_rank = view->type->rank};
     a->stream = op_attr(op, ATTR_STREAM) != NULL;
+    if (op_attr(op, ATTR_PAD))
+        a->pad = op_attr(op, ATTR_PAD)->number;
     for (int d = 0; d < a->rank; d++) {
         a->base[d] = index[d];
         a->nonnegative[d] = nonnegative_index[d];
@@ -222,6 +224,19 @@ void access_init(struct lower *l, struct access *a, const struct op *op, struct 
             return;
         }
     }
+}
+
+void access_init_op(struct lower *l, struct access *a, const struct op *op)
+{
+    int v = op_view_operand(op);
+    struct value *view = op->operands[v];
+    LLVMValueRef index[MAX_RANK];
+    bool nonnegative_index[MAX_RANK];
+    for (int d = 0; d < view->type->rank; d++) {
+        index[d] = lower_scalar(l, op->operands[v + 1 + d]);
+        nonnegative_index[d] = lower_is_nonnegative(op->operands[v + 1 + d]);
+    }
+    access_init(l, a, op, view, index, nonnegative_index, op_ints(op, ATTR_INBOUNDS));
 }
 
 bool access_stride(const struct access *a, int d, int64_t *stride)

@@ -56,6 +56,7 @@ struct lower {
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr;
 
     struct host *host; // lower_host.h; NULL: a kernel
+    const struct control *control;
 
     // Of the kernel, by value id.
     bool *written; // roots that are stored to
@@ -82,6 +83,11 @@ struct lower {
 };
 
 __attribute__((format(printf, 3, 4))) void lower_error(struct lower *l, const struct op *op, const char *format, ...);
+
+// Fills in what every back end needs. The caller has set `control`, and `host` of a host function.
+void lower_init(struct lower *l, struct function *k, const struct target_desc *target, LLVMContextRef context,
+                LLVMModuleRef out, struct diags *diags);
+void lower_finish(struct lower *l);
 
 // ---- Values (lower.c) ------------------------------------------------------------------------------------------
 
@@ -113,6 +119,19 @@ LLVMBasicBlockRef lower_new_block(struct lower *l, const char *name);
 void lower_begin_function(struct lower *l, LLVMValueRef function);
 void lower_block(struct lower *l, struct block *block); // without its terminator
 
+// ---- Control flow (lower_control.c) ----------------------------------------------------------------------------
+
+// How a back end keeps the values that control flow carries, and lowers what is inside.
+struct control {
+    int64_t (*registers)(const struct type *t);
+    LLVMValueRef (*get)(struct lower *l, struct value *v, int64_t r);
+    void (*set)(struct lower *l, struct value *v, int64_t r, LLVMValueRef x);
+    void (*enter)(struct lower *l, struct op *op);   // what op starts with has been made; its blocks come next
+    void (*block)(struct lower *l, struct block *b); // without its terminator
+};
+
+void lower_control(struct lower *l, struct op *op); // for, while, if
+
 // ---- LLVM (lower_llvm.c) ---------------------------------------------------------------------------------------
 
 LLVMValueRef lower_i64(struct lower *l, int64_t x);
@@ -131,6 +150,9 @@ LLVMValueRef lower_pick(struct lower *l, LLVMValueRef vector, int lane); // x it
 bool lower_is_constant(LLVMValueRef x, int64_t *value);                  // an integer, or a vector of equal integers
 LLVMValueRef lower_add(struct lower *l, LLVMValueRef x, LLVMValueRef y); // i64, without signed overflow
 LLVMValueRef lower_mul(struct lower *l, LLVMValueRef x, LLVMValueRef y); // likewise
+// A function named after the kernel.
+LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported);
+LLVMTypeRef lower_function_type(LLVMTypeRef result, int n, LLVMTypeRef *params);
 LLVMValueRef lower_stack(struct lower *l, LLVMTypeRef type, int64_t n, int align); // in the entry block
 LLVMValueRef lower_min(struct lower *l, LLVMValueRef x, LLVMValueRef y);           // signed
 LLVMValueRef lower_max(struct lower *l, LLVMValueRef x, LLVMValueRef y);
@@ -178,6 +200,7 @@ struct access {
 // index: one i64 per view dimension, the first element's.
 void access_init(struct lower *l, struct access *a, const struct op *op, struct value *view, LLVMValueRef *index,
                  bool *nonnegative, struct ints inbounds);
+void access_init_op(struct lower *l, struct access *a, const struct op *op); // where a load, store or prefetch says
 // Distance in elements between neighbours along a tile dimension; false: not constant.
 bool access_stride(const struct access *a, int d, int64_t *stride);
 // n elements from `at` on along the axis in a register of that many lanes; lanes 1: one element.

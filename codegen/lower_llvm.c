@@ -147,6 +147,22 @@ LLVMValueRef lower_mul(struct lower *l, LLVMValueRef x, LLVMValueRef y)
     return LLVMBuildNSWMul(l->b, x, y, "");
 }
 
+LLVMTypeRef lower_function_type(LLVMTypeRef result, int n, LLVMTypeRef *params)
+{
+    return LLVMFunctionType(result, params, (unsigned)n, false);
+}
+
+LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
+{
+    const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
+    LLVMValueRef f = LLVMAddFunction(l->module, name, type);
+    if (!exported)
+        LLVMSetLinkage(f, LLVMInternalLinkage);
+    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, nounwind, 0));
+    return f;
+}
+
 LLVMValueRef lower_stack(struct lower *l, LLVMTypeRef type, int64_t n, int align)
 {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(l->b);

@@ -8,21 +8,6 @@
 
 #define LINE_BYTES 64
 
-static void init(struct lower *l, struct access *a, struct op *op)
-{
-    int v = op_view_operand(op);
-    struct value *view = op->operands[v];
-    LLVMValueRef index[MAX_RANK];
-    bool nonnegative[MAX_RANK];
-    for (int d = 0; d < view->type->rank; d++) {
-        index[d] = lower_scalar(l, op->operands[v + 1 + d]);
-        nonnegative[d] = lower_is_nonnegative(op->operands[v + 1 + d]);
-    }
-    access_init(l, a, op, view, index, nonnegative, op_ints(op, ATTR_INBOUNDS));
-    if (op_attr(op, ATTR_PAD))
-        a->pad = op_attr(op, ATTR_PAD)->number;
-}
-
 // ---- Transposition in registers --------------------------------------------------------------------------------
 
 // x[i] lane j becomes x[j] lane i. Within 128 bits pairs are interleaved (unpck), which moves the bit of the register
@@ -102,7 +87,7 @@ static struct access *load_access(struct lower *l, struct op *op)
     if (!l->loads[id] || l->load_scope[id] != l->scope) {
         if (!l->loads[id])
             l->loads[id] = ARENA_NEW(&l->arena, struct access);
-        init(l, l->loads[id], op);
+        access_init_op(l, l->loads[id], op);
         l->load_scope[id] = l->scope;
     }
     return l->loads[id];
@@ -154,7 +139,7 @@ void lower_store(struct lower *l, struct op *op)
     struct value *v = op->operands[0];
     struct registers s = registers_of(v->type);
     struct access a;
-    init(l, &a, op);
+    access_init_op(l, &a, op);
     if (!a.root)
         return;
     int along = contiguous_dimension(&a, v->type, &s);
@@ -175,7 +160,7 @@ void lower_prefetch(struct lower *l, struct op *op)
     struct ints sizes = op_ints(op, ATTR_SIZES);
     bool write = op_attr(op, ATTR_WRITE) != NULL;
     struct access a;
-    init(l, &a, op);
+    access_init_op(l, &a, op);
     int64_t total = 1, stride;
     int along = -1;
     for (int d = 0; a.root && d < sizes.n; d++) {
@@ -250,8 +235,6 @@ static void init_indexed(struct lower *l, struct access *a, struct op *op, const
         nonnegative[d] = x->type->kind == TYPE_SCALAR && lower_is_nonnegative(x);
     }
     access_init(l, a, op, view, index, nonnegative, (struct ints){0});
-    if (op_attr(op, ATTR_PAD))
-        a->pad = op_attr(op, ATTR_PAD)->number;
     for (int r = 0; r < a->root_rank; r++) {
         int64_t step = consecutive >= 0 ? a->step[r][consecutive] : 0;
         memset(a->step[r], 0, sizeof a->step[r]);

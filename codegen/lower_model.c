@@ -79,22 +79,12 @@ static void end_if(struct lower *l, LLVMBasicBlockRef after)
     LLVMPositionBuilderAtEnd(l->b, after);
 }
 
-static LLVMTypeRef function_type(LLVMTypeRef result, int n, LLVMTypeRef *params)
-{
-    return LLVMFunctionType(result, params, (unsigned)n, false);
-}
-
 static LLVMValueRef add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
 {
     const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
     if (lower_is_kernels(l->kernel->module, name))
         lower_error(l, NULL, "the module has a kernel whose name is taken for '%s'; rename one", name);
-    LLVMValueRef f = LLVMAddFunction(l->module, name, type);
-    if (!exported)
-        LLVMSetLinkage(f, LLVMInternalLinkage);
-    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-    LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, nounwind, 0));
-    return f;
+    return lower_add_function(l, suffix, type, exported);
 }
 
 static LLVMValueRef library_function(struct lower *l, const char *name, LLVMTypeRef type)
@@ -123,7 +113,7 @@ static void make_alloc(struct lower *l)
 {
     struct host *h = l->host;
     LLVMTypeRef params[2] = {l->ptr, l->i64}, sizes[2] = {l->i64, l->i64};
-    h->alloc_type = function_type(l->ptr, 2, params);
+    h->alloc_type = lower_function_type(l->ptr, 2, params);
     h->alloc = add_function(l, "__alloc", h->alloc_type, false);
     lower_begin_function(l, h->alloc);
     LLVMValueRef env = LLVMGetParam(h->alloc, 0), bytes = LLVMGetParam(h->alloc, 1);
@@ -134,7 +124,7 @@ static void make_alloc(struct lower *l)
     // A multiple of the alignment; at least one byte, for NULL means that there is no memory.
     LLVMValueRef wanted = lower_max(l, bytes, lower_i64(l, 1));
     wanted = LLVMBuildAnd(l->b, LLVMBuildAdd(l->b, wanted, lower_i64(l, 63), ""), lower_i64(l, -64), "");
-    LLVMTypeRef type = function_type(l->ptr, 2, sizes);
+    LLVMTypeRef type = lower_function_type(l->ptr, 2, sizes);
     LLVMBuildRet(l->b, LLVMBuildCall2(l->b, type, library_function(l, "aligned_alloc", type),
                                       (LLVMValueRef[]){lower_i64(l, 64), wanted}, 2, ""));
 }
@@ -143,7 +133,7 @@ static void make_free(struct lower *l)
 {
     struct host *h = l->host;
     LLVMTypeRef params[2] = {l->ptr, l->ptr}, nothing = LLVMVoidTypeInContext(l->context);
-    h->free_type = function_type(nothing, 2, params);
+    h->free_type = lower_function_type(nothing, 2, params);
     h->free = add_function(l, "__free", h->free_type, false);
     lower_begin_function(l, h->free);
     LLVMValueRef env = LLVMGetParam(h->free, 0), memory = LLVMGetParam(h->free, 1);
@@ -152,7 +142,7 @@ static void make_free(struct lower *l)
     LLVMBuildCall2(l->b, h->free_type, f, (LLVMValueRef[]){env, memory}, 2, "");
     LLVMBuildRetVoid(l->b);
     LLVMPositionBuilderAtEnd(l->b, without);
-    LLVMTypeRef type = function_type(nothing, 1, params);
+    LLVMTypeRef type = lower_function_type(nothing, 1, params);
     LLVMBuildCall2(l->b, type, library_function(l, "free", type), &memory, 1, "");
     LLVMBuildRetVoid(l->b);
 }
@@ -167,7 +157,7 @@ static void make_reserve(struct lower *l)
 {
     struct host *h = l->host;
     LLVMTypeRef params[3] = {l->ptr, l->ptr, l->i64};
-    h->reserve_type = function_type(l->ptr, 3, params);
+    h->reserve_type = lower_function_type(l->ptr, 3, params);
     h->reserve = add_function(l, "__reserve", h->reserve_type, false);
     lower_begin_function(l, h->reserve);
     h->env = LLVMGetParam(h->reserve, 0);
@@ -381,7 +371,7 @@ static void end_failed(struct lower *l)
     LLVMBasicBlockRef without;
     LLVMValueRef f = service(l, h->env, offsetof(tg_env, error), &without);
     LLVMTypeRef params[2] = {l->ptr, l->ptr};
-    LLVMBuildCall2(l->b, function_type(LLVMVoidTypeInContext(l->context), 2, params), f,
+    LLVMBuildCall2(l->b, lower_function_type(LLVMVoidTypeInContext(l->context), 2, params), f,
                    (LLVMValueRef[]){h->env, h->message}, 2, "");
     LLVMBuildBr(l->b, without);
     LLVMPositionBuilderAtEnd(l->b, without);
@@ -406,7 +396,7 @@ static void make_bind(struct lower *l, const struct symbols *s)
 {
     struct host *h = l->host;
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->i1};
-    h->bind_type = function_type(l->i32, 4, params);
+    h->bind_type = lower_function_type(l->i32, 4, params);
     h->bind = add_function(l, "__bind", h->bind_type, false);
     host_begin(l, h->bind, LLVMGetParam(h->bind, 0));
     LLVMBasicBlockRef body = begin_body(l);
@@ -493,7 +483,7 @@ static void make_shapes(struct lower *l, const struct symbols *s)
 {
     struct host *h = l->host;
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->ptr};
-    LLVMValueRef f = add_function(l, "__shapes", function_type(l->i32, 4, params), true);
+    LLVMValueRef f = add_function(l, "__shapes", lower_function_type(l->i32, 4, params), true);
     host_begin(l, f, LLVMGetParam(f, 0));
     LLVMBasicBlockRef body = begin_body(l);
     call_bind(l, s, LLVMGetParam(f, 1), false);
@@ -659,7 +649,7 @@ static void make_run(struct lower *l, const struct symbols *s)
     struct host *h = l->host;
     const struct function *k = l->kernel;
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->ptr};
-    LLVMValueRef f = add_function(l, "__run", function_type(l->i32, 4, params), true);
+    LLVMValueRef f = add_function(l, "__run", lower_function_type(l->i32, 4, params), true);
     host_begin(l, f, LLVMGetParam(f, 0));
     LLVMBasicBlockRef body = begin_body(l);
     int n = k->n_inputs + k->n_outputs;

@@ -1,4 +1,4 @@
-// Kernels, values, blocks and control flow.
+// Kernels, values and blocks.
 //
 //   %a = load %A[..] : tile<1024xf32, #linear<reg=[[1],[2],[512]], lane=.., warp=..>>     8 loads' worth of registers
 //   %e = exp %a                                                                           8 floats, element by element
@@ -136,148 +136,53 @@ static void lower_constant_op(struct nvptx *n, struct op *op)
 
 static void lower_body(struct nvptx *n, struct block *b);
 
-// The registers of several values, side by side.
-struct row {
-    int n;
-    LLVMValueRef *x;
-};
-
-static struct row get_row(struct nvptx *n, int n_values, struct value *const *values)
+static int64_t count_registers(const struct type *t)
 {
-    struct row row = {0};
-    for (int i = 0; i < n_values; i++)
-        row.n += nvptx_registers(values[i]->type);
-    row.x = ARENA_ARRAY(&n->l.arena, LLVMValueRef, row.n);
-    for (int i = 0, at = 0; i < n_values; i++)
-        for (int r = 0; r < nvptx_registers(values[i]->type); r++)
-            row.x[at++] = nvptx_register(n, values[i], r);
-    return row;
+    return nvptx_registers(t);
 }
 
-static void set_row(struct nvptx *n, int n_values, struct value *const *values, struct row row)
+static LLVMValueRef get_register(struct lower *l, struct value *v, int64_t r)
 {
-    for (int i = 0, at = 0; i < n_values; i++)
-        for (int r = 0; r < nvptx_registers(values[i]->type); r++)
-            nvptx_set(n, values[i], r, row.x[at++]);
+    return nvptx_register((struct nvptx *)l, v, (int)r);
 }
 
-static struct row make_phis(struct nvptx *n, struct row like)
+static void set_register(struct lower *l, struct value *v, int64_t r, LLVMValueRef x)
 {
-    struct row row = {like.n, ARENA_ARRAY(&n->l.arena, LLVMValueRef, like.n)};
-    for (int i = 0; i < row.n; i++)
-        row.x[i] = LLVMBuildPhi(n->l.b, LLVMTypeOf(like.x[i]), "");
-    return row;
+    nvptx_set((struct nvptx *)l, v, (int)r, x);
 }
 
-static void add_incoming(struct row phi, struct row from, LLVMBasicBlockRef block)
+static void enter(struct lower *l, struct op *op)
 {
-    for (int i = 0; i < phi.n; i++)
-        LLVMAddIncoming(phi.x[i], &from.x[i], &block, 1);
-}
-
-static struct row yielded(struct nvptx *n, const struct block *b)
-{
-    const struct op *yield = block_terminator(b);
-    return get_row(n, yield ? yield->n_operands : 0, yield ? yield->operands : NULL);
-}
-
-static void lower_for(struct nvptx *n, struct op *op)
-{
-    struct lower *l = &n->l;
-    struct block *b = op->blocks[0];
-    LLVMValueRef lo = lower_scalar(l, op->operands[0]), hi = lower_scalar(l, op->operands[1]),
-                 step = lower_scalar(l, op->operands[2]);
-    struct row initial = get_row(n, op->n_operands - 3, op->operands + 3);
-    struct touches before_touches = nvptx_touches_copy(n);
-    nvptx_touch_block(n, b);
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->b), body = lower_new_block(l, "loop"),
-                      after = lower_new_block(l, "done");
-    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, lo, hi, ""), body, after);
-    LLVMPositionBuilderAtEnd(l->b, body);
-    LLVMValueRef iv = LLVMBuildPhi(l->b, l->i64, "i");
-    struct row carried = make_phis(n, initial);
-    add_incoming(carried, initial, before);
-    LLVMAddIncoming(iv, &lo, &before, 1);
-    lower_set_register(l, b->args[0], 0, iv);
-    set_row(n, b->n_args - 1, b->args + 1, carried);
-    lower_body(n, b);
-    if (l->failed)
-        return;
-    struct row next = yielded(n, b);
-    LLVMValueRef iv_next = LLVMBuildNSWAdd(l->b, iv, step, "next");
-    LLVMBasicBlockRef latch = LLVMGetInsertBlock(l->b);
-    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, iv_next, hi, ""), body, after);
-    LLVMAddIncoming(iv, &iv_next, &latch, 1);
-    add_incoming(carried, next, latch);
-    LLVMPositionBuilderAtEnd(l->b, after);
-    struct row result = make_phis(n, initial);
-    add_incoming(result, next, latch);
-    add_incoming(result, initial, before);
-    set_row(n, op->n_results, op->results, result);
-    nvptx_touches_join(n, &before_touches);
-}
-
-static void lower_while(struct nvptx *n, struct op *op)
-{
-    struct lower *l = &n->l;
-    struct row initial = get_row(n, op->n_operands, op->operands);
-    struct touches before_touches = nvptx_touches_copy(n);
-    for (int i = 0; i < 2; i++)
+    struct nvptx *n = (struct nvptx *)l;
+    n->paths->before = nvptx_touches_copy(n);
+    for (int i = 0; i < op->n_blocks && op->code != OP_IF; i++) // a round comes after the one before
         nvptx_touch_block(n, op->blocks[i]);
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(l->b), head = lower_new_block(l, "while"),
-                      body = lower_new_block(l, "do"), after = lower_new_block(l, "done");
-    LLVMBuildBr(l->b, head);
-    LLVMPositionBuilderAtEnd(l->b, head);
-    struct row carried = make_phis(n, initial);
-    add_incoming(carried, initial, before);
-    set_row(n, op->blocks[0]->n_args, op->blocks[0]->args, carried);
-    lower_body(n, op->blocks[0]);
-    if (l->failed)
-        return;
-    LLVMBuildCondBr(l->b, lower_scalar(l, block_terminator(op->blocks[0])->operands[0]), body, after);
-    struct touches head_touches = nvptx_touches_copy(n);
-    LLVMPositionBuilderAtEnd(l->b, body);
-    set_row(n, op->blocks[1]->n_args, op->blocks[1]->args, carried);
-    lower_body(n, op->blocks[1]);
-    if (l->failed)
-        return;
-    add_incoming(carried, yielded(n, op->blocks[1]), LLVMGetInsertBlock(l->b));
-    LLVMBuildBr(l->b, head);
-    LLVMPositionBuilderAtEnd(l->b, after);
-    set_row(n, op->n_results, op->results, carried);
-    nvptx_touches_join(n, &before_touches);
-    nvptx_touches_join(n, &head_touches);
 }
 
-static void lower_if(struct nvptx *n, struct op *op)
+static void lower_nested(struct lower *l, struct block *b)
 {
-    struct lower *l = &n->l;
-    LLVMBasicBlockRef arm[2] = {lower_new_block(l, "then"), lower_new_block(l, "else")}, end[2],
-                      after = lower_new_block(l, "endif");
-    LLVMBuildCondBr(l->b, lower_scalar(l, op->operands[0]), arm[0], arm[1]);
-    struct touches before = nvptx_touches_copy(n), first = {0};
-    struct row result[2];
-    for (int i = 0; i < 2; i++) {
-        LLVMPositionBuilderAtEnd(l->b, arm[i]);
-        if (i) {
-            first = n->touches;
-            n->touches = before;
-        }
-        lower_body(n, op->blocks[i]);
-        if (l->failed)
-            return;
-        result[i] = yielded(n, op->blocks[i]);
-        end[i] = LLVMGetInsertBlock(l->b);
-        LLVMBuildBr(l->b, after);
+    struct nvptx *n = (struct nvptx *)l;
+    lower_body(n, b);
+    if (b->parent->n_blocks == 2 && b == b->parent->blocks[0]) {
+        n->paths->first = nvptx_touches_copy(n);
+        if (b->parent->code == OP_IF)
+            n->touches = n->paths->before;
     }
-    nvptx_touches_join(n, &first);
-    LLVMPositionBuilderAtEnd(l->b, after);
-    if (!op->n_results)
-        return;
-    struct row phi = make_phis(n, result[0]);
-    for (int i = 0; i < 2; i++)
-        add_incoming(phi, result[i], end[i]);
-    set_row(n, op->n_results, op->results, phi);
+}
+
+static const struct control control = {
+    .registers = count_registers, .get = get_register, .set = set_register, .enter = enter, .block = lower_nested};
+
+// What comes after has to do with the accesses of every path that leads there.
+static void lower_control_op(struct nvptx *n, struct op *op)
+{
+    struct paths paths = {0}, *outer = n->paths;
+    n->paths = &paths;
+    lower_control(&n->l, op);
+    n->paths = outer;
+    nvptx_touches_join(n, &paths.first);
+    if (op->code != OP_IF) // whose arms began with them
+        nvptx_touches_join(n, &paths.before);
 }
 
 static void lower_scalar_op(struct nvptx *n, struct op *op)
@@ -343,13 +248,9 @@ static struct op *lower_one(struct nvptx *n, struct op *op)
         nvptx_dot(n, op);
         break;
     case OP_FOR:
-        lower_for(n, op);
-        break;
     case OP_WHILE:
-        lower_while(n, op);
-        break;
     case OP_IF:
-        lower_if(n, op);
+        lower_control_op(n, op);
         break;
     case OP_WINDOW:
     case OP_YIELD:
@@ -372,19 +273,6 @@ static void lower_body(struct nvptx *n, struct block *b)
 }
 
 // ---- Kernels -----------------------------------------------------------------------------------------------------
-
-static void name_symbols(struct function *k)
-{
-    for (int i = 0; i < k->n_params; i++) {
-        const struct type *t = k->params[i]->type;
-        for (int d = 0; t->kind == TYPE_VIEW && d < t->rank; d++) {
-            if (dim_is_symbol(t->dims[d]))
-                function_symbol(k, dim_symbol_id(t->dims[d]));
-            if (t->strided && dim_is_symbol(t->strides[d]))
-                function_symbol(k, dim_symbol_id(t->strides[d]));
-        }
-    }
-}
 
 // Notes what is written and how many warps there are.
 static void examine(struct nvptx *n, const struct block *b)
@@ -499,24 +387,10 @@ static void finish_kernel(struct nvptx *n, LLVMValueRef f)
 int lower_nvptx(struct function *k, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                 bool emulate, struct diags *diags)
 {
-    struct nvptx state = {
-        .l = {.kernel = k, .target = target, .diags = diags, .context = context, .module = out},
-        .emulate = emulate, .warp_bits = -1};
+    struct nvptx state = {.l = {.control = &control}, .emulate = emulate, .warp_bits = -1};
     struct nvptx *n = &state;
     struct lower *l = &n->l;
-    name_symbols(k);
-    arena_init(&l->arena);
-    l->b = LLVMCreateBuilderInContext(context);
-    l->i1 = LLVMInt1TypeInContext(context);
-    l->i8 = LLVMInt8TypeInContext(context);
-    l->i16 = LLVMInt16TypeInContext(context);
-    l->i32 = LLVMInt32TypeInContext(context);
-    l->i64 = LLVMInt64TypeInContext(context);
-    l->f32 = LLVMFloatTypeInContext(context);
-    l->f64 = LLVMDoubleTypeInContext(context);
-    l->ptr = LLVMPointerTypeInContext(context, 0);
-    l->written = ARENA_ARRAY(&l->arena, bool, k->n_values);
-    l->uses = ARENA_ARRAY(&l->arena, int, k->n_values);
+    lower_init(l, k, target, context, out, diags);
     n->tiles = ARENA_ARRAY(&l->arena, LLVMValueRef *, k->n_values);
     examine(n, k->body);
     if (n->warp_bits < 0)
@@ -534,7 +408,6 @@ int lower_nvptx(struct function *k, const struct target_desc *target, LLVMContex
         LLVMBuildBr(l->b, body);
         finish_kernel(n, f);
     }
-    LLVMDisposeBuilder(l->b);
-    arena_finish(&l->arena);
+    lower_finish(l);
     return l->failed;
 }

@@ -25,6 +25,11 @@ struct touches {
     struct touch *list;
 };
 
+// Where control flow parts: the accesses since the last barrier before it, and at the end of the first block of two.
+struct paths {
+    struct touches before, first;
+};
+
 struct nvptx {
     struct lower l; // types, constants, scalar values and operations: as on x86
     bool emulate;
@@ -34,6 +39,7 @@ struct nvptx {
     LLVMValueRef shared;     // dynamic shared memory
     int64_t shared_top, shared_bytes;
     struct touches touches; // since the last barrier
+    struct paths *paths;    // of the operation whose blocks are being lowered
 };
 
 static inline int nvptx_registers(const struct type *t)

@@ -64,20 +64,11 @@ static void make_left(struct nvptx *n, struct site *s, int r)
 static bool site_init(struct nvptx *n, struct site *s, const struct op *op, const struct type *tile)
 {
     struct lower *l = &n->l;
-    int v = op_view_operand(op);
-    struct value *view = op->operands[v];
-    LLVMValueRef index[MAX_RANK];
-    bool nonnegative[MAX_RANK];
-    for (int d = 0; d < view->type->rank; d++) {
-        index[d] = lower_scalar(l, op->operands[v + 1 + d]);
-        nonnegative[d] = lower_is_nonnegative(op->operands[v + 1 + d]);
-    }
-    *s = (struct site){.op = op, .tile = tile, .dtype = view->type->dtype};
-    access_init(l, &s->a, op, view, index, nonnegative, op_ints(op, ATTR_INBOUNDS));
+    *s = (struct site){.op = op, .tile = tile};
+    access_init_op(l, &s->a, op);
+    s->dtype = s->a.dtype;
     if (!s->a.root)
         return false;
-    if (op_attr(op, ATTR_PAD))
-        s->a.pad = op_attr(op, ATTR_PAD)->number;
     s->first = lower_i64(l, 0);
     for (int r = 0; r < s->a.root_rank; r++)
         s->first = lower_add(l, s->first, lower_mul(l, s->a.base[r], s->a.root->stride[r]));
@@ -379,8 +370,6 @@ static LLVMValueRef indexed(struct nvptx *n, const struct op *op, LLVMValueRef *
     access_init(l, &s->a, op, view, index, nonnegative, (struct ints){0});
     if (!s->a.root)
         return NULL;
-    if (op_attr(op, ATTR_PAD))
-        s->a.pad = op_attr(op, ATTR_PAD)->number;
     LLVMValueRef offset = lower_i64(l, 0);
     *condition = NULL;
     for (int r = 0; r < s->a.root_rank; r++) {

@@ -141,21 +141,6 @@ int64_t dtype_wrap(enum dtype t, int64_t x)
     return (int64_t)low;
 }
 
-union scalar dtype_load(enum dtype t, const void *p)
-{
-    uint64_t bits = 0;
-    memcpy(&bits, p, (size_t)dtype_bytes(t)); // little-endian hosts only, as the targets are
-    if (t == DTYPE_I1)
-        bits = bits != 0;
-    return dtype_from_bits(t, bits);
-}
-
-void dtype_store(enum dtype t, void *p, union scalar x)
-{
-    uint64_t bits = dtype_bits(t, x);
-    memcpy(p, &bits, (size_t)dtype_bytes(t));
-}
-
 // Elements of a byte; 1 also for those of more bytes.
 static int64_t packed(enum dtype t)
 {
@@ -170,27 +155,52 @@ int64_t dtype_array_bytes(enum dtype t, int64_t n)
     return __builtin_mul_overflow(n, dtype_bytes(t), &bytes) ? -1 : bytes;
 }
 
-union scalar dtype_array_load(enum dtype t, const void *array, int64_t i)
+uint64_t dtype_array_bits(enum dtype t, const void *array, int64_t i)
 {
     int64_t per_byte = packed(t);
-    if (per_byte == 1)
-        return dtype_load(t, (const char *)array + i * dtype_bytes(t));
+    uint64_t x = 0;
+    if (per_byte == 1) {
+        int64_t bytes = dtype_bytes(t);
+        memcpy(&x, (const char *)array + i * bytes, (size_t)bytes); // little-endian hosts only, as the targets are
+        return x;
+    }
     int bits = dtype_info[t].bits;
-    unsigned byte = ((const unsigned char *)array)[i / per_byte];
-    return dtype_from_bits(t, byte >> (i % per_byte * bits) & ((1u << bits) - 1));
+    return ((const unsigned char *)array)[i / per_byte] >> (i % per_byte * bits) & ((1u << bits) - 1);
 }
 
-void dtype_array_store(enum dtype t, void *array, int64_t i, union scalar x)
+void dtype_array_set_bits(enum dtype t, void *array, int64_t i, uint64_t x)
 {
     int64_t per_byte = packed(t);
     if (per_byte == 1) {
-        dtype_store(t, (char *)array + i * dtype_bytes(t), x);
+        int64_t bytes = dtype_bytes(t);
+        memcpy((char *)array + i * bytes, &x, (size_t)bytes);
         return;
     }
     int bits = dtype_info[t].bits, shift = (int)(i % per_byte) * bits;
     unsigned char *byte = (unsigned char *)array + i / per_byte;
     unsigned mask = ((1u << bits) - 1) << shift;
-    *byte = (unsigned char)((*byte & ~mask) | ((unsigned)dtype_bits(t, x) << shift & mask));
+    *byte = (unsigned char)((*byte & ~mask) | ((unsigned)x << shift & mask));
+}
+
+union scalar dtype_array_load(enum dtype t, const void *array, int64_t i)
+{
+    uint64_t bits = dtype_array_bits(t, array, i);
+    return dtype_from_bits(t, t == DTYPE_I1 ? bits != 0 : bits);
+}
+
+void dtype_array_store(enum dtype t, void *array, int64_t i, union scalar x)
+{
+    dtype_array_set_bits(t, array, i, dtype_bits(t, x));
+}
+
+union scalar dtype_load(enum dtype t, const void *p)
+{
+    return dtype_array_load(t, p, 0);
+}
+
+void dtype_store(enum dtype t, void *p, union scalar x)
+{
+    dtype_array_store(t, p, 0, x);
 }
 
 static int64_t float_to_int(enum dtype to, double x)

@@ -64,6 +64,9 @@ void dtype_store(enum dtype t, void *p, union scalar x);
 int64_t dtype_array_bytes(enum dtype t, int64_t n); // -1 if that overflows
 union scalar dtype_array_load(enum dtype t, const void *array, int64_t i);
 void dtype_array_store(enum dtype t, void *array, int64_t i, union scalar x);
+// The same as bits, of which an i1 has a byte's.
+uint64_t dtype_array_bits(enum dtype t, const void *array, int64_t i);
+void dtype_array_set_bits(enum dtype t, void *array, int64_t i, uint64_t bits);
 
 // Converts as the `cast` operation does: float to integer truncates and saturates (NaN gives 0), integer to integer
 // wraps, anything to i1 is "not equal to zero".

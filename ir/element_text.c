@@ -5,32 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t element_get(enum dtype t, const void *bytes, int64_t i)
-{
-    int width = element_bits(t);
-    uint64_t bits = 0;
-    if (width >= 8)
-        memcpy(&bits, (const char *)bytes + i * (width / 8), (size_t)width / 8); // little-endian hosts only
-    else // an element does not straddle bytes unless its width is odd
-        for (int b = 0; b < width; b++) {
-            int64_t at = i * width + b;
-            bits |= (uint64_t)(((const unsigned char *)bytes)[at / 8] >> at % 8 & 1) << b;
-        }
-    return bits;
-}
-
-void element_set(enum dtype t, void *bytes, int64_t i, uint64_t bits)
-{
-    int width = element_bits(t);
-    if (width >= 8)
-        memcpy((char *)bytes + i * (width / 8), &bits, (size_t)width / 8);
-    else
-        for (int b = 0; b < width; b++) {
-            int64_t at = i * width + b;
-            ((unsigned char *)bytes)[at / 8] |= (unsigned char)((bits >> b & 1) << at % 8);
-        }
-}
-
 static uint64_t bits_of_float(enum dtype t, double x)
 {
     return dtype_bits(t, (union scalar){.f = dtype_round(t, x)});

@@ -237,6 +237,18 @@ struct value *view_root(struct value *view)
     return view;
 }
 
+bool block_writes(const struct block *b, const struct value *root)
+{
+    for (const struct op *o = b->first; o; o = o->next) {
+        if (op_info[o->code].effect == EFFECT_WRITE && view_root(o->operands[1]) == root)
+            return true;
+        for (int i = 0; i < o->n_blocks; i++)
+            if (block_writes(o->blocks[i], root))
+                return true;
+    }
+    return false;
+}
+
 // ---- Building --------------------------------------------------------------------------------------------------
 
 static struct value *value_create(struct function *k, struct type *type, const char *name)

@@ -297,6 +297,8 @@ struct op *block_terminator(const struct block *b);              // yield or con
 
 // The kernel parameter or scratch operation a view leads back to through windows.
 struct value *view_root(struct value *view);
+// Whether an operation in the block, or in one inside it, writes to the memory of a root.
+bool block_writes(const struct block *b, const struct value *root);
 
 // ---- Building --------------------------------------------------------------------------------------------------
 

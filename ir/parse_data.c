@@ -63,14 +63,14 @@ static void parse_elements(struct parser *p, struct data *data, const struct typ
         most += lex_is(&l, ",");
     unsigned char *bytes = arena_alloc(&p->module->arena, (size_t)most * 8);
     while (!p->failed && !parse_is(p, "]")) {
-        element_set(type->dtype, bytes, n, parse_element(p, type->dtype));
+        dtype_array_set_bits(type->dtype, bytes, n, parse_element(p, type->dtype));
         n++;
         if (!parse_accept(p, ","))
             break;
     }
     parse_expect(p, "]");
     data->bytes = bytes;
-    data->size = (n * element_bits(type->dtype) + 7) / 8;
+    data->size = dtype_array_bytes(type->dtype, n);
     int64_t wanted = 1;
     for (int d = 0; d < type->rank; d++)
         if (type->dims[d] < 0 || __builtin_mul_overflow(wanted, type->dims[d], &wanted))

@@ -169,14 +169,14 @@ static int64_t listed(const struct type *t, struct data data)
     for (int d = 0; d < t->rank; d++)
         if (t->dims[d] < 0 || t->dims[d] > MOST_LISTED || (n *= t->dims[d]) > MOST_LISTED)
             return -1;
-    if (data.size != (n * element_bits(t->dtype) + 7) / 8)
+    if (data.size != dtype_array_bytes(t->dtype, n))
         return -1;
     uint64_t again[MOST_LISTED] = {0};
     for (int64_t i = 0; i < n; i++) {
-        uint64_t bits = element_get(t->dtype, data.bytes, i);
+        uint64_t bits = dtype_array_bits(t->dtype, data.bytes, i);
         if (t->dtype == DTYPE_I1 && bits > 1)
             return -1;
-        element_set(t->dtype, again, i, bits);
+        dtype_array_set_bits(t->dtype, again, i, bits);
     }
     return !data.size || !memcmp(again, data.bytes, (size_t)data.size) ? n : -1;
 }
@@ -191,7 +191,8 @@ static void put_data(struct printer *p, struct data data, const struct type *t)
     if (n >= 0) {
         put(p, "[");
         for (int64_t i = 0; i < n; i++)
-            putf(p, "%s%s", i ? ", " : "", element_string(p->arena, t->dtype, element_get(t->dtype, data.bytes, i)));
+            putf(p, "%s%s", i ? ", " : "",
+                 element_string(p->arena, t->dtype, dtype_array_bits(t->dtype, data.bytes, i)));
         put(p, "]");
     } else if (p->options.elide_data) {
         put(p, "elided");

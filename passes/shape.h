@@ -142,13 +142,17 @@ bool bounds_shared_by_neighbours(const struct value *index);
 void bounds_access(const struct op *op, const struct value **root, struct affine_map *map,
                    struct value *terms[MAX_RANK][MAX_RANK], int n_terms[MAX_RANK]);
 
-// shape_group.c: which anchors share a nest, and how it is cut.
+// shape_group.c: which anchors share a nest.
 void group_block(struct shaper *s, struct op *first, struct op *last, int n_exports,
                  const struct anchor *exports, int *n_groups, struct group **groups);
 bool group_loop_fuses(struct shaper *s, const struct op *loop);
 void group_cone(struct shaper *s, struct anchor *a);
 struct op *group_loop_dot(const struct op *loop);
 bool group_expensive(const struct op *op);
+bool group_reduces(const struct shaper *s, const struct op *op, int axis); // or scans along it
+
+// shape_cut.c: how the nest of a group is cut.
+void cut_group(struct shaper *s, struct group *g, struct anchor *first);
 
 // shape_nest.c: loops.
 struct nest {

@@ -1,19 +1,11 @@
-// Which anchors share a nest of loops, and how the nest is cut.
+// Which anchors share a nest of loops.
 //
 // Anchors join the current group in program order while that is legal: an anchor that needs a reduction's result along
 // an axis that the group's loops walk must wait for the loops to end. A dot (or a loop around dots) starts a group, since
-// it decides the register tile.
+// it decides the register tile (shape_cut.c).
 #include <string.h>
 
-#include "ir/einsum.h"
 #include "passes/shape.h"
-
-#define MOST_WHOLE_VECTORS 16 // a row that is reduced and read again stays in registers up to this size
-#define CHUNK_VECTORS 4       // else it is walked by this many vectors
-#define MOST_ROWS_AT_ONCE 4   // of such short rows
-#define MOST_ROWS 14          // of a register tile
-#define MOST_STRIDED_ROWS 6   // when each row needs an address register
-#define MOST_UNROLLED 4       // short reduced axes are unrolled
 
 // ---- Cones -----------------------------------------------------------------------------------------------------
 
@@ -84,6 +76,19 @@ void group_cone(struct shaper *s, struct anchor *a)
         cone_value(s, a, a->op->results[i]);
 }
 
+bool group_reduces(const struct shaper *s, const struct op *op, int axis)
+{
+    if (op->code == OP_SCAN)
+        return axes_of(&s->axes, op->operands[0], (int)op_int(op, ATTR_AXIS, 0)) == axis;
+    if (op->code != OP_REDUCE)
+        return false;
+    struct ints axes = op_ints(op, ATTR_AXES);
+    for (int i = 0; i < axes.n; i++)
+        if (axes_of(&s->axes, op->operands[0], (int)axes.v[i]) == axis)
+            return true;
+    return false;
+}
+
 static bool uses_result(const struct anchor *a, const struct op *op)
 {
     for (int i = 0; op && i < op->n_results; i++)
@@ -143,270 +148,6 @@ struct op *group_loop_dot(const struct op *loop)
     return NULL;
 }
 
-// ---- Choosing the vector axis ----------------------------------------------------------------------------------
-
-static void score(const struct shaper *s, const struct op *access, const struct value *tile, const bool *axes,
-                  int weight, int *scores)
-{
-    for (int x = 0; x < s->axes.n; x++)
-        if (axes[x]) {
-            if (bounds_unit_stride(s, access, tile, x))
-                scores[x] += weight;
-            else if (bounds_touches(s, access, tile, x))
-                scores[x] -= weight;
-        }
-}
-
-// In memory of the pass's own, tiles are row-major.
-static void score_place(const struct shaper *s, const struct value *v, int weight, int *scores)
-{
-    bool last = true;
-    for (int d = v->type->rank - 1; d >= 0; d--) {
-        int axis = axes_of(&s->axes, v, d);
-        if (axis == AXIS_NONE)
-            continue;
-        scores[axis] += last ? weight : -weight;
-        last = false;
-    }
-}
-
-static void score_cone(const struct shaper *s, const struct block *b, const struct anchor *a, int *scores)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        if (op->n_results == 1 && a->cone[op->results[0]->id] && op->results[0]->type->kind == TYPE_TILE) {
-            if (op->code == OP_LOAD && s->bind[op->results[0]->id].kind != BIND_MEMORY)
-                score(s, op, op->results[0], a->axes, 1, scores);
-        }
-        for (int i = 0; i < op->n_results; i++)
-            if (a->cone[op->results[i]->id] && s->bind[op->results[i]->id].kind == BIND_MEMORY)
-                score_place(s, op->results[i], 1, scores);
-        for (int i = 0; i < op->n_blocks; i++)
-            score_cone(s, op->blocks[i], a, scores);
-    }
-}
-
-#define FULL_VECTOR 16 // elements
-
-static int pick_vector_axis(struct shaper *s, const struct anchor *a)
-{
-    int *scores = ARENA_ARRAY(s->scratch, int, s->axes.n + 1);
-    score_cone(s, s->old->body, a, scores);
-    if (a->kind == ANCHOR_OP && a->op->code == OP_STORE && a->op->operands[0]->type->kind == TYPE_TILE)
-        score(s, a->op, a->op->operands[0], a->axes, 2, scores);
-    if (a->kind == ANCHOR_EXPORT && a->value->type->kind == TYPE_TILE)
-        score_place(s, a->value, 1, scores);
-    // An axis that does not fill a vector counts by what it fills of it.
-    for (int x = 0; x < s->axes.n; x++)
-        scores[x] *= (int)(s->axes.size[x] < FULL_VECTOR ? s->axes.size[x] : FULL_VECTOR);
-    int best = AXIS_NONE;
-    for (int x = 0; x < s->axes.n; x++)
-        if (a->axes[x] && (best == AXIS_NONE || scores[x] > scores[best] ||
-                           (scores[x] == scores[best] && s->axes.size[x] >= s->axes.size[best])))
-            best = x;
-    return best;
-}
-
-// ---- Lanes -----------------------------------------------------------------------------------------------------
-
-static int element_bytes(enum dtype d)
-{
-    if (d == DTYPE_I1 || d == DTYPE_INDEX)
-        return 0;
-    if (dtype_is_float(d) && dtype_bytes(d) < 4)
-        return 4; // computed in f32
-    return (int)dtype_bytes(d);
-}
-
-static void widest(const struct shaper *s, const struct block *b, const struct anchor *a, int *bytes)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        for (int i = 0; i < op->n_results; i++) {
-            const struct type *t = op->results[i]->type;
-            if (a->cone[op->results[i]->id] && t->kind == TYPE_TILE && element_bytes(t->dtype) > *bytes)
-                *bytes = element_bytes(t->dtype);
-        }
-        for (int i = 0; i < op->n_blocks; i++)
-            widest(s, op->blocks[i], a, bytes);
-    }
-}
-
-static int pick_lanes(const struct shaper *s, int bytes, int axis)
-{
-    if (axis == AXIS_NONE)
-        return 1;
-    int lanes = s->target->vector_bytes / (bytes ? bytes : 8);
-    while (lanes > 2 && lanes / 2 >= s->axes.size[axis])
-        lanes /= 2;
-    return lanes;
-}
-
-// ---- Shaping a group by its first anchor -----------------------------------------------------------------------
-
-static void dot_axes_find(const struct shaper *s, const struct op *dot, struct dot_axes *x)
-{
-    struct einsum e;
-    einsum_parse(op_attr(dot, ATTR_LABELS)->string, &e);
-    *x = (struct dot_axes){0};
-    // Output axes in the sum's order, summed ones in the left factor's order.
-    for (int d = 0; d < e.rank[2]; d++) {
-        int axis = axes_of(&s->axes, dot->operands[2], d), label = e.axis[2][d];
-        if (axis == AXIS_NONE)
-            continue;
-        if (e.in[0][label] && e.in[1][label])
-            x->batch[x->n_batch++] = axis;
-        else if (e.in[0][label])
-            x->rows[x->n_rows++] = axis;
-        else
-            x->columns[x->n_columns++] = axis;
-    }
-    for (int i = 0; i < 2; i++)
-        for (int d = 0; d < e.rank[i]; d++) {
-            int axis = axes_of(&s->axes, dot->operands[i], d);
-            bool known = axis == AXIS_NONE || !einsum_contracts(&e, e.axis[i][d]);
-            for (int k = 0; k < x->n_inner; k++)
-                known |= x->inner[k] == axis;
-            if (!known)
-                x->inner[x->n_inner++] = axis;
-        }
-}
-
-static void add_split(struct group *g, int axis, int64_t step)
-{
-    g->splits[g->n_splits++] = (struct split){axis, step};
-}
-
-static void shape_by_dot(struct shaper *s, struct group *g, struct op *dot)
-{
-    struct dot_axes *x = &g->dot_axes;
-    dot_axes_find(s, dot, x);
-    g->dot = dot;
-    // Vectors lie along the sum's last dimension.
-    const struct value *sum = dot->results[0];
-    int last = AXIS_NONE;
-    for (int d = 0; d < sum->type->rank; d++)
-        if (axes_of(&s->axes, sum, d) != AXIS_NONE)
-            last = axes_of(&s->axes, sum, d);
-    for (int i = 0; i < x->n_rows; i++)
-        g->swapped |= x->rows[i] == last;
-    if (!x->n_columns && x->n_rows)
-        g->swapped = true;
-    if (!x->n_rows && x->n_columns)
-        g->swapped = false;
-    if (g->swapped) {
-        struct dot_axes y = *x;
-        memcpy(x->rows, y.columns, sizeof y.columns);
-        memcpy(x->columns, y.rows, sizeof y.rows);
-        x->n_rows = y.n_columns;
-        x->n_columns = y.n_rows;
-    }
-    int bytes = element_bytes(sum->type->dtype);
-    g->vector_axis = x->n_columns ? x->columns[x->n_columns - 1] : AXIS_NONE;
-    g->lanes = pick_lanes(s, bytes ? bytes : 8, g->vector_axis);
-    int row = x->n_rows ? x->rows[x->n_rows - 1] : AXIS_NONE;
-    // Rows at a stride that is only known at run time take an address register each.
-    int64_t stride;
-    const struct op *load = dot->operands[g->swapped ? 1 : 0]->def;
-    bool fixed = !load || load->code != OP_LOAD || row == AXIS_NONE || bounds_stride(s, load, load->results[0], row, &stride);
-    struct register_tile t = tile_choose(s->target, g->lanes, row == AXIS_NONE ? 1 : s->axes.size[row],
-                                         g->vector_axis == AXIS_NONE ? 1 : s->axes.size[g->vector_axis],
-                                         fixed ? MOST_ROWS : MOST_STRIDED_ROWS);
-    int64_t rows = schedule_said(s->c->schedules, s->old, SCHEDULE_REGISTER_ROWS),
-            vectors = schedule_said(s->c->schedules, s->old, SCHEDULE_REGISTER_VECTORS);
-    if (rows != SCHEDULE_OPEN)
-        t.rows = rows;
-    if (vectors != SCHEDULE_OPEN)
-        t.vectors = vectors;
-    for (int i = 0; i < x->n_batch; i++)
-        add_split(g, x->batch[i], 1);
-    for (int i = 0; i + 1 < x->n_columns; i++)
-        add_split(g, x->columns[i], 1);
-    if (g->vector_axis != AXIS_NONE)
-        add_split(g, g->vector_axis, t.vectors * g->lanes);
-    for (int i = 0; i + 1 < x->n_rows; i++)
-        add_split(g, x->rows[i], 1);
-    if (row != AXIS_NONE)
-        add_split(g, row, t.rows);
-}
-
-static bool reduces(const struct shaper *s, const struct op *op, int axis)
-{
-    if (op->code == OP_SCAN)
-        return axes_of(&s->axes, op->operands[0], (int)op_int(op, ATTR_AXIS, 0)) == axis;
-    if (op->code != OP_REDUCE)
-        return false;
-    struct ints axes = op_ints(op, ATTR_AXES);
-    for (int i = 0; i < axes.n; i++)
-        if (axes_of(&s->axes, op->operands[0], (int)axes.v[i]) == axis)
-            return true;
-    return false;
-}
-
-static bool ever_reduced(const struct shaper *s, const struct block *b, int axis)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        if (reduces(s, op, axis))
-            return true;
-        for (int i = 0; i < op->n_blocks; i++)
-            if (ever_reduced(s, op->blocks[i], axis))
-                return true;
-    }
-    return false;
-}
-
-// The transposing loads and stores of a group want a square of vectors: the axis along which such an access is
-// contiguous, if it is not the vector axis.
-static bool transposed_axis(const struct shaper *s, const struct block *b, const struct anchor *a, int vector_axis,
-                            int axis)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        const struct value *tile = op->code == OP_LOAD ? op->results[0] : op->code == OP_STORE ? op->operands[0] : NULL;
-        bool in = tile && tile->type->kind == TYPE_TILE && (a->op == op || a->cone[tile->id]);
-        if (in && s->bind[tile->id].kind != BIND_MEMORY && bounds_unit_stride(s, op, tile, axis) &&
-            bounds_touches(s, op, tile, vector_axis))
-            return true;
-        for (int i = 0; i < op->n_blocks; i++)
-            if (transposed_axis(s, op->blocks[i], a, vector_axis, axis))
-                return true;
-    }
-    return false;
-}
-
-static void shape_by_rows(struct shaper *s, struct group *g, struct anchor *a)
-{
-    g->vector_axis = pick_vector_axis(s, a);
-    int bytes = 0;
-    widest(s, s->old->body, a, &bytes);
-    g->lanes = pick_lanes(s, bytes, g->vector_axis);
-    for (int x = 0; x < s->axes.n; x++) {
-        if (!a->axes[x] || x == g->vector_axis)
-            continue;
-        bool reduced = a->kind == ANCHOR_OP && reduces(s, a->op, x);
-        int64_t step = 1;
-        if (g->vector_axis != AXIS_NONE && transposed_axis(s, s->old->body, a, g->vector_axis, x))
-            step = g->lanes;
-        else if (reduced && s->axes.size[x] <= MOST_UNROLLED)
-            step = s->axes.size[x];
-        add_split(g, x, step);
-    }
-    if (g->vector_axis == AXIS_NONE)
-        return;
-    int64_t size = s->axes.size[g->vector_axis];
-    bool whole = size <= MOST_WHOLE_VECTORS * g->lanes && !s->clip[g->vector_axis].known &&
-                 ever_reduced(s, s->old->body, g->vector_axis);
-    bool square = false;
-    for (int i = 0; i < g->n_splits; i++)
-        square |= g->splits[i].step == g->lanes && g->lanes > 1;
-    // Short rows that are reduced wait for their sums: several at once fill the time.
-    struct split *last = g->n_splits ? &g->splits[g->n_splits - 1] : NULL;
-    if (whole && last && last->step == 1 && !ever_reduced(s, s->old->body, last->axis)) {
-        int64_t vectors = (size + g->lanes - 1) / g->lanes, rows = s->target->n_vector_registers / 2 / vectors;
-        last->step = rows < 1 ? 1 : rows < MOST_ROWS_AT_ONCE ? rows : MOST_ROWS_AT_ONCE;
-        if (last->step > s->axes.size[last->axis])
-            last->step = s->axes.size[last->axis];
-    }
-    add_split(g, g->vector_axis, whole ? size : (square ? 1 : CHUNK_VECTORS) * g->lanes);
-}
-
 // ---- Joining ---------------------------------------------------------------------------------------------------
 
 static bool split_step(const struct group *g, int axis, int64_t *step)
@@ -440,13 +181,13 @@ static bool carries_agree(const struct shaper *s, const struct group *g, const s
     for (int i = 0; i <= g->n_anchors; i++) {
         const struct anchor *b = i < g->n_anchors ? &g->anchors[i] : a;
         for (int x = 0; b->kind == ANCHOR_OP && x < s->axes.n; x++)
-            walked[x] |= reduces(s, b->op, x) && is_cut(s, g, x);
+            walked[x] |= group_reduces(s, b->op, x) && is_cut(s, g, x);
     }
     for (int i = 0; i <= g->n_anchors; i++) {
         const struct anchor *b = i < g->n_anchors ? &g->anchors[i] : a;
         bool carried = false, left = false;
         for (int x = 0; b->kind == ANCHOR_OP && x < s->axes.n; x++)
-            if (walked[x] && reduces(s, b->op, x))
+            if (walked[x] && group_reduces(s, b->op, x))
                 carried = true;
             else if (walked[x] && b->axes[x])
                 left = true;
@@ -458,7 +199,8 @@ static bool carries_agree(const struct shaper *s, const struct group *g, const s
 
 static bool scans_backward(const struct shaper *s, const struct anchor *a, int axis)
 {
-    return a->kind == ANCHOR_OP && a->op->code == OP_SCAN && op_attr(a->op, ATTR_REVERSE) && reduces(s, a->op, axis);
+    return a->kind == ANCHOR_OP && a->op->code == OP_SCAN && op_attr(a->op, ATTR_REVERSE) &&
+           group_reduces(s, a->op, axis);
 }
 
 // Whether a scan would go against the direction in which the group walks its axis.
@@ -467,7 +209,7 @@ static bool turns_around(const struct shaper *s, const struct group *g, const st
     if (a->kind != ANCHOR_OP || a->op->code != OP_SCAN)
         return false;
     for (int i = 0; i < g->n_splits; i++)
-        if (reduces(s, a->op, g->splits[i].axis) &&
+        if (group_reduces(s, a->op, g->splits[i].axis) &&
             g->splits[i].backward != scans_backward(s, a, g->splits[i].axis))
             return true;
     return false;
@@ -539,13 +281,13 @@ static bool fits(const struct shaper *s, const struct group *g, const struct anc
         if (cut && !a->axes[x])
             return false;
         // Loops of a dot's nest are parallel.
-        if (g->dot && cut && a->kind == ANCHOR_OP && reduces(s, a->op, x))
+        if (g->dot && cut && a->kind == ANCHOR_OP && group_reduces(s, a->op, x))
             return false;
         if (!cut || !a->axes[x])
             continue;
         for (int i = 0; i < g->n_anchors; i++) {
             const struct anchor *b = &g->anchors[i];
-            if (b->kind == ANCHOR_OP && b->op->code == OP_REDUCE && reduces(s, b->op, x) && uses_result(a, b->op))
+            if (b->kind == ANCHOR_OP && b->op->code == OP_REDUCE && group_reduces(s, b->op, x) && uses_result(a, b->op))
                 return false;
         }
     }
@@ -663,12 +405,7 @@ void group_block(struct shaper *s, struct op *first, struct op *last, int n_expo
             g->lanes = 1;
             g->vector_axis = AXIS_NONE;
             g->written = ARENA_ARRAY(s->scratch, bool, s->old->n_values);
-            if (a->kind == ANCHOR_LOOP)
-                shape_by_dot(s, g, group_loop_dot(a->op));
-            else if (a->kind == ANCHOR_OP && a->op->code == OP_DOT)
-                shape_by_dot(s, g, a->op);
-            else
-                shape_by_rows(s, g, a);
+            cut_group(s, g, a);
             for (int j = 0; j < g->n_splits; j++)
                 g->splits[j].backward = scans_backward(s, a, g->splits[j].axis);
         }

@@ -1,9 +1,10 @@
 // The public API: kernels are compiled and run, and every wrong argument is told apart by its message.
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <tegula/tegula.h>
+
+#include "tests/unit/suite.h"
 
 static const char axpy[] =
     "kernel @axpy<BN = 32>(%a: f32, %x: view<MxNxf32>, %y: view<MxNxf32>) grid [ceildiv(N, BN), M] {\n"
@@ -241,10 +242,5 @@ int main(void)
     tcase_add_test(tests, wrong_kernels);
     tcase_add_test(tests, options);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite, CK_NOFORK);
 }

@@ -1,11 +1,12 @@
 // Models by the public API: the digit classifier on batches of any size, memory of the caller's and of the library's,
 // and what is said to models, options and tensors that are wrong.
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <tegula/tegula.h>
+
+#include "tests/unit/suite.h"
 
 #define MODEL EXAMPLE_DIGITS "/digits.onnx"
 #define PIXELS (28 * 28)
@@ -296,10 +297,5 @@ int main(void)
     tcase_add_test(tests, wrong_tensors);
     tcase_add_test(tests, wrong_models);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite, CK_NOFORK);
 }

@@ -1,8 +1,8 @@
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ir/dims.h"
+#include "tests/unit/suite.h"
 
 static struct module *m;
 static dim N, S;
@@ -203,9 +203,5 @@ int main(void)
     tcase_add_test(c, expressions_have_an_end);
     tcase_add_test(c, values);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s, CK_FORK_GETENV);
 }

@@ -2,8 +2,8 @@
 #include "codegen/driver.h"
 #include "codegen/jit.h"
 #include "codegen/link.h"
+#include "tests/unit/suite.h"
 
-#include <check.h>
 #include <llvm-c/Core.h>
 
 #include <dirent.h>
@@ -714,9 +714,5 @@ int main(void)
     tcase_add_test(link, write_file);
     suite_add_tcase(suite, link);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -1,8 +1,6 @@
 // What expand-math writes out, run by the interpreter, against the C library in double precision.
 #include "passes/expand_math.h"
 
-#include <check.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +10,7 @@
 #include "ir/scalar.h"
 #include "passes/pass.h"
 #include "tests/ulp.h"
+#include "tests/unit/suite.h"
 
 #define EXPECT(condition, ...)                                                                                         \
     do {                                                                                                               \
@@ -275,9 +274,5 @@ int main(void)
     tcase_add_loop_test(c, f32_within_bounds, 0, EXPAND_MATH_ROWS);
     tcase_add_test(c, exp_of_softmax);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s, CK_FORK_GETENV);
 }

@@ -14,6 +14,7 @@
 #include "ir/layout.h"
 #include "ir/scalar.h"
 #include "passes/pass.h"
+#include "tests/unit/suite.h"
 
 #ifndef EXAMPLE_KERNELS
 #define EXAMPLE_KERNELS "examples/kernels"
@@ -511,9 +512,5 @@ int main(void)
     tcase_add_test(c, windows_and_borders);
     tcase_add_test(c, conversions);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s, CK_FORK_GETENV);
 }

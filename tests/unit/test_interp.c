@@ -1,7 +1,6 @@
 // The reference interpreter against plain C. Every kernel goes through the verifier first.
 #include "ir/interp.h"
-
-#include <check.h>
+#include "tests/unit/suite.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -749,9 +748,5 @@ int main(void)
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(c, tests[i]);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s, CK_FORK_GETENV);
 }

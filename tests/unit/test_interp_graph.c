@@ -1,14 +1,13 @@
 // The interpreter of graphs against values computed by hand. tests/unit/interp_graph_random.py compares it with numpy.
 #include "ir/interp_graph.h"
 
-#include <check.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ir/dims.h"
 #include "ir/scalar.h"
+#include "tests/unit/suite.h"
 
 #define MOST_INPUTS 4
 
@@ -830,9 +829,5 @@ int main(void)
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         tcase_add_test(c, tests[i]);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s, CK_FORK_GETENV);
 }

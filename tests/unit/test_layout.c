@@ -1,7 +1,6 @@
 // Linear layouts against formulas written out by hand, brute force over every index, and random maps.
 #include "ir/layout.h"
-
-#include <check.h>
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -1032,9 +1031,5 @@ int main(void) {
         tcase_set_timeout(all[i], 120);
         suite_add_tcase(suite, all[i]);
     }
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -9,14 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <check.h>
-
 #include "codegen/header.h"
 #include "codegen/jit.h"
 #include "codegen/lower.h"
 #include "ir/interp.h"
 #include "ir/scalar.h"
 #include "tegula/kernel.h"
+#include "tests/unit/suite.h"
 
 static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
 #define N_LEVELS 3
@@ -806,9 +805,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-    SRunner *runner = srunner_create(suite());
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite(), CK_FORK_GETENV);
 }

@@ -6,12 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <check.h>
-
 #include <tegula/runtime.h>
 
 #include "codegen/model.h"
 #include "codegen/units.h"
+#include "tests/unit/suite.h"
 
 #define F32 {TG_CODE_FLOAT, 32, 1}
 
@@ -593,9 +592,5 @@ int main(void)
     tcase_add_test(t, units_given_up);
     tcase_add_test(t, cannot_be_loaded);
     suite_add_tcase(s, t);
-    SRunner *runner = srunner_create(s);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(s, CK_FORK_GETENV);
 }

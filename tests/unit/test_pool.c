@@ -1,5 +1,4 @@
 // The thread pool: every instance runs once, whatever the number of threads, and failures come back.
-#include <check.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <tegula/runtime.h>
 
 #include "runtime/memory.h"
+#include "tests/unit/suite.h"
 
 static int32_t count(const tg_arg *args, int64_t begin, int64_t end, void *scratch)
 {
@@ -193,10 +193,5 @@ int main(void)
     tcase_add_test(tests, several_callers);
     tcase_add_test(tests, environment_memory);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite, CK_NOFORK);
 }

@@ -2,8 +2,7 @@
 //
 // Linked with --wrap, so that the n-th allocation can be made to fail.
 #include "frontend/model.h"
-
-#include <check.h>
+#include "tests/unit/suite.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -1292,9 +1291,5 @@ int main(void)
             tcase_add_test(c, **t);
         suite_add_tcase(s, c);
     }
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int n_failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return n_failed != 0;
+    return suite_run(s, CK_FORK_GETENV);
 }

@@ -2,7 +2,6 @@
 // after each pass. Every rule is applied somewhere in them.
 #include "passes/rules.h"
 
-#include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "ir/dims.h"
 #include "ir/interp_graph.h"
 #include "passes/rules_internal.h"
+#include "tests/unit/suite.h"
 
 #define MOST_SYMBOLS 512
 #define MOST_TENSORS 16
@@ -189,9 +189,5 @@ int main(void)
     tcase_add_test(c, same_values);
     tcase_add_test(c, faulty_rules);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s, CK_FORK_GETENV);
 }

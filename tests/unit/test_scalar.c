@@ -1,7 +1,6 @@
 // Scalar operations against plain C.
 #include "ir/scalar.h"
-
-#include <check.h>
+#include "tests/unit/suite.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -385,9 +384,5 @@ int main(void)
     tcase_add_test(c, commuting_rows_commute);
     tcase_add_test(c, select_and_literals);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s, CK_FORK_GETENV);
 }

@@ -1,4 +1,3 @@
-#include <check.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/unit/suite.h"
 #include "tools/random_input.h"
 #include "tools/tensor_file.h"
 
@@ -520,9 +520,5 @@ int main(void)
     tcase_add_loop_test(c, random_values, 0, DTYPE_COUNT);
     tcase_add_test(c, random_is_fixed);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s, CK_FORK_GETENV);
 }

@@ -1,9 +1,9 @@
 // Text of functions that were built rather than read.
-#include <check.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "ir/dims.h"
+#include "tests/unit/suite.h"
 
 static struct module *m;
 static struct function *g;
@@ -191,9 +191,5 @@ int main(void)
     tcase_add_test(t, attributes_are_verified);
     tcase_add_test(t, functions_are_verified);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s, CK_FORK_GETENV);
 }
