@@ -183,9 +183,8 @@ struct value *import_stretch_onto(struct node *n, struct value *v, const struct 
             wide[d] = import_agree(n, want, own);
         } else {
             wide[d] = dims_broadcast(im->module, want, own);
-            assert_that(
-                n, fit_together(im, want, own, false),
-                arena_printf(&im->arena, "size %s must be 1 or %s", size_text(im, own), size_text(im, want)));
+            assert_that(n, fit_together(im, want, own, false),
+                        arena_printf(&im->arena, "size %s must be 1 or %s", size_text(im, own), size_text(im, want)));
         }
         if (wide[d] == DIM_UNKNOWN)
             return NULL;

@@ -25,14 +25,7 @@ struct polynomial {
     struct term terms[MOST_TERMS];
 };
 
-enum size_function {
-    FUNCTION_NONE,
-    FUNCTION_FLOORDIV,
-    FUNCTION_MOD,
-    FUNCTION_MIN,
-    FUNCTION_MAX,
-    FUNCTION_BROADCAST
-};
+enum size_function { FUNCTION_NONE, FUNCTION_FLOORDIV, FUNCTION_MOD, FUNCTION_MIN, FUNCTION_MAX, FUNCTION_BROADCAST };
 
 // What a symbol of the module stands for; a free symbol has none.
 struct symbol_expression {

@@ -24,12 +24,12 @@ dim dims_mod(struct module *m, dim a, dim b);
 dim dims_min(struct module *m, dim a, dim b);
 dim dims_max(struct module *m, dim a, dim b);
 
-// The size of what a and b broadcast to: b where a is 1, else a. The caller sees to it that they are equal where neither
-// is 1; so the order of operands, and how several are nested, makes no difference.
+// The size of what a and b broadcast to: b where a is 1, else a. The caller sees to it that they are equal where
+// neither is 1; so the order of operands, and how several are nested, makes no difference.
 dim dims_broadcast(struct module *m, dim a, dim b);
 bool dims_may_be_one(struct module *m, dim d);
-// Whether a dimension of size `from` broadcasts to `to` for all values of the symbols that broadcasting allows: they are
-// equal, `from` is 1, or `to` is what `from` and another size broadcast to.
+// Whether a dimension of size `from` broadcasts to `to` for all values of the symbols that broadcasting allows: they
+// are equal, `from` is 1, or `to` is what `from` and another size broadcast to.
 bool dims_stretches(struct module *m, dim from, dim to);
 // 0 if d is 1, else 1 (or anything if d is 0): what a stride along a dimension of size d is multiplied by when it is
 // broadcast.

@@ -14,9 +14,9 @@ static dim div_dims(struct module *m, dim a, dim b)
 static const struct size_function {
     const char *name;
     dim (*apply)(struct module *m, dim a, dim b);
-} functions[] = {{"floordiv", dims_floordiv}, {"ceildiv", dims_ceildiv}, {"mod", dims_mod},
-                 {"min", dims_min},           {"max", dims_max},         {"div", div_dims},
-                 {"broadcast", dims_broadcast}};
+} functions[] = {
+    {"floordiv", dims_floordiv}, {"ceildiv", dims_ceildiv},    {"mod", dims_mod}, {"min", dims_min}, {"max", dims_max},
+    {"div", div_dims},           {"broadcast", dims_broadcast}};
 
 static const struct size_function *find_function(const char *name, size_t n)
 {

@@ -93,7 +93,8 @@ class Dim:
         return parts[0] if len(parts) == 1 and re.fullmatch(r"\w+", parts[0]) else "(%s)" % " + ".join(parts)
 
     def value(self, sizes):
-        env = {"floordiv": lambda a, b: a // b, "max": max, "min": min, "__builtins__": {}}
+        env = {"floordiv": lambda a, b: a // b, "max": max, "min": min, "__builtins__": {},
+               "broadcast": lambda a, b: b if a == 1 else a}
         return sum(c * product(eval(name, env, sizes) for name in k) for k, c in self.terms.items())
 
     def factors(self):
@@ -165,7 +166,7 @@ class Generator:
         self.most_elements = 60000 if self.large else 6000        # of a value
         self.most_work = 3000000 if self.large else 150000  # multiplications of an operation
         self.budget = self.pick((2, 3) if self.large else (2, 4, 6, 10, 15))
-        self.sizes = {n: self.pick((37, 140, 260) if self.large else (0, 1, 2, 3, 5, 8, 17, 33)) for n in ("N", "S", "T")[:self.pick((0, 0, 1, 1, 2, 3))]}
+        self.sizes = {n: self.pick((37, 140, 260) if self.large else (0, 1, 1, 1, 2, 3, 5, 8, 17, 33)) for n in ("N", "S", "T")[:self.pick((0, 0, 1, 1, 2, 3))]}
         self.focus = self.pick(self.OPERATIONS)[0]  # drawn more often in this graph
 
     def chance(self, p):
@@ -456,9 +457,18 @@ class Generator:
             dims.insert(self.rng.randrange(len(dims) + 1), ONE)
         return self.moved("reshape %s : %s" % (x, type_text(x.dtype, dims)), x, dims) if self.fits(dims) else None
 
+    def stretched(self, d):
+        """What an open size and another one broadcast to."""
+        own = self.value_of(d)
+        others = [s for s, n in self.sizes.items() if s != d.text() and (n == own or 1 in (n, own))]
+        if d.text() not in self.sizes or not others:
+            return d
+        return Dim.of("broadcast(%s, %s)" % (d.text(), self.pick(others)))
+
     def broadcast(self):
         x = self.some(wild=True)
-        dims = [self.size() if d == ONE and self.chance(0.7) else d for d in x.dims]
+        dims = [self.size() if d == ONE and self.chance(0.7) else self.stretched(d)
+                for d in x.dims]
         while self.chance(0.4) and len(dims) < 6:
             dims.insert(0, self.size())
         return self.moved("broadcast %s : %s" % (x, type_text(x.dtype, dims)), x, dims) if self.fits(dims) else None
