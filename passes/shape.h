@@ -73,6 +73,7 @@ struct split {
     int axis;
     int64_t step;
     bool backward; // from the end of the axis
+    bool rest_at_once; // what is left at the end is one piece, or two
 };
 
 struct dot_axes {

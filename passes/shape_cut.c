@@ -198,7 +198,7 @@ static void by_dot(struct shaper *s, struct group *g, struct op *dot)
     for (int i = 0; i + 1 < x->n_rows; i++)
         add_split(g, x->rows[i], 1);
     if (row != AXIS_NONE)
-        add_split(g, row, t.rows);
+        g->splits[g->n_splits++] = (struct split){.axis = row, .step = t.rows, .rest_at_once = true};
 }
 
 // ---- By the rows of anything else ------------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 // vectors with a mask.
 #include "passes/shape.h"
 
+#define MOST_AT_ONCE 8
+
 static bool is_vector(const struct shaper *s, int axis)
 {
     return axis == s->vector_axis && s->lanes > 1;
@@ -114,6 +116,31 @@ static void rest_by_halves(struct shaper *s, struct nest *n, int level, struct v
     }
 }
 
+// The same in at most two pieces: one of 8 positions, and one of what is left. For the rows of a dot, which reads its right
+// factor again for each piece.
+static void rest_at_once(struct shaper *s, struct nest *n, int level, struct value *main_end, struct value *trip,
+                         int64_t step)
+{
+    struct builder *b = &s->b;
+    struct value *rest = build_binary(b, OP_SUB, trip, main_end);
+    if (step > MOST_AT_ONCE) {
+        struct value *most = build_index(b, MOST_AT_ONCE);
+        struct op *op = build_if(b, build_binary(b, OP_GE, rest, most), 0, NULL);
+        piece(s, n, level, main_end, MOST_AT_ONCE, true, NULL);
+        build_yield(b, 0, NULL);
+        build_end(b, op);
+        struct value *left = build_binary(b, OP_MOD, rest, most);
+        main_end = build_binary(b, OP_ADD, main_end, build_binary(b, OP_SUB, rest, left));
+        rest = left;
+    }
+    for (int64_t p = 1; p < step && p < MOST_AT_ONCE; p++) {
+        struct op *op = build_if(b, build_binary(b, OP_EQ, rest, build_index(b, p)), 0, NULL);
+        piece(s, n, level, main_end, p, true, NULL);
+        build_yield(b, 0, NULL);
+        build_end(b, op);
+    }
+}
+
 // A vector may reach over the clip, where nobody observes it, but not over the end of the axis.
 static void rest_by_vectors(struct shaper *s, struct nest *n, int level, struct value *main_end, struct value *trip,
                             struct value **acc)
@@ -165,6 +192,8 @@ void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc)
     stretch(s, n, level, build_index(b, 0), main_end, step, step, true, false, acc);
     if (is_vector(s, axis))
         rest_by_vectors(s, n, level, main_end, trip, acc);
+    else if (step > 1 && n->splits[level].rest_at_once)
+        rest_at_once(s, n, level, main_end, trip, step);
     else if (step > 1)
         rest_by_halves(s, n, level, main_end, trip, step, acc);
 }
