@@ -150,6 +150,8 @@ bool group_loop_fuses(struct shaper *s, const struct op *loop);
 void group_cone(struct shaper *s, struct anchor *a);
 struct op *group_loop_dot(const struct op *loop);
 bool group_expensive(const struct op *op);
+// Whether a store puts each element where the load has found it.
+bool group_in_place(const struct shaper *s, const struct op *load, const struct op *store);
 bool group_reduces(const struct shaper *s, const struct op *op, int axis); // or scans along it
 
 // shape_cut.c: how the nest of a group is cut.

@@ -215,8 +215,7 @@ static bool turns_around(const struct shaper *s, const struct group *g, const st
     return false;
 }
 
-// Whether a store puts each element where the load has found it.
-static bool in_place(const struct shaper *s, const struct op *load, const struct op *store)
+bool group_in_place(const struct shaper *s, const struct op *load, const struct op *store)
 {
     const struct value *view = load->operands[0], *x = load->results[0], *y = store->operands[0];
     if (load->code != OP_LOAD || store->code != OP_STORE || store->operands[1] != view || view->type->strided ||
@@ -240,7 +239,7 @@ static bool collide(const struct shaper *s, const struct anchor *before, const s
     return memory &&
            view_root(before->op->operands[op_view_operand(before->op)]) ==
                view_root(a->op->operands[op_view_operand(a->op)]) &&
-           !in_place(s, before->op, a->op);
+           !group_in_place(s, before->op, a->op);
 }
 
 // Whether a store would write rows of a register tile apart from each other, while memory is contiguous along the

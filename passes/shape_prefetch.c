@@ -32,11 +32,13 @@ static void prefetch_store(struct shaper *s, const struct dot_axes *x, const str
 {
     if (a->kind != ANCHOR_OP || a->op->code != OP_STORE || !spans_tile(s, x, a->op, a->op->operands[0]))
         return;
+    bool written = !op_attr(a->op, ATTR_STREAM);
     for (const struct op *op = a->op->block->first; op != a->op; op = op->next)
         if (op->code == OP_LOAD && a->cone[op->results[0]->id] && !dot->cone[op->results[0]->id] &&
-            s->bind[op->results[0]->id].kind != BIND_MEMORY && spans_tile(s, x, op, op->results[0]))
+            s->bind[op->results[0]->id].kind != BIND_MEMORY && spans_tile(s, x, op, op->results[0]) &&
+            !(written && group_in_place(s, op, a->op)))
             prefetch(s, op, op->results[0]);
-    if (!op_attr(a->op, ATTR_STREAM))
+    if (written)
         prefetch(s, a->op, a->op->operands[0]);
 }
 

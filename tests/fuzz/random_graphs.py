@@ -688,6 +688,39 @@ class Generator:
         return self.tame(self.define(text, x.dtype, dims, x.exact and (op != "add" or not is_float(x.dtype)),
                                      x.bound * (product(window) if op == "add" else 1), wild))
 
+    def layer(self, x):
+        """A product or a convolution of x, in x's shape; None if that is too much."""
+        if not x.dims:
+            return None
+        n, channels = len(x.dims) - 2, x.dims[1].constant() if len(x.dims) > 2 else None
+        if channels and n <= 3 and self.chance(0.6):
+            width = self.pick((1, 3))
+            factor, terms = [Dim.of(d) for d in (channels, channels, *[width] * n)], channels * width ** n
+        else:
+            factor, terms = [x.dims[-1]] * 2, self.value_of(x.dims[-1])
+        if not self.fits(factor) or self.elements(x.dims) * terms > self.most_work or terms * x.bound > 300:
+            return None
+        w = self.new(x.dtype, factor)
+        if len(factor) > 2:
+            text = "conv %s, %s pads %s" % (x, w, [width // 2] * 2 * n)
+        else:
+            labels = "abcdefghij"[:len(x.dims)]
+            text = 'einsum "%s,%sz->%sz" %s, %s' % (labels, labels[-1], labels[:-1], x, w)
+        return self.tame(self.define(text, x.dtype, x.dims, False, max(x.bound * w.bound * terms, 1)))
+
+    def residual(self):
+        """A layer's input is added to its result, which the next layer takes."""
+        t = self.pick(("f32", "f16", "bf16")) if self.narrow else "f32"
+        x = self.layer(self.some(lambda v: v.dims and v.bound <= MOST_BOUND, dtype=t))
+        y = x and self.layer(x)
+        if not y:
+            return None
+        y = self.layer(y) or y if self.chance(0.7) else y
+        y = self.tame(self.define("add %s, %s" % self.pick(((x, y), (y, x))), t, x.dims, False, x.bound + y.bound))
+        for _ in range(self.pick((0, 0, 1, 2))):
+            y = self.pick((self.unary, self.binary))(y) or y
+        return self.layer(y) or y
+
     # -- Control
 
     def branch(self, x):
@@ -734,7 +767,7 @@ class Generator:
     OPERATIONS = (("unary", 6), ("binary", 12), ("compare", 1), ("select", 1.5), ("cast", 1.5), ("scalar", 0.5), ("reduce", 5),
                   ("scan", 0.7), ("transpose", 3), ("reshape", 4), ("broadcast", 1.5), ("slice", 3), ("pad", 1.5),
                   ("concat", 2), ("take", 1.5), ("iota", 0.7), ("sizes_of", 0.4), ("einsum", 5), ("conv", 3),
-                  ("window_reduce", 2), ("if_", 0.7))
+                  ("window_reduce", 2), ("residual", 1.5), ("if_", 0.7))
 
     def step(self):
         names = [n for n, _ in self.OPERATIONS]
