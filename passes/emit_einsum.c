@@ -116,7 +116,15 @@ static bool make_axes(struct product *p, struct lowering *l, const char *labels,
 
 // ---- Constant factors ------------------------------------------------------------------------------------------
 
-#define PANEL 64 // columns: the register tile's on AVX-512; a multiple of it elsewhere
+// A panel is as wide as register tiles are: the kernel then reads it from end to end.
+#define PANEL_VECTORS 2
+#define LEAST_PANEL 16 // columns
+
+static int64_t panel_width(const struct target_desc *t)
+{
+    int64_t columns = PANEL_VECTORS * t->vector_bytes / 4;
+    return columns < LEAST_PANEL ? LEAST_PANEL : columns;
+}
 
 // In the order of the axes: b of all, m of the first factor, n of the second, k summed over.
 static void name_problem(struct product *p)
@@ -160,7 +168,7 @@ static bool pack_panels(struct product *p, struct lowering *l)
     for (int i = 0; i < n_k; i++)
         if (!p->factor[0]->stride[k[i]])
             order[n_ordered++] = k[i];
-    int64_t width = emit_choose(&p->e, SCHEDULE_PANEL, PANEL);
+    int64_t width = emit_choose(&p->e, SCHEDULE_PANEL, panel_width(l->target));
     if (width > sizes[column])
         width = sizes[column];
     int64_t panels = (sizes[column] + width - 1) / width;
