@@ -14,10 +14,12 @@ void *memory_alloc(size_t bytes)
         return NULL;
     size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : MEMORY_ALIGNMENT;
     size_t rounded = (bytes + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
-    void *memory = aligned_alloc(alignment, rounded ? rounded : MEMORY_ALIGNMENT);
+    void *memory;
+    if (posix_memalign(&memory, alignment, rounded ? rounded : MEMORY_ALIGNMENT))
+        return NULL;
     // Weights and activations of some megabytes have more small pages than the processor remembers the places of. Where
     // there are no huge pages this does nothing.
-    if (memory && alignment == HUGE_PAGE)
+    if (alignment == HUGE_PAGE)
         madvise(memory, rounded / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     return memory;
 }
