@@ -22,8 +22,9 @@ struct product {
     bool repeats[2][EMIT_AXES]; // the factor has equal elements along an axis that the product needs it to have
     int n_out, out[EMIT_AXES];  // the result's axes, in its order
     bool packed;
-    int panel;       // packed: the axis of the panels
-    int64_t columns; // packed: of a panel
+    int panel;                 // packed: the axis of the panels
+    int64_t columns;           // packed: of a panel
+    int panel_axes[EMIT_AXES]; // packed: the axes of a panel, the columns last
 };
 
 static bool in(const struct product *p, int factor, int axis)
@@ -208,6 +209,8 @@ static bool pack_panels(struct product *p, struct lowering *l)
     p->packed = true;
     p->panel = column;
     p->columns = width;
+    memcpy(p->panel_axes, order, sizeof *order * (size_t)n_k);
+    p->panel_axes[n_k] = column;
     return true;
 }
 
@@ -236,10 +239,10 @@ static int64_t depth_of_chunk(const struct product *p, int64_t size)
     return p->packed && n > 1 && size % n == 0 ? size / n : size;
 }
 
-// What the kernel reads from beyond the second-level cache, by the order of its instances. Row blocks that count fastest
-// share a panel of the second factor, and read the first again for every panel unless it stays in the cache. Columns
-// that count fastest share a row block, and read all panels again for every row block unless they stay; the result's
-// rows are then written whole.
+// What the kernel reads from beyond the second-level cache, by the order of its instances. Row blocks that count
+// fastest share a panel of the second factor, and read the first again for every panel unless it stays in the cache.
+// Columns that count fastest share a row block, and read all panels again for every row block unless they stay; the
+// result's rows are then written whole.
 static bool fewer_bytes_by_columns(const struct product *p, struct lowering *l)
 {
     int64_t first = 4, blocks = 1, panels = 1, size, second = p->factor[1]->storage->data.size;
@@ -335,11 +338,9 @@ static struct value *repeat(struct product *p, struct value *x, int n_new, int n
 static struct value *load_factor(struct product *p, int factor, char *labels)
 {
     struct emit *e = &p->e;
-    int all[EMIT_AXES], axes[EMIT_AXES];
-    for (int i = 0; i < e->n_axes; i++)
-        all[i] = i;
-    int n = emit_order(e, p->factor[factor], e->n_axes, all, axes), at = (int)strlen(labels);
+    int at = (int)strlen(labels);
     if (factor == 1 && p->packed) { // [panel][k ..][column]
+        const int *axes = p->panel_axes;
         dim sizes[MAX_RANK], strides[MAX_RANK], tile[MAX_RANK];
         struct value *index[MAX_RANK];
         const struct type *t = p->factor[1]->storage->type;
@@ -355,13 +356,16 @@ static struct value *load_factor(struct product *p, int factor, char *labels)
                                           : e->axes[axes[d - 1]].start;
         }
         labels[at++] = 'z';
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i + 1 < t->rank; i++)
             labels[at++] = label(axes[i]);
         labels[at] = 0;
         struct value *view = emit_param(e, p->factor[1]->storage, 0, t->rank, sizes, strides);
         return build_load(&e->b, view, index, type_tile(e->l->m, t->dtype, t->rank, tile), NULL);
     }
-    int both[EMIT_AXES], n_new = 0;
+    int all[EMIT_AXES], axes[EMIT_AXES], both[EMIT_AXES], n_new = 0;
+    for (int i = 0; i < e->n_axes; i++)
+        all[i] = i;
+    int n = emit_order(e, p->factor[factor], e->n_axes, all, axes);
     for (int i = 0; i < e->n_axes; i++)
         if (p->repeats[factor][i])
             both[n_new++] = i;

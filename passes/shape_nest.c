@@ -116,8 +116,8 @@ static void rest_by_halves(struct shaper *s, struct nest *n, int level, struct v
     }
 }
 
-// The same in at most two pieces: one of 8 positions, and one of what is left. For the rows of a dot, which reads its right
-// factor again for each piece.
+// The same in at most two pieces: one of 8 positions, and one of what is left. For the rows of a dot, which reads its
+// right factor again for each piece. step is at most twice 8.
 static void rest_at_once(struct shaper *s, struct nest *n, int level, struct value *main_end, struct value *trip,
                          int64_t step)
 {
@@ -192,7 +192,7 @@ void nest_emit(struct shaper *s, struct nest *n, int level, struct value **acc)
     stretch(s, n, level, build_index(b, 0), main_end, step, step, true, false, acc);
     if (is_vector(s, axis))
         rest_by_vectors(s, n, level, main_end, trip, acc);
-    else if (step > 1 && n->splits[level].rest_at_once)
+    else if (step > 1 && step <= 2 * MOST_AT_ONCE && n->splits[level].rest_at_once)
         rest_at_once(s, n, level, main_end, trip, step);
     else if (step > 1)
         rest_by_halves(s, n, level, main_end, trip, step, acc);
