@@ -198,6 +198,16 @@ static bool shares_problem(const struct module *m, const struct function *k, boo
     return differs;
 }
 
+// The pattern of a problem alone: the '?' of an open size is a wildcard to fnmatch, and would also mean a size of one
+// digit.
+static const char *pattern_of(struct arena *a, const char *problem)
+{
+    const char *pattern = "";
+    for (const char *c = problem; *c; c++)
+        pattern = arena_printf(a, strchr("?*[", *c) ? "%s[%c]" : "%s%c", pattern, *c);
+    return pattern;
+}
+
 void schedules_print(struct arena *a, const struct module *m, char **text)
 {
     *text = arena_strdup(a, "");
@@ -206,7 +216,8 @@ void schedules_print(struct arena *a, const struct module *m, char **text)
         bool before = false;
         if (!s)
             continue;
-        const char *head = s->problem && !shares_problem(m, k, &before) ? s->problem : k->name, *settings = "";
+        bool by_problem = s->problem && !shares_problem(m, k, &before);
+        const char *head = by_problem ? pattern_of(a, s->problem) : k->name, *settings = "";
         for (int key = 0; key < SCHEDULE_COUNT; key++)
             if (s->value[key] != SCHEDULE_OPEN)
                 settings = arena_printf(a, "%s%s %s = %lld", settings, *settings ? "," : "", schedule_info[key].name,

@@ -6,15 +6,20 @@
 
 #define LEAST_DEPTH 32 // of the sum: a shorter one does not hide the time that memory takes
 
+#define MOST_ELEMENTS 4096 // more is not a register tile: an axis that the store has and the dot has not
+
 static void prefetch(struct shaper *s, const struct op *access, const struct value *tile)
 {
-    struct value *operands[MAX_RANK + 1] = {shape_scalar(s, access->operands[op_view_operand(access)])};
-    leaf_indices(s, access, tile, operands + 1);
-    int64_t sizes[MAX_RANK];
+    int64_t sizes[MAX_RANK], elements = 1;
     for (int d = 0; d < tile->type->rank; d++) {
         int axis = axes_of(&s->axes, tile, d);
         sizes[d] = axis == AXIS_NONE ? 1 : s->window[axis].size;
+        if (sizes[d] > MOST_ELEMENTS / elements)
+            return;
+        elements *= sizes[d];
     }
+    struct value *operands[MAX_RANK + 1] = {shape_scalar(s, access->operands[op_view_operand(access)])};
+    leaf_indices(s, access, tile, operands + 1);
     struct attr attrs[2] = {{ATTR_SIZES, {.ints = {tile->type->rank, sizes}}}, {.key = ATTR_WRITE}};
     s->b.loc = access->loc;
     build_op(&s->b, OP_PREFETCH, 1 + tile->type->rank, operands, access->code == OP_STORE ? 2 : 1, attrs, 0, NULL);
