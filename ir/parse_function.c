@@ -177,6 +177,10 @@ static void parse_schedule(struct parser *p)
         int64_t value = p->failed ? 0 : parse_int(p);
         if (!p->failed && (value < info->least || value > info->most))
             FAIL_AT(p, loc, "%s is from %lld to %lld", info->name, (long long)info->least, (long long)info->most);
+        if (!p->failed && s->value[key] != SCHEDULE_OPEN)
+            FAIL_AT(p, loc, "%s stands twice", info->name);
+        if (!p->failed && info->stage == SCHEDULE_STAGE_LOWER && !s->problem)
+            FAIL_AT(p, loc, "%s is chosen when graphs are lowered; a kernel's own tiles are in its text", info->name);
         s->value[key] = value;
         if (!parse_accept(p, ","))
             break;

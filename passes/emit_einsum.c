@@ -235,8 +235,19 @@ static void set_tile(struct product *p, struct lowering *l, int axis, int64_t mo
 
 static int64_t depth_of_chunk(const struct product *p, int64_t size)
 {
-    int64_t n = (size + LONG_DEPTH - 1) / LONG_DEPTH;
-    return p->packed && n > 1 && size % n == 0 ? size / n : size;
+    int64_t n = (size + LONG_DEPTH - 1) / LONG_DEPTH, depth = p->packed && n > 1 && size % n == 0 ? size / n : size;
+    int64_t most = schedule_info[SCHEDULE_DEPTH].most;
+    return depth < 1 ? 1 : depth > most ? most : depth;
+}
+
+#define MOST_CHUNKS 64 // each has code of its own where a factor is packed
+
+// A depth that the schedule says, or more where the chunks would be too many.
+static int64_t choose_depth(struct product *p, int64_t size, int64_t depth)
+{
+    depth = emit_choose(&p->e, SCHEDULE_DEPTH, depth);
+    int64_t least = p->packed ? (size + MOST_CHUNKS - 1) / MOST_CHUNKS : 1;
+    return depth < least ? least : depth;
 }
 
 // What the kernel reads from beyond the second-level cache, by the order of its instances. Row blocks that count
@@ -292,7 +303,7 @@ static void choose_tiles(struct product *p, struct lowering *l)
             continue;
         bool whole = is_constant_size(l, p->e.axes[i].size, &size) && (p->packed || size <= SHORT_DEPTH);
         int64_t depth = whole ? depth_of_chunk(p, size) : DEPTH;
-        set_tile(p, l, i, innermost ? emit_choose(&p->e, SCHEDULE_DEPTH, depth < 1 ? 1 : depth) : depth);
+        set_tile(p, l, i, innermost ? choose_depth(p, size, depth) : depth);
         innermost = false;
     }
     bool columns_first = emit_choose(&p->e, SCHEDULE_COLUMNS_FIRST, p->packed && fewer_bytes_by_columns(p, l));

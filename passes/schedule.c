@@ -47,6 +47,10 @@ static bool read_setting(struct reader *r, struct schedule_line *line)
         r->at++;
     size_t length = (size_t)(r->at - name);
     enum schedule_key key = schedule_key_from_name(name, length);
+    if (!length) {
+        diag_error(r->diags, r->loc, "expected 'key = value'");
+        return false;
+    }
     if (key == SCHEDULE_COUNT) {
         diag_error(r->diags, r->loc, "'%.*s' is not what a schedule may say; docs/tile.md lists that", (int)length, name);
         return false;
@@ -60,6 +64,10 @@ static bool read_setting(struct reader *r, struct schedule_line *line)
     if (value < info->least || value > info->most) {
         diag_error(r->diags, r->loc, "%s is from %lld to %lld", info->name, (long long)info->least,
                    (long long)info->most);
+        return false;
+    }
+    if (line->value[key] != SCHEDULE_OPEN) {
+        diag_error(r->diags, r->loc, "%s stands twice", info->name);
         return false;
     }
     line->value[key] = value;

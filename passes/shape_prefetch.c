@@ -4,8 +4,7 @@
 // not see it coming: a register tile's rows lie apart, and begin anew at every tile.
 #include "passes/shape.h"
 
-#define LEAST_DEPTH 32 // of the sum: a shorter one does not hide the time that memory takes
-
+#define LEAST_DEPTH 32     // of the sum: a shorter one does not hide the time that memory takes
 #define MOST_ELEMENTS 4096 // more is not a register tile: an axis that the store has and the dot has not
 
 static void prefetch(struct shaper *s, const struct op *access, const struct value *tile)
@@ -25,12 +24,23 @@ static void prefetch(struct shaper *s, const struct op *access, const struct val
     build_op(&s->b, OP_PREFETCH, 1 + tile->type->rank, operands, access->code == OP_STORE ? 2 : 1, attrs, 0, NULL);
 }
 
+// Whether elements are neighbours in memory along some axis: else each would be a line of its own.
+static bool has_neighbours(const struct shaper *s, const struct op *access, const struct value *tile)
+{
+    for (int d = 0; d < tile->type->rank; d++) {
+        int axis = axes_of(&s->axes, tile, d);
+        if (axis != AXIS_NONE && bounds_unit_stride(s, access, tile, axis))
+            return true;
+    }
+    return false;
+}
+
 // Whether the elements differ along the axes of the register tile; others stay close by themselves.
 static bool spans_tile(const struct shaper *s, const struct dot_axes *x, const struct op *access,
                        const struct value *tile)
 {
     return tile->type->kind == TYPE_TILE && bounds_touches(s, access, tile, x->rows[x->n_rows - 1]) &&
-           bounds_touches(s, access, tile, x->columns[x->n_columns - 1]);
+           bounds_touches(s, access, tile, x->columns[x->n_columns - 1]) && has_neighbours(s, access, tile);
 }
 
 static void prefetch_store(struct shaper *s, const struct dot_axes *x, const struct anchor *dot, const struct anchor *a)

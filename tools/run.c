@@ -149,6 +149,10 @@ static int choose_files(struct session *s, const char **paths)
         int at = find_input(s, name);
         if (at < 0)
             return fail(s, "the model has no input '%s'; it has %s", name, input_names(s));
+        const char *before;
+        for (int j = 0; j < i; j++)
+            if (split_input(s, s->r->inputs.word[j], &before) && !strcmp(before, name))
+                return options_fail(s->command, "--input gives '%s' twice", name);
         paths[at] = path;
     }
     return EXIT_OK;

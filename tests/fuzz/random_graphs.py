@@ -800,17 +800,18 @@ class Generator:
 
 MOST = {"rows": 150, "columns": 150, "depth": 200, "columns_first": 1, "panel": 80, "positions": 100, "width": 40,
         "channels": 80, "elements": 3000}
-MOST_OF_ANY = {"register_rows": 14, "register_vectors": 4, "unroll": 8, "pack": 1}
+MOST_OF_ANY = {"register_rows": 32, "register_vectors": 6, "unroll": 16, "pack": 1}
 
 
 def random_schedule(seed, chosen):
     """The file's text with other numbers, and some for all kernels."""
     r = random.Random(seed)
-    number = lambda m: re.sub(r"\d+", str(r.randint(0 if MOST[m[1]] == 1 else 1, MOST[m[1]])), m[0])
+    draw = lambda most: r.choice([0 if most == 1 else 1, most, r.randint(0 if most == 1 else 1, most)])
+    number = lambda m: re.sub(r"\d+", str(draw(MOST[m[1]])), m[0])
     text = re.sub(r"(\w+) = \d+", number, chosen)
     for key, most in MOST_OF_ANY.items():
         if chosen and r.random() < 0.5:
-            text += "*: %s = %d\n" % (key, r.randint(0 if most == 1 else 1, most))
+            text += "*: %s = %d\n" % (key, draw(most))
     return text
 
 
