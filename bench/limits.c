@@ -40,48 +40,52 @@ static volatile float sink; /* keeps results alive; the value is of no interest 
 #define MULTIPLY_ADD(i) a##i = a##i * scale + offset;
 #define ACCUMULATE(i) total += a##i;
 
-#define DEFINE_KERNELS(ISA, TARGET, WIDTH, STREAM, FENCE)                                                   \
-    TARGET static void fma_##ISA(float *destination, const float *source, size_t size) {                    \
-        typedef float v __attribute__((vector_size(WIDTH)));                                                \
-        (void)destination, (void)source;                                                                    \
-        const float seed = 2.0f + sink; /* unknown, or a chain that starts at its fixed point folds away */ \
-        const v scale = (v){0} + 0.999f, offset = (v){0} + 0.001f;                                          \
-        EACH(DECLARE)                                                                                       \
-        for (size_t round = 0; round < size; round++) {                                                     \
-            EACH(MULTIPLY_ADD)                                                                              \
-        }                                                                                                   \
-        v total = (v){0};                                                                                   \
-        EACH(ACCUMULATE)                                                                                    \
-        sink = total[0];                                                                                    \
-    }                                                                                                       \
-    TARGET static void read_##ISA(float *destination, const float *source, size_t size) {                   \
-        typedef float v __attribute__((vector_size(WIDTH)));                                                \
-        (void)destination;                                                                                  \
-        v a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0}, a4 = {0}, a5 = {0}, a6 = {0}, a7 = {0};                   \
-        const v *end = (const v *)((const char *)source + size);                                            \
-        for (const v *p = (const v *)source; p < end; p += 8) {                                             \
-            a0 += p[0], a1 += p[1], a2 += p[2], a3 += p[3], a4 += p[4], a5 += p[5], a6 += p[6], a7 += p[7]; \
-        }                                                                                                   \
-        sink = (a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7)[0];                                                  \
-    }                                                                                                       \
-    TARGET static void copy_##ISA(float *destination, const float *source, size_t size) {                   \
-        typedef float v __attribute__((vector_size(WIDTH)));                                                \
-        const v *p = (const v *)source, *end = (const v *)((const char *)source + size);                    \
-        for (v *q = (v *)destination; p < end; p += 4, q += 4) {                                            \
-            v x0 = p[0], x1 = p[1], x2 = p[2], x3 = p[3];                                                   \
-            q[0] = x0, q[1] = x1, q[2] = x2, q[3] = x3;                                                     \
-            KEEP_LOOP;                                                                                      \
-        }                                                                                                   \
-    }                                                                                                       \
-    TARGET static void stream_##ISA(float *destination, const float *source, size_t size) {                 \
-        typedef float v __attribute__((vector_size(WIDTH)));                                                \
-        const v *p = (const v *)source, *end = (const v *)((const char *)source + size);                    \
-        for (v *q = (v *)destination; p < end; p += 4, q += 4) {                                            \
-            v x0 = p[0], x1 = p[1], x2 = p[2], x3 = p[3];                                                   \
-            STREAM(q, x0), STREAM(q + 1, x1), STREAM(q + 2, x2), STREAM(q + 3, x3);                         \
-            KEEP_LOOP;                                                                                      \
-        }                                                                                                   \
-        FENCE;                                                                                              \
+#define DEFINE_KERNELS(ISA, TARGET, WIDTH, STREAM, FENCE)                                                              \
+    TARGET static void fma_##ISA(float *destination, const float *source, size_t size)                                 \
+    {                                                                                                                  \
+        typedef float v __attribute__((vector_size(WIDTH)));                                                           \
+        (void)destination, (void)source;                                                                               \
+        const float seed = 2.0f + sink; /* unknown, or a chain that starts at its fixed point folds away */            \
+        const v scale = (v){0} + 0.999f, offset = (v){0} + 0.001f;                                                     \
+        EACH(DECLARE)                                                                                                  \
+        for (size_t round = 0; round < size; round++) {                                                                \
+            EACH(MULTIPLY_ADD)                                                                                         \
+        }                                                                                                              \
+        v total = (v){0};                                                                                              \
+        EACH(ACCUMULATE)                                                                                               \
+        sink = total[0];                                                                                               \
+    }                                                                                                                  \
+    TARGET static void read_##ISA(float *destination, const float *source, size_t size)                                \
+    {                                                                                                                  \
+        typedef float v __attribute__((vector_size(WIDTH)));                                                           \
+        (void)destination;                                                                                             \
+        v a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0}, a4 = {0}, a5 = {0}, a6 = {0}, a7 = {0};                              \
+        const v *end = (const v *)((const char *)source + size);                                                       \
+        for (const v *p = (const v *)source; p < end; p += 8) {                                                        \
+            a0 += p[0], a1 += p[1], a2 += p[2], a3 += p[3], a4 += p[4], a5 += p[5], a6 += p[6], a7 += p[7];            \
+        }                                                                                                              \
+        sink = (a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7)[0];                                                             \
+    }                                                                                                                  \
+    TARGET static void copy_##ISA(float *destination, const float *source, size_t size)                                \
+    {                                                                                                                  \
+        typedef float v __attribute__((vector_size(WIDTH)));                                                           \
+        const v *p = (const v *)source, *end = (const v *)((const char *)source + size);                               \
+        for (v *q = (v *)destination; p < end; p += 4, q += 4) {                                                       \
+            v x0 = p[0], x1 = p[1], x2 = p[2], x3 = p[3];                                                              \
+            q[0] = x0, q[1] = x1, q[2] = x2, q[3] = x3;                                                                \
+            KEEP_LOOP;                                                                                                 \
+        }                                                                                                              \
+    }                                                                                                                  \
+    TARGET static void stream_##ISA(float *destination, const float *source, size_t size)                              \
+    {                                                                                                                  \
+        typedef float v __attribute__((vector_size(WIDTH)));                                                           \
+        const v *p = (const v *)source, *end = (const v *)((const char *)source + size);                               \
+        for (v *q = (v *)destination; p < end; p += 4, q += 4) {                                                       \
+            v x0 = p[0], x1 = p[1], x2 = p[2], x3 = p[3];                                                              \
+            STREAM(q, x0), STREAM(q + 1, x1), STREAM(q + 2, x2), STREAM(q + 3, x3);                                    \
+            KEEP_LOOP;                                                                                                 \
+        }                                                                                                              \
+        FENCE;                                                                                                         \
     }
 
 struct kernels {
@@ -98,7 +102,8 @@ struct kernels {
 DEFINE_KERNELS(avx512, __attribute__((target("avx512f"))), 64, STREAM_512, _mm_sfence())
 DEFINE_KERNELS(avx2, __attribute__((target("avx2,fma"))), 32, STREAM_256, _mm_sfence())
 DEFINE_KERNELS(sse, , 16, STREAM_128, _mm_sfence())
-static struct kernels pick_kernels(void) {
+static struct kernels pick_kernels(void)
+{
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f"))
         return KERNELS(avx512, 64);
@@ -109,16 +114,19 @@ static struct kernels pick_kernels(void) {
 #else
 #define STORE(p, x) (*(p) = (x))
 DEFINE_KERNELS(vector128, , 16, STORE, (void)0)
-static struct kernels pick_kernels(void) {
+static struct kernels pick_kernels(void)
+{
     return KERNELS(vector128, 16);
 }
 #endif
 
-static void libc_memcpy(float *destination, const float *source, size_t size) {
+static void libc_memcpy(float *destination, const float *source, size_t size)
+{
     memcpy(destination, source, size);
 }
 
-static double seconds(void) {
+static double seconds(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
@@ -137,7 +145,8 @@ struct worker {
 };
 
 /* Keeps the calling thread on the index-th core it may use, or the scheduler may start two threads on one. */
-static void stay_on_core(int index) {
+static void stay_on_core(int index)
+{
     cpu_set_t allowed, one;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return;
@@ -151,7 +160,8 @@ static void stay_on_core(int index) {
     }
 }
 
-static void *work(void *argument) {
+static void *work(void *argument)
+{
     struct worker *w = argument;
     stay_on_core(w->index);
     w->kernel(w->destination, w->source, w->size); /* faults pages in, raises the clock */
@@ -170,7 +180,8 @@ static void *work(void *argument) {
 }
 
 /* Best sum of the threads' rates, in 10^9 per second. Each thread works on its own `size` bytes of the two buffers. */
-static double measure(const struct worker *what, int threads, int trials) {
+static double measure(const struct worker *what, int threads, int trials)
+{
     static struct worker workers[MAX_THREADS];
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, (unsigned)threads);
@@ -205,7 +216,8 @@ struct buffer {
 };
 
 /* At least `bytes` of zeros in huge pages, or TLB misses would be part of the figure; kept for the next call. */
-static float *reserve(struct buffer *b, size_t bytes) {
+static float *reserve(struct buffer *b, size_t bytes)
+{
     const size_t page = 2u << 20, rounded = (bytes + page - 1) / page * page;
     if (b->bytes < rounded) {
         free(b->data);
@@ -218,24 +230,29 @@ static float *reserve(struct buffer *b, size_t bytes) {
     return b->data;
 }
 
-static size_t cache_size(int name, size_t otherwise) {
+static size_t cache_size(int name, size_t otherwise)
+{
     long size = sysconf(name);
     return size > 0 ? (size_t)size : otherwise;
 }
-static size_t l2_size(void) {
+static size_t l2_size(void)
+{
     return cache_size(_SC_LEVEL2_CACHE_SIZE, 1u << 20);
 }
-static size_t l3_size(void) {
+static size_t l3_size(void)
+{
     return cache_size(_SC_LEVEL3_CACHE_SIZE, 16 * l2_size());
 }
-static size_t smaller(size_t a, size_t b) {
+static size_t smaller(size_t a, size_t b)
+{
     return a < b ? a : b;
 }
 
 /* GFLOP/s of "fma", else GB/s, best of `trials` (9 at most); -1 for an unknown name. Not for several threads at once.
  */
 double limits_rate(const char *name, int threads, int trials);
-double limits_rate(const char *name, int threads, int trials) {
+double limits_rate(const char *name, int threads, int trials)
+{
     static struct buffer source, destination;
     const struct kernels k = pick_kernels();
     const size_t l2 = l2_size() / 2,
@@ -247,15 +264,15 @@ double limits_rate(const char *name, int threads, int trials) {
         size_t size;
         double counted; /* per byte of size, or per round */
     } limits[] = {
-        {"fma",              k.fma,       CHAIN_ROUNDS, 2.0 * ACCUMULATORS * (double)k.width / sizeof(float)},
-        {"l2_read",          k.read,      l2,           1                                                   },
-        {"l2_copy",          k.copy,      l2 / 2,       2                                                   },
-        {"l3_read",          k.read,      l3,           1                                                   },
-        {"l3_copy",          k.copy,      l3 / 2,       2                                                   },
-        {"memory_read",      k.read,      memory,       1                                                   },
-        {"copy_plain",       k.copy,      copied,       2                                                   },
-        {"copy_nontemporal", k.stream,    copied,       2                                                   },
-        {"memcpy",           libc_memcpy, copied,       2                                                   },
+        {"fma", k.fma, CHAIN_ROUNDS, 2.0 * ACCUMULATORS * (double)k.width / sizeof(float)},
+        {"l2_read", k.read, l2, 1},
+        {"l2_copy", k.copy, l2 / 2, 2},
+        {"l3_read", k.read, l3, 1},
+        {"l3_copy", k.copy, l3 / 2, 2},
+        {"memory_read", k.read, memory, 1},
+        {"copy_plain", k.copy, copied, 2},
+        {"copy_nontemporal", k.stream, copied, 2},
+        {"memcpy", libc_memcpy, copied, 2},
     };
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
         if (strcmp(name, limits[i].name) != 0)
@@ -271,7 +288,8 @@ double limits_rate(const char *name, int threads, int trials) {
     return -1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     static const char *const names[] = {"fma",         "l2_read",    "l2_copy",          "l3_read", "l3_copy",
                                         "memory_read", "copy_plain", "copy_nontemporal", "memcpy"};
     int threads = argc > 1 ? atoi(argv[1]) : 1;

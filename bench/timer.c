@@ -13,7 +13,8 @@ typedef int launcher(word, word, word, word, word, word, word, word, word, word,
 double timer_run(launcher *launch, const word a[16], int64_t calls, int *status);
 
 /* Nanoseconds per call over `calls` calls; -1 once a call returns non-zero, with that value in *status. */
-double timer_run(launcher *launch, const word a[16], int64_t calls, int *status) {
+double timer_run(launcher *launch, const word a[16], int64_t calls, int *status)
+{
     struct timespec start, end;
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (int64_t i = 0; i < calls; i++) {

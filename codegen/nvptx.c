@@ -92,7 +92,8 @@ static void lower_cast_op(struct nvptx *n, struct op *op)
     enum dtype to = result->type->dtype;
     for (int r = 0; r < nvptx_registers(result->type); r++) {
         LLVMValueRef y = nvptx_register(n, x, r);
-        y = op->code == OP_CAST ? lower_cast(l, to, x->type->dtype, y) : LLVMBuildBitCast(l->b, y, lower_type(l, to), "");
+        y = op->code == OP_CAST ? lower_cast(l, to, x->type->dtype, y)
+                                : LLVMBuildBitCast(l->b, y, lower_type(l, to), "");
         nvptx_set(n, result, r, y);
     }
 }
@@ -370,9 +371,9 @@ static void finish_kernel(struct nvptx *n, LLVMValueRef f)
     struct lower *l = &n->l;
     int threads = 32 << n->warp_bits;
     LLVMValueRef launch[] = {lower_i32(l, threads), lower_i32(l, n->shared_bytes)};
-    LLVMValueRef g = LLVMAddGlobalInAddressSpace(l->module, LLVMArrayType2(l->i32, 2),
-                                                 arena_printf(&l->arena, "%s__launch", l->kernel->name),
-                                                 n->emulate ? 0 : 4);
+    LLVMValueRef g =
+        LLVMAddGlobalInAddressSpace(l->module, LLVMArrayType2(l->i32, 2),
+                                    arena_printf(&l->arena, "%s__launch", l->kernel->name), n->emulate ? 0 : 4);
     LLVMSetInitializer(g, LLVMConstArray2(l->i32, launch, 2));
     LLVMSetGlobalConstant(g, true);
     if (n->emulate)

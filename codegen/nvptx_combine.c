@@ -133,8 +133,8 @@ void nvptx_reduce(struct nvptx *n, struct op *op)
     struct lower *l = &n->l;
     struct value *v = op->operands[0], *result = op->results[0];
     const struct type *t = result->type;
-    struct reduction x = {.op = op, .combine = op_attr(op, ATTR_COMBINE)->opcode, .t = accumulator(t->dtype),
-                          .l = v->type->linear};
+    struct reduction x = {
+        .op = op, .combine = op_attr(op, ATTR_COMBINE)->opcode, .t = accumulator(t->dtype), .l = v->type->linear};
     struct ints axes = op_ints(op, ATTR_AXES);
     for (int i = 0; i < axes.n; i++)
         x.axes |= 1u << axes.v[i];

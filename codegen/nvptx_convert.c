@@ -68,8 +68,7 @@ static void write_shared(struct nvptx *n, struct op *op, const struct convert_pl
     const struct plan_access *a = &p->store;
     struct position thread = nvptx_position(n, &a->offset, LAYOUT_OFFSET);
     uint32_t copies = layout_free_mask(v->type->linear, LAYOUT_REG);
-    int bytes = (int)dtype_bytes(t), bits = nvptx_word_bits(t, (int)a->width),
-        words = bytes * 8 * (int)a->width / bits;
+    int bytes = (int)dtype_bytes(t), bits = nvptx_word_bits(t, (int)a->width), words = bytes * 8 * (int)a->width / bits;
     for (int r = 0; r < nvptx_registers(v->type); r++) {
         uint32_t offset = nvptx_register_coordinate(&a->offset, r, LAYOUT_OFFSET);
         if (((uint32_t)r & copies) || offset % a->width)
@@ -136,8 +135,7 @@ static void read_shared(struct nvptx *n, struct op *op, const struct convert_pla
     }
     const struct plan_access *a = &p->load;
     struct position thread = nvptx_position(n, &a->offset, LAYOUT_OFFSET);
-    int bytes = (int)dtype_bytes(t), bits = nvptx_word_bits(t, (int)a->width),
-        words = bytes * 8 * (int)a->width / bits;
+    int bytes = (int)dtype_bytes(t), bits = nvptx_word_bits(t, (int)a->width), words = bytes * 8 * (int)a->width / bits;
     LLVMTypeRef type = LLVMIntTypeInContext(l->context, (unsigned)bits);
     for (int r = 0; r < nvptx_registers(v->type); r++) {
         uint32_t offset = nvptx_register_coordinate(&a->offset, r, LAYOUT_OFFSET);

@@ -17,7 +17,8 @@ static LLVMTypeRef pointer_type(struct nvptx *n, unsigned space)
     return LLVMPointerTypeInContext(n->l.context, space);
 }
 
-static LLVMValueRef call_emulation(struct nvptx *n, const char *name, LLVMTypeRef result, int n_args, LLVMValueRef *args)
+static LLVMValueRef call_emulation(struct nvptx *n, const char *name, LLVMTypeRef result, int n_args,
+                                   LLVMValueRef *args)
 {
     struct lower *l = &n->l;
     LLVMTypeRef types[4];
@@ -195,7 +196,8 @@ void nvptx_load_global(struct nvptx *n, LLVMValueRef p, LLVMValueRef condition, 
     char text[512], constraints[64] = "", registers[64];
     size_t at = 0;
     for (int i = 0; i < words; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "mov.b%d $%d, 0x%llx;\n\t", width, i, (unsigned long long)pad);
+        at += (size_t)snprintf(text + at, sizeof text - at, "mov.b%d $%d, 0x%llx;\n\t", width, i,
+                               (unsigned long long)pad);
     print_registers(registers, sizeof registers, 0, words);
     const char *vector = words == 4 ? ".v4" : words == 2 ? ".v2" : "";
     snprintf(text + at, sizeof text - at, "@$%d ld.global%s.%c%d %s, [$%d];", words + 1, vector, bits == 8 ? 'u' : 'b',
@@ -357,8 +359,9 @@ void nvptx_mma(struct nvptx *n, enum dtype t, LLVMValueRef *a, LLVMValueRef *b, 
             args[i] = LLVMBuildBitCast(l->b, args[i], half, "");
     }
     memcpy(args + 6, c, 4 * sizeof *c);
-    LLVMValueRef d = lower_intrinsic(l, t == DTYPE_F16 ? "llvm.nvvm.mma.m16n8k16.row.col.f32.f32"
-                                                       : "llvm.nvvm.mma.m16n8k16.row.col.bf16", 0, NULL, 10, args);
+    LLVMValueRef d = lower_intrinsic(
+        l, t == DTYPE_F16 ? "llvm.nvvm.mma.m16n8k16.row.col.f32.f32" : "llvm.nvvm.mma.m16n8k16.row.col.bf16", 0, NULL,
+        10, args);
     for (int i = 0; i < 4; i++)
         c[i] = LLVMBuildExtractValue(l->b, d, (unsigned)i, "");
 }

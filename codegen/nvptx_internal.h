@@ -1,7 +1,8 @@
 // What the files that lower shaped tile IR to PTX share.
 //
-// A value of a scalar type is the same in all threads of the block, so all control flow is uniform: every thread reaches
-// every barrier and every shuffle. A tile is one LLVM value per register of its layout, each an element of the tile.
+// A value of a scalar type is the same in all threads of the block, so all control flow is uniform: every thread
+// reaches every barrier and every shuffle. A tile is one LLVM value per register of its layout, each an element of the
+// tile.
 #ifndef TEGULA_CODEGEN_NVPTX_INTERNAL_H
 #define TEGULA_CODEGEN_NVPTX_INTERNAL_H
 
@@ -54,8 +55,8 @@ LLVMValueRef *nvptx_operand(struct nvptx *n, struct value *v, const struct type 
 
 // ---- Where a thread's elements are (nvptx_layout.c) --------------------------------------------------------------
 
-// The coordinate along output dimension d of a layout whose input is (reg, lane, warp), as i32: of the thread, XORed with
-// that of the register. They have no bits in common if `apart`, and may then be added.
+// The coordinate along output dimension d of a layout whose input is (reg, lane, warp), as i32: of the thread, XORed
+// with that of the register. They have no bits in common if `apart`, and may then be added.
 struct position {
     LLVMValueRef thread;
     bool apart;
@@ -103,7 +104,7 @@ void nvptx_touches_join(struct nvptx *n, const struct touches *other);
 void nvptx_load(struct nvptx *n, struct op *op);
 void nvptx_store(struct nvptx *n, struct op *op);
 void nvptx_gather(struct nvptx *n, struct op *op);
-void nvptx_scatter(struct nvptx *n, struct op *op); // and atomic
+void nvptx_scatter(struct nvptx *n, struct op *op);       // and atomic
 struct op *nvptx_convert(struct nvptx *n, struct op *op); // those that follow op too; returns the last
 void nvptx_reduce(struct nvptx *n, struct op *op);
 void nvptx_dot(struct nvptx *n, struct op *op);

@@ -1,8 +1,8 @@
 // load, store, gather, scatter, atomic.
 //
-// An address is made of a part that is the same for the block, one of the thread and one of the register, which is mostly
-// a constant and goes into the instruction. Whether an element exists is one comparison per register and dimension that
-// is not known to be in bounds: what is left from the thread's position on is computed once.
+// An address is made of a part that is the same for the block, one of the thread and one of the register, which is
+// mostly a constant and goes into the instruction. Whether an element exists is one comparison per register and
+// dimension that is not known to be in bounds: what is left from the thread's position on is computed once.
 //
 // Where a thread holds elements side by side, the access is made twice: with up to 16 bytes at once, and by element. A
 // condition that is the same for the whole block picks one of them: that the first address is aligned, strides and
@@ -14,14 +14,14 @@
 
 struct site {
     const struct op *op;
-    const struct type *tile;      // NULL: a scalar
-    struct access a;              // of the element at the tile's origin
+    const struct type *tile; // NULL: a scalar
+    struct access a;         // of the element at the tile's origin
     enum dtype dtype;
     struct position position[MAX_RANK];
     LLVMValueRef stride[MAX_RANK]; // along tile dimensions, i64, elements
     LLVMValueRef first;            // offset of the origin, elements
     LLVMValueRef pointer;          // of the thread's register at coordinate 0 (what is not `apart` is not in it)
-    LLVMValueRef left[MAX_RANK];   // by root dimension: i32, positions from the thread's on that exist; NULL: see bounds
+    LLVMValueRef left[MAX_RANK]; // by root dimension: i32, positions from the thread's on that exist; NULL: see bounds
 };
 
 static bool moves(const struct site *s, int d)
@@ -78,8 +78,8 @@ static bool site_init(struct nvptx *n, struct site *s, const struct op *op, cons
             continue;
         s->stride[d] = lower_i64(l, 0);
         for (int r = 0; r < s->a.root_rank; r++)
-            s->stride[d] = lower_add(l, s->stride[d],
-                                     lower_mul(l, s->a.root->stride[r], lower_i64(l, s->a.step[r][d])));
+            s->stride[d] =
+                lower_add(l, s->stride[d], lower_mul(l, s->a.root->stride[r], lower_i64(l, s->a.step[r][d])));
         s->position[d] = nvptx_position(n, tile->linear, LAYOUT_DIM0 + d);
         if (s->position[d].apart)
             offset = lower_add(l, offset, lower_mul(l, wide(n, s->position[d].thread), s->stride[d]));
@@ -106,8 +106,8 @@ static LLVMValueRef address(struct nvptx *n, const struct site *s, int reg)
             continue;
         uint32_t c = coordinate(s, reg, d);
         if (!s->position[d].apart)
-            variable = lower_add(l, variable,
-                                 lower_mul(l, wide(n, nvptx_coordinate(n, s->position[d], c)), s->stride[d]));
+            variable =
+                lower_add(l, variable, lower_mul(l, wide(n, nvptx_coordinate(n, s->position[d], c)), s->stride[d]));
         else if (lower_is_constant(s->stride[d], &stride))
             distance += stride * c;
         else if (c)
@@ -139,9 +139,9 @@ static LLVMValueRef exists(struct nvptx *n, const struct site *s, int reg)
             LLVMValueRef index = s->a.base[r];
             for (int d = 0; d < s->a.rank; d++)
                 if (moves(s, d) && s->a.step[r][d])
-                    index = lower_add(l, index, lower_mul(l, wide(n, nvptx_coordinate(n, s->position[d],
-                                                                                       coordinate(s, reg, d))),
-                                                          lower_i64(l, s->a.step[r][d])));
+                    index = lower_add(l, index,
+                                      lower_mul(l, wide(n, nvptx_coordinate(n, s->position[d], coordinate(s, reg, d))),
+                                                lower_i64(l, s->a.step[r][d])));
             one = LLVMBuildICmp(l->b, LLVMIntULT, index, s->a.root->size[r], "");
         }
         all = both(n, all, one);
@@ -195,9 +195,10 @@ static struct vectors find_vectors(struct nvptx *n, const struct site *s)
             bits = LLVMBuildOr(l->b, bits, lower_mul(l, s->stride[d], lower_i64(l, bytes)), "");
     for (int r = 0; r < s->a.root_rank; r++)
         if (s->a.check[r] && s->a.step[r][v.fast])
-            bits = LLVMBuildOr(l->b, bits,
-                               LLVMBuildMul(l->b, LLVMBuildOr(l->b, s->a.root->size[r], s->a.base[r], ""),
-                                            lower_i64(l, bytes), ""), "");
+            bits = LLVMBuildOr(
+                l->b, bits,
+                LLVMBuildMul(l->b, LLVMBuildOr(l->b, s->a.root->size[r], s->a.base[r], ""), lower_i64(l, bytes), ""),
+                "");
     bits = LLVMBuildAnd(l->b, LLVMBuildOr(l->b, bits, p, ""), lower_i64(l, most * bytes - 1), "");
     v.usable = LLVMBuildICmp(l->b, LLVMIntEQ, bits, lower_i64(l, 0), "aligned");
     return v;
@@ -291,8 +292,8 @@ void nvptx_load(struct nvptx *n, struct op *op)
         nvptx_set(n, result, 0, x[0]);
 }
 
-static void store_vectors(struct nvptx *n, const struct site *s, const struct vectors *v, int width, LLVMValueRef holder,
-                          struct value *x)
+static void store_vectors(struct nvptx *n, const struct site *s, const struct vectors *v, int width,
+                          LLVMValueRef holder, struct value *x)
 {
     int registers = nvptx_registers(x->type);
     int bits = nvptx_word_bits(s->dtype, width), words = (int)dtype_bytes(s->dtype) * 8 * width / bits;
@@ -414,8 +415,8 @@ static bool atomic_instruction(enum opcode combine, enum dtype t, LLVMAtomicRMWB
 }
 
 // One update, by the threads for which the condition holds.
-static void update(struct nvptx *n, struct op *op, LLVMAtomicRMWBinOp instruction, LLVMValueRef p, LLVMValueRef condition,
-                   LLVMValueRef x)
+static void update(struct nvptx *n, struct op *op, LLVMAtomicRMWBinOp instruction, LLVMValueRef p,
+                   LLVMValueRef condition, LLVMValueRef x)
 {
     struct lower *l = &n->l;
     LLVMBasicBlockRef there = lower_new_block(l, "update"), after = lower_new_block(l, "updated");

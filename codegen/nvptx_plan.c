@@ -1,6 +1,7 @@
-// Conversions that stay in a thread rename registers; those within a warp shuffle, where each target register comes from
-// at most two source registers; all others go through shared memory. There, layouts in the order of either side are
-// tried, plain and swizzled, and the one with the fewest wavefronts is taken; ldmatrix is tried for 16-bit elements.
+// Conversions that stay in a thread rename registers; those within a warp shuffle, where each target register comes
+// from at most two source registers; all others go through shared memory. There, layouts in the order of either side
+// are tried, plain and swizzled, and the one with the fewest wavefronts is taken; ldmatrix is tried for 16-bit
+// elements.
 #include "codegen/nvptx_plan.h"
 
 #include <string.h>
@@ -101,11 +102,12 @@ static bool plan_shared(struct convert_plan *best, const struct layout *from, co
         uint32_t row_bytes = shape[fast] * element_bits / 8, phase = row_bytes < 128 ? 128 / row_bytes : 1;
         for (int swizzled = 0; swizzled < 3; swizzled++) {
             struct layout shared =
-                swizzled == 0 ? layout_shared(rank, shape, order)
-                              : layout_shared_swizzled(rank, shape, order, (swizzled == 1 ? 128 : 32) / element_bits
-                                                       ? (swizzled == 1 ? 128 : 32) / element_bits : 1,
-                                                       swizzled == 1 ? phase : 1,
-                                                       swizzled == 1 ? 8 / (phase > 8 ? 8 : phase) : 32);
+                swizzled == 0
+                    ? layout_shared(rank, shape, order)
+                    : layout_shared_swizzled(
+                          rank, shape, order,
+                          (swizzled == 1 ? 128 : 32) / element_bits ? (swizzled == 1 ? 128 : 32) / element_bits : 1,
+                          swizzled == 1 ? phase : 1, swizzled == 1 ? 8 / (phase > 8 ? 8 : phase) : 32);
             struct convert_plan p = *best;
             unsigned cost = try_shared(&p, from, to, &shared, element_bits);
             if (cost >= least)

@@ -13,8 +13,8 @@ enum plan_kind {
 // Accesses to shared memory: (reg, lane, warp) -> offset in elements.
 struct plan_access {
     struct layout offset;
-    unsigned width;         // elements side by side in one access
-    uint32_t run[5];        // element x of an access is register first XOR (XOR of run[j] over the set bits j of x)
+    unsigned width;  // elements side by side in one access
+    uint32_t run[5]; // element x of an access is register first XOR (XOR of run[j] over the set bits j of x)
 };
 
 struct convert_plan {
@@ -36,8 +36,8 @@ struct convert_plan {
 bool convert_plan_make(const struct layout *from, const struct layout *to, unsigned element_bits,
                        struct convert_plan *plan);
 
-// The offset whose row lane `lane` hands to ldmatrix, per bit of the lane number, for the target registers from `first` on
-// (see matrix_row); XORed with what register `first` and the warp contribute.
+// The offset whose row lane `lane` hands to ldmatrix, per bit of the lane number, for the target registers from `first`
+// on (see matrix_row); XORed with what register `first` and the warp contribute.
 uint32_t convert_plan_row(const struct convert_plan *plan, unsigned lane_bit);
 
 #endif

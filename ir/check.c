@@ -84,9 +84,10 @@ static const char *broadcast_types(const struct checker *c, int first, struct ty
             dim *have = &t->dims[t->rank - u->rank + d], want = u->dims[d];
             if (*have == 1)
                 *have = want;
-            NEED(want == 1 || *have == want, "operand %d, %s, does not broadcast: dimension %d is %s where another "
-                 "operand has %s", i + 1, text(c, u), d, dim_string(&c->m->arena, c->m, want),
-                 dim_string(&c->m->arena, c->m, *have));
+            NEED(want == 1 || *have == want,
+                 "operand %d, %s, does not broadcast: dimension %d is %s where another "
+                 "operand has %s",
+                 i + 1, text(c, u), d, dim_string(&c->m->arena, c->m, want), dim_string(&c->m->arena, c->m, *have));
         }
     }
     if (t->lanes > 1)
@@ -291,8 +292,8 @@ static const char *check_load(const struct checker *c)
         t = type_scalar(c->m, view->dtype);
     if (t->kind == TYPE_TILE)
         NEED(t->rank == view->rank, "a view of rank %d gives tiles of rank %d", view->rank, view->rank);
-    NEED(t->kind != TYPE_VIEW && t->dtype == view->dtype, "a view of %s does not give %s",
-         dtype_info[view->dtype].name, text(c, t));
+    NEED(t->kind != TYPE_VIEW && t->dtype == view->dtype, "a view of %s does not give %s", dtype_info[view->dtype].name,
+         text(c, t));
     c->types[0] = (struct type *)t;
     fault = check_inbounds(c, c->op->operands[0]);
     return fault ? fault : check_pad(c, t->dtype);
@@ -360,10 +361,14 @@ static const char *check_scatter(const struct checker *c)
 const char *check_combine(const struct checker *c, enum dtype d)
 {
     enum opcode f = op_attr(c->op, ATTR_COMBINE)->opcode;
-    NEED(opcode_is_scalar(f) && op_info[f].flags & SCALAR_ASSOCIATES, "'%s' is not associative; use one of add mul "
-         "max min maximum minimum and or xor", op_info[f].name);
+    NEED(opcode_is_scalar(f) && op_info[f].flags & SCALAR_ASSOCIATES,
+         "'%s' is not associative; use one of add mul "
+         "max min maximum minimum and or xor",
+         op_info[f].name);
     enum scalar_types types = op_info[f].types;
-    NEED(types == SCALAR_TYPES_N ? d != DTYPE_I1 : types == SCALAR_TYPES_F ? dtype_is_float(d) : !dtype_is_float(d),
+    NEED(types == SCALAR_TYPES_N   ? d != DTYPE_I1
+         : types == SCALAR_TYPES_F ? dtype_is_float(d)
+                                   : !dtype_is_float(d),
          "'%s' is not defined for %s", op_info[f].name, dtype_info[d].name);
     return NULL;
 }
@@ -459,7 +464,8 @@ static const char *check_scan(const struct checker *c)
     if (c->op->n_operands > 1) {
         const struct type *carry = operand(c, 1);
         NEED(c->op->n_operands == 2 && carry->kind == operand(c, 0)->kind && carry->rank == operand(c, 0)->rank &&
-                 carry->dtype == operand(c, 0)->dtype, "the carry must be like the scanned operand");
+                 carry->dtype == operand(c, 0)->dtype,
+             "the carry must be like the scanned operand");
         for (int d = 0; d < carry->rank; d++)
             NEED(carry->dims[d] == (d == axis ? 1 : operand(c, 0)->dims[d]), "the carry's dimension %d must be %s", d,
                  dim_text(c, d == axis ? 1 : operand(c, 0)->dims[d]));
@@ -470,14 +476,15 @@ static const char *check_scan(const struct checker *c)
 static const char *check_broadcast(const struct checker *c)
 {
     const struct type *from = operand(c, 0), *to = stated(c, 0);
-    NEED(to && (to->kind == TYPE_TILE || to->kind == TYPE_TENSOR) && (from->kind == TYPE_SCALAR || from->kind == to->kind),
+    NEED(to && (to->kind == TYPE_TILE || to->kind == TYPE_TENSOR) &&
+             (from->kind == TYPE_SCALAR || from->kind == to->kind),
          "needs a type of its operand's kind to broadcast to");
     NEED(from->dtype == to->dtype, "does not change the element type");
     NEED(from->kind == TYPE_SCALAR || from->rank <= to->rank, "%s does not broadcast to %s", text(c, from),
          text(c, to));
     for (int d = 0; d < from->rank; d++)
-        NEED(dims_stretches(c->m, from->dims[d], to->dims[to->rank - from->rank + d]),
-             "%s does not broadcast to %s", text(c, from), text(c, to));
+        NEED(dims_stretches(c->m, from->dims[d], to->dims[to->rank - from->rank + d]), "%s does not broadcast to %s",
+             text(c, from), text(c, to));
     struct layout meets;
     if (to->linear && from->kind == TYPE_TILE) {
         meets = layout_operand(to->linear, from);
@@ -689,7 +696,7 @@ const char *check_op(struct module *m, const struct op *op, struct type **types)
     if (fault)
         return fault;
     for (int i = 0; i < op->n_results; i++)
-        NEED(!op->results[i]->type || op->results[i]->type == types[i], "the result is %s, not %s",
-             text(c, types[i]), text(c, op->results[i]->type));
+        NEED(!op->results[i]->type || op->results[i]->type == types[i], "the result is %s, not %s", text(c, types[i]),
+             text(c, op->results[i]->type));
     return NULL;
 }

@@ -85,8 +85,8 @@ const char *check_einsum(const struct checker *c)
     const struct attr *to = op_attr(c->op, ATTR_TO);
     enum dtype a = operand(c, 0)->dtype, b = operand(c, 1)->dtype, d = to ? to->dtype : a;
     NEED(dtype_is_float(a) == dtype_is_float(d) && dtype_is_float(b) == dtype_is_float(d) && a != DTYPE_I1 &&
-             b != DTYPE_I1 && d != DTYPE_I1, "products of %s and %s cannot be summed in %s", dtype_info[a].name,
-         dtype_info[b].name, dtype_info[d].name);
+             b != DTYPE_I1 && d != DTYPE_I1,
+         "products of %s and %s cannot be summed in %s", dtype_info[a].name, dtype_info[b].name, dtype_info[d].name);
     c->types[0] = type_tensor(c->m, d, t.rank, t.dims);
     return NULL;
 }

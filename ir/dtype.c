@@ -45,8 +45,8 @@ static uint64_t small_encode(const struct small_float *s, double x)
 {
     uint64_t sign = (uint64_t)(signbit(x) != 0) << (s->exponent_bits + s->mantissa_bits);
     uint64_t top = (((uint64_t)1 << s->exponent_bits) - 1) << s->mantissa_bits;
-    uint64_t nan = s->finite_only ? top | (((uint64_t)1 << s->mantissa_bits) - 1)
-                                  : top | ((uint64_t)1 << (s->mantissa_bits - 1));
+    uint64_t nan =
+        s->finite_only ? top | (((uint64_t)1 << s->mantissa_bits) - 1) : top | ((uint64_t)1 << (s->mantissa_bits - 1));
     if (isnan(x))
         return sign | nan;
     if (isinf(x))

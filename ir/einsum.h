@@ -11,8 +11,8 @@
 struct einsum {
     int n_axes;
     char label[EINSUM_LABELS];
-    int rank[3];              // left, right, sum
-    int axis[3][MAX_RANK];    // the axis of each dimension
+    int rank[3];               // left, right, sum
+    int axis[3][MAX_RANK];     // the axis of each dimension
     bool in[3][EINSUM_LABELS]; // whether an operand has an axis
 };
 

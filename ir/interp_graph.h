@@ -28,7 +28,8 @@ int interp_graph(const struct function *g, const struct interp_tensor *inputs, s
 // caller frees.
 //   0   done
 //   1   an error was reported
-//   2   nothing was reported: the sizes of the operation have no value without inputs, it reads what is not constant, or
+//   2   nothing was reported: the sizes of the operation have no value without inputs, it reads what is not constant,
+//   or
 //       the budget or memory (as above, but for scalar operations and casts, of any size) does not suffice
 // results are untouched unless it is 0.
 int interp_graph_op(const struct op *op, const struct function *g, const struct interp_tensor *operands,

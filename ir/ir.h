@@ -1,6 +1,6 @@
-// The intermediate representation: module > function > block > operation > value, in SSA form, allocated in the module's
-// arena. Control flow is structured: an operation such as `for` owns its blocks. Every value is typed and every
-// operation knows where it came from.
+// The intermediate representation: module > function > block > operation > value, in SSA form, allocated in the
+// module's arena. Control flow is structured: an operation such as `for` owns its blocks. Every value is typed and
+// every operation knows where it came from.
 #ifndef TEGULA_IR_IR_H
 #define TEGULA_IR_IR_H
 
@@ -52,8 +52,8 @@ struct type {
     // Tiles only, set by shaping for a CPU: elements of dimension vector_axis lie in vectors of `lanes` elements;
     // lanes 0: not shaped yet; lanes 1: one scalar register per element.
     int lanes, vector_axis;
-    // Tiles only, set by shaping for a GPU (lanes is then 1): which elements each thread of the block holds, one register
-    // per element. Interned like the type. See ir/layout.h.
+    // Tiles only, set by shaping for a GPU (lanes is then 1): which elements each thread of the block holds, one
+    // register per element. Interned like the type. See ir/layout.h.
     const struct layout *linear;
     struct type *next; // in the module's table
 };
@@ -228,7 +228,8 @@ struct block {
 
 // kernel  a tile program, run for every instance of its grid; parameters are views and scalars
 // graph   pure computation on tensors; the body ends with a yield of the results
-// host    launches kernels; parameters are views, the inputs and then the outputs; the grid block yields the bytes of the
+// host    launches kernels; parameters are views, the inputs and then the outputs; the grid block yields the bytes of
+// the
 //         arena that its `buffer` operations lie in
 enum function_kind { FUNCTION_KERNEL, FUNCTION_GRAPH, FUNCTION_HOST };
 
@@ -245,7 +246,7 @@ struct function {
     int n_inputs, n_outputs;
     const char **input_names, **output_names;
     struct schedule *schedule; // of a kernel; NULL: all open
-    struct block *grid;     // yields 1 to 3 sizes; may read the symbols and scalar parameters; empty in a graph
+    struct block *grid;        // yields 1 to 3 sizes; may read the symbols and scalar parameters; empty in a graph
     struct block *body;
     int n_values;
     struct function *next;
@@ -264,11 +265,11 @@ struct module {
 };
 
 struct module *module_create(void);
-void module_destroy(struct module *m); // NULL is fine
+void module_destroy(struct module *m);      // NULL is fine
 void module_own(struct module *m, void *p); // frees p, which came from malloc, when the module is destroyed
 
 int module_symbol(struct module *m, const char *name, size_t length); // the id, made if new
-struct function *module_function(struct module *m, const char *name);     // NULL if there is none
+struct function *module_function(struct module *m, const char *name); // NULL if there is none
 
 struct type *type_scalar(struct module *m, enum dtype t);
 struct type *type_tile(struct module *m, enum dtype t, int rank, const dim *dims);

@@ -9,15 +9,18 @@ static_assert(sizeof(struct layout) == 2 * (1 + LAYOUT_DIMS) + 4 * LAYOUT_MAX_BI
 
 enum { INVALID_RANK = 0xff };
 
-static struct layout invalid(void) {
+static struct layout invalid(void)
+{
     return (struct layout){.in.rank = INVALID_RANK};
 }
 
-bool layout_valid(const struct layout *l) {
+bool layout_valid(const struct layout *l)
+{
     return l->in.rank != INVALID_RANK;
 }
 
-bool layout_equal(const struct layout *a, const struct layout *b) {
+bool layout_equal(const struct layout *a, const struct layout *b)
+{
     return memcmp(a, b, sizeof *a) == 0;
 }
 
@@ -29,34 +32,40 @@ static const uint8_t packing[LAYOUT_DIMS] = {LAYOUT_REG,      LAYOUT_LANE,     L
                                              LAYOUT_DIM0 + 2, LAYOUT_DIM0 + 1, LAYOUT_DIM0};
 static_assert(LAYOUT_MAX_RANK == 6, "packing lists the tile dimensions");
 
-static unsigned total_bits(const struct layout_space *s) {
+static unsigned total_bits(const struct layout_space *s)
+{
     unsigned n = 0;
     for (int d = 0; d < LAYOUT_DIMS; d++)
         n += s->bits[d];
     return n;
 }
 
-static bool space_fits(const struct layout_space *s) {
+static bool space_fits(const struct layout_space *s)
+{
     return s->rank <= LAYOUT_MAX_RANK && total_bits(s) <= LAYOUT_MAX_BITS;
 }
 
-static bool space_equal(const struct layout_space *a, const struct layout_space *b) {
+static bool space_equal(const struct layout_space *a, const struct layout_space *b)
+{
     return memcmp(a, b, sizeof *a) == 0;
 }
 
 // Where a dimension's bits start in the packed word; 32 if it has none and all others come before it.
-static unsigned shift_of(const struct layout_space *s, unsigned dim) {
+static unsigned shift_of(const struct layout_space *s, unsigned dim)
+{
     unsigned shift = 0;
     for (int i = 0; packing[i] != dim; i++)
         shift += s->bits[packing[i]];
     return shift;
 }
 
-static uint32_t low_mask(unsigned bits) {
+static uint32_t low_mask(unsigned bits)
+{
     return bits >= 32 ? UINT32_MAX : (UINT32_C(1) << bits) - 1;
 }
 
-void layout_unpack(const struct layout_space *s, uint32_t word, uint32_t coordinates[LAYOUT_DIMS]) {
+void layout_unpack(const struct layout_space *s, uint32_t word, uint32_t coordinates[LAYOUT_DIMS])
+{
     uint64_t rest = word;
     for (int i = 0; i < LAYOUT_DIMS; i++) {
         unsigned bits = s->bits[packing[i]];
@@ -65,7 +74,8 @@ void layout_unpack(const struct layout_space *s, uint32_t word, uint32_t coordin
     }
 }
 
-uint32_t layout_pack(const struct layout_space *s, const uint32_t coordinates[LAYOUT_DIMS]) {
+uint32_t layout_pack(const struct layout_space *s, const uint32_t coordinates[LAYOUT_DIMS])
+{
     uint64_t word = 0;
     unsigned shift = 0;
     for (int i = 0; i < LAYOUT_DIMS; i++) {
@@ -77,13 +87,15 @@ uint32_t layout_pack(const struct layout_space *s, const uint32_t coordinates[LA
 }
 
 // The same coordinates, modulo the new sizes, in another space.
-static uint32_t repack(const struct layout_space *from, const struct layout_space *to, uint32_t word) {
+static uint32_t repack(const struct layout_space *from, const struct layout_space *to, uint32_t word)
+{
     uint32_t coordinates[LAYOUT_DIMS];
     layout_unpack(from, word, coordinates);
     return layout_pack(to, coordinates);
 }
 
-int layout_log2(uint32_t n) {
+int layout_log2(uint32_t n)
+{
     if (n == 0 || (n & (n - 1)))
         return -1;
     int log = 0;
@@ -94,30 +106,36 @@ int layout_log2(uint32_t n) {
 
 // ---- Looking at a layout ---------------------------------------------------------------------------------------
 
-unsigned layout_in_bits(const struct layout *l) {
+unsigned layout_in_bits(const struct layout *l)
+{
     return total_bits(&l->in);
 }
 
-unsigned layout_out_bits(const struct layout *l) {
+unsigned layout_out_bits(const struct layout *l)
+{
     return total_bits(&l->out);
 }
 
-uint64_t layout_in_size(const struct layout *l, enum layout_dim d) {
+uint64_t layout_in_size(const struct layout *l, enum layout_dim d)
+{
     return UINT64_C(1) << l->in.bits[d];
 }
 
-uint64_t layout_out_size(const struct layout *l, enum layout_dim d) {
+uint64_t layout_out_size(const struct layout *l, enum layout_dim d)
+{
     return UINT64_C(1) << l->out.bits[d];
 }
 
-uint32_t layout_basis(const struct layout *l, enum layout_dim in_dim, unsigned bit, enum layout_dim out_dim) {
+uint32_t layout_basis(const struct layout *l, enum layout_dim in_dim, unsigned bit, enum layout_dim out_dim)
+{
     assert(bit < l->in.bits[in_dim]);
     uint32_t out[LAYOUT_DIMS];
     layout_unpack(&l->out, l->basis[shift_of(&l->in, in_dim) + bit], out);
     return out[out_dim];
 }
 
-uint32_t layout_apply_packed(const struct layout *l, uint32_t in) {
+uint32_t layout_apply_packed(const struct layout *l, uint32_t in)
+{
     uint32_t out = 0;
     for (unsigned i = 0; i < LAYOUT_MAX_BITS; i++)
         if (in >> i & 1)
@@ -125,7 +143,8 @@ uint32_t layout_apply_packed(const struct layout *l, uint32_t in) {
     return out;
 }
 
-void layout_apply(const struct layout *l, const uint32_t in[LAYOUT_DIMS], uint32_t out[LAYOUT_DIMS]) {
+void layout_apply(const struct layout *l, const uint32_t in[LAYOUT_DIMS], uint32_t out[LAYOUT_DIMS])
+{
     layout_unpack(&l->out, layout_apply_packed(l, layout_pack(&l->in, in)), out);
 }
 
@@ -140,7 +159,8 @@ struct span {
 };
 
 // Subtracts what the span of the vectors inserted before `limit` can; true if nothing is left of v.
-static bool span_reduce(const struct span *s, unsigned limit, uint32_t v, uint32_t *rest, uint32_t *sum_of) {
+static bool span_reduce(const struct span *s, unsigned limit, uint32_t v, uint32_t *rest, uint32_t *sum_of)
+{
     uint32_t sum = 0;
     for (int bit = 31; bit >= 0; bit--)
         if (v >> bit & 1 && s->value[bit] && s->when[bit] < limit) {
@@ -155,7 +175,8 @@ static bool span_reduce(const struct span *s, unsigned limit, uint32_t v, uint32
 }
 
 // Inserts the i-th vector; false if it depends on those before it.
-static bool span_insert(struct span *s, unsigned i, uint32_t v) {
+static bool span_insert(struct span *s, unsigned i, uint32_t v)
+{
     uint32_t rest, sum;
     if (span_reduce(s, UINT32_MAX, v, &rest, &sum))
         return false;
@@ -169,30 +190,36 @@ static bool span_insert(struct span *s, unsigned i, uint32_t v) {
     return true;
 }
 
-static struct span image(const struct layout *l) {
+static struct span image(const struct layout *l)
+{
     struct span s = {0};
     for (unsigned i = 0; i < layout_in_bits(l); i++)
         span_insert(&s, i, l->basis[i]);
     return s;
 }
 
-unsigned layout_image_bits(const struct layout *l) {
+unsigned layout_image_bits(const struct layout *l)
+{
     return image(l).dimension;
 }
 
-bool layout_injective(const struct layout *l) {
+bool layout_injective(const struct layout *l)
+{
     return layout_valid(l) && layout_image_bits(l) == layout_in_bits(l);
 }
 
-bool layout_surjective(const struct layout *l) {
+bool layout_surjective(const struct layout *l)
+{
     return layout_valid(l) && layout_image_bits(l) == layout_out_bits(l);
 }
 
-bool layout_bijective(const struct layout *l) {
+bool layout_bijective(const struct layout *l)
+{
     return layout_injective(l) && layout_surjective(l);
 }
 
-uint32_t layout_free_mask(const struct layout *l, enum layout_dim d) {
+uint32_t layout_free_mask(const struct layout *l, enum layout_dim d)
+{
     struct span s = {0};
     uint32_t free_bits = 0;
     for (unsigned i = 0; i < layout_in_bits(l); i++)
@@ -203,7 +230,8 @@ uint32_t layout_free_mask(const struct layout *l, enum layout_dim d) {
     return in[d];
 }
 
-uint64_t layout_vector_width(const struct layout *l, enum layout_dim d, uint32_t regs[LAYOUT_MAX_BITS]) {
+uint64_t layout_vector_width(const struct layout *l, enum layout_dim d, uint32_t regs[LAYOUT_MAX_BITS])
+{
     unsigned n_regs = l->in.bits[LAYOUT_REG]; // the lowest of the packed bits
     struct span s = image(l);
     unsigned shift = shift_of(&l->out, d), k = 0;
@@ -220,13 +248,15 @@ uint64_t layout_vector_width(const struct layout *l, enum layout_dim d, uint32_t
 
 // ---- Building --------------------------------------------------------------------------------------------------
 
-static void space_extend(struct layout_space *s, enum layout_dim d, unsigned bits) {
+static void space_extend(struct layout_space *s, enum layout_dim d, unsigned bits)
+{
     s->bits[d] = (uint8_t)bits;
     if (d >= LAYOUT_DIM0)
         s->rank = (uint8_t)(d - LAYOUT_DIM0 + 1);
 }
 
-struct layout layout_strided(enum layout_dim in, unsigned bits, enum layout_dim out, unsigned shift) {
+struct layout layout_strided(enum layout_dim in, unsigned bits, enum layout_dim out, unsigned shift)
+{
     if (bits > LAYOUT_MAX_BITS || shift > LAYOUT_MAX_BITS - bits)
         return invalid();
     struct layout l = {0};
@@ -237,7 +267,8 @@ struct layout layout_strided(enum layout_dim in, unsigned bits, enum layout_dim 
     return l;
 }
 
-struct layout layout_broadcast(enum layout_dim in, unsigned bits) {
+struct layout layout_broadcast(enum layout_dim in, unsigned bits)
+{
     if (bits > LAYOUT_MAX_BITS)
         return invalid();
     struct layout l = {0};
@@ -245,13 +276,15 @@ struct layout layout_broadcast(enum layout_dim in, unsigned bits) {
     return l;
 }
 
-struct layout layout_empty(unsigned rank) {
+struct layout layout_empty(unsigned rank)
+{
     if (rank > LAYOUT_MAX_RANK)
         return invalid();
     return (struct layout){.out.rank = (uint8_t)rank};
 }
 
-struct layout layout_identity(const struct layout_space *s) {
+struct layout layout_identity(const struct layout_space *s)
+{
     if (!space_fits(s))
         return invalid();
     struct layout l = {.in = *s, .out = *s};
@@ -260,14 +293,16 @@ struct layout layout_identity(const struct layout_space *s) {
     return l;
 }
 
-static struct layout_space space_sum(const struct layout_space *a, const struct layout_space *b) {
+static struct layout_space space_sum(const struct layout_space *a, const struct layout_space *b)
+{
     struct layout_space s = {.rank = a->rank > b->rank ? a->rank : b->rank};
     for (int d = 0; d < LAYOUT_DIMS; d++)
         s.bits[d] = a->bits[d] + b->bits[d];
     return s;
 }
 
-struct layout layout_product(const struct layout *inner, const struct layout *outer) {
+struct layout layout_product(const struct layout *inner, const struct layout *outer)
+{
     if (!layout_valid(inner) || !layout_valid(outer))
         return invalid();
     struct layout l = {.in = space_sum(&inner->in, &outer->in), .out = space_sum(&inner->out, &outer->out)};
@@ -291,7 +326,8 @@ struct layout layout_product(const struct layout *inner, const struct layout *ou
 
 // ---- Algebra ---------------------------------------------------------------------------------------------------
 
-struct layout layout_compose(const struct layout *outer, const struct layout *inner) {
+struct layout layout_compose(const struct layout *outer, const struct layout *inner)
+{
     if (!layout_valid(outer) || !layout_valid(inner) || outer->in.rank != inner->out.rank)
         return invalid();
     for (int d = 0; d < LAYOUT_DIMS; d++)
@@ -303,7 +339,8 @@ struct layout layout_compose(const struct layout *outer, const struct layout *in
     return l;
 }
 
-struct layout layout_solve(const struct layout *a, const struct layout *b) {
+struct layout layout_solve(const struct layout *a, const struct layout *b)
+{
     if (!layout_valid(a) || !layout_valid(b) || !space_equal(&a->out, &b->out))
         return invalid();
     struct span s = image(a);
@@ -314,19 +351,22 @@ struct layout layout_solve(const struct layout *a, const struct layout *b) {
     return x;
 }
 
-struct layout layout_pseudo_invert(const struct layout *l) {
+struct layout layout_pseudo_invert(const struct layout *l)
+{
     if (!layout_valid(l))
         return invalid();
     struct layout id = layout_identity(&l->out);
     return layout_solve(l, &id);
 }
 
-struct layout layout_invert(const struct layout *l) {
+struct layout layout_invert(const struct layout *l)
+{
     return layout_injective(l) ? layout_pseudo_invert(l) : invalid();
 }
 
 // Keeps the input bits of `keep` (a packed mask); the bits above them in their dimension move down.
-static struct layout select_in_bits(const struct layout *l, uint32_t keep) {
+static struct layout select_in_bits(const struct layout *l, uint32_t keep)
+{
     struct layout r = {.in.rank = l->in.rank, .out = l->out};
     unsigned n = 0, i = 0;
     for (int p = 0; p < LAYOUT_DIMS; p++)
@@ -338,7 +378,8 @@ static struct layout select_in_bits(const struct layout *l, uint32_t keep) {
     return r;
 }
 
-struct layout layout_sublayout(const struct layout *l, uint32_t in_mask, uint32_t out_mask) {
+struct layout layout_sublayout(const struct layout *l, uint32_t in_mask, uint32_t out_mask)
+{
     if (!layout_valid(l))
         return invalid();
     uint32_t keep[LAYOUT_DIMS];
@@ -356,7 +397,8 @@ struct layout layout_sublayout(const struct layout *l, uint32_t in_mask, uint32_
 }
 
 // Reads a shape into the tile dimensions of a space; false unless all sizes are powers of two and fit.
-static bool space_set_shape(struct layout_space *s, unsigned rank, const uint32_t *shape) {
+static bool space_set_shape(struct layout_space *s, unsigned rank, const uint32_t *shape)
+{
     if (rank > LAYOUT_MAX_RANK)
         return false;
     for (unsigned k = 0; k < LAYOUT_MAX_RANK; k++) {
@@ -369,7 +411,8 @@ static bool space_set_shape(struct layout_space *s, unsigned rank, const uint32_
     return space_fits(s);
 }
 
-struct layout layout_reshape(const struct layout *l, unsigned rank, const uint32_t *shape) {
+struct layout layout_reshape(const struct layout *l, unsigned rank, const uint32_t *shape)
+{
     if (!layout_valid(l))
         return invalid();
     struct layout r = *l; // tile coordinates pack to row-major indices, so no vector changes
@@ -379,7 +422,8 @@ struct layout layout_reshape(const struct layout *l, unsigned rank, const uint32
 }
 
 // New output tile dimension k is the old dimension source[k].
-static struct layout select_tile_dims(const struct layout *l, unsigned rank, const unsigned *source) {
+static struct layout select_tile_dims(const struct layout *l, unsigned rank, const unsigned *source)
+{
     struct layout r = *l;
     r.out.rank = (uint8_t)rank;
     for (unsigned k = 0; k < LAYOUT_MAX_RANK; k++)
@@ -395,7 +439,8 @@ static struct layout select_tile_dims(const struct layout *l, unsigned rank, con
     return r;
 }
 
-static bool is_permutation(unsigned n, const unsigned *p) {
+static bool is_permutation(unsigned n, const unsigned *p)
+{
     uint32_t seen = 0;
     for (unsigned i = 0; i < n; i++)
         if (p[i] < n)
@@ -403,13 +448,15 @@ static bool is_permutation(unsigned n, const unsigned *p) {
     return seen == low_mask(n);
 }
 
-struct layout layout_transpose(const struct layout *l, const unsigned *permutation) {
+struct layout layout_transpose(const struct layout *l, const unsigned *permutation)
+{
     if (!layout_valid(l) || !is_permutation(l->out.rank, permutation))
         return invalid();
     return select_tile_dims(l, l->out.rank, permutation);
 }
 
-struct layout layout_slice(const struct layout *l, unsigned dim) {
+struct layout layout_slice(const struct layout *l, unsigned dim)
+{
     if (!layout_valid(l) || dim >= l->out.rank)
         return invalid();
     unsigned source[LAYOUT_MAX_RANK];
@@ -419,13 +466,15 @@ struct layout layout_slice(const struct layout *l, unsigned dim) {
     return layout_drop_free_registers(&r);
 }
 
-struct layout layout_drop_free_registers(const struct layout *l) {
+struct layout layout_drop_free_registers(const struct layout *l)
+{
     if (!layout_valid(l))
         return invalid();
     return select_in_bits(l, ~layout_free_mask(l, LAYOUT_REG)); // registers are the lowest of the packed bits
 }
 
-struct layout layout_fit(const struct layout *l, const uint32_t *shape, const unsigned *order) {
+struct layout layout_fit(const struct layout *l, const uint32_t *shape, const unsigned *order)
+{
     struct layout_space tile = {0};
     if (!layout_valid(l) || !space_set_shape(&tile, l->out.rank, shape))
         return invalid();
@@ -464,7 +513,8 @@ static_assert((int)LAYOUT_MOVE_NONE == LAYOUT_REG && (int)LAYOUT_MOVE_REGISTERS 
 // src has no such bit. As everything is linear, a place for each bit is a place for every index, and the dearest bit
 // decides.
 static enum layout_move nearest_source(const struct layout *src, const struct span *src_image, uint32_t own,
-                                       uint32_t element, uint32_t *source) {
+                                       uint32_t element, uint32_t *source)
+{
     for (unsigned move = LAYOUT_MOVE_NONE; move <= LAYOUT_MOVE_BLOCKS; move++) {
         unsigned movable = shift_of(&src->in, move); // the bits of the dimensions before `move`
         uint32_t step;
@@ -476,7 +526,8 @@ static enum layout_move nearest_source(const struct layout *src, const struct sp
     return LAYOUT_MOVE_IMPOSSIBLE;
 }
 
-enum layout_move layout_conversion(const struct layout *src, const struct layout *dst, struct layout *map) {
+enum layout_move layout_conversion(const struct layout *src, const struct layout *dst, struct layout *map)
+{
     struct layout x = {.in = dst->in, .out = src->in};
     enum layout_move result = LAYOUT_MOVE_NONE;
     struct layout_space other_than_reg = src->in;

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-static struct layout invalid(void) {
+static struct layout invalid(void)
+{
     return layout_empty(LAYOUT_MAX_RANK + 1);
 }
 
@@ -20,7 +21,8 @@ struct piece {
 #define NOWHERE LAYOUT_DIMS
 
 // Tiles l by the piece.
-static void extend(struct layout *l, struct piece p) {
+static void extend(struct layout *l, struct piece p)
+{
     struct layout piece = p.bits < 0         ? invalid()
                           : p.out == NOWHERE ? layout_broadcast(p.in, (unsigned)p.bits)
                                              : layout_strided(p.in, (unsigned)p.bits, p.out, 0);
@@ -29,15 +31,12 @@ static void extend(struct layout *l, struct piece p) {
 
 // ---- Register layouts ------------------------------------------------------------------------------------------
 
-struct layout layout_blocked(const struct layout_blocked *b, unsigned rank, const uint32_t *shape) {
+struct layout layout_blocked(const struct layout_blocked *b, unsigned rank, const uint32_t *shape)
+{
     const struct {
         enum layout_dim dim;
         const uint32_t *counts;
-    } levels[] = {
-        {LAYOUT_REG,  b->per_thread},
-        {LAYOUT_LANE, b->lanes     },
-        {LAYOUT_WARP, b->warps     }
-    };
+    } levels[] = {{LAYOUT_REG, b->per_thread}, {LAYOUT_LANE, b->lanes}, {LAYOUT_WARP, b->warps}};
     struct layout l = layout_empty(rank);
     for (unsigned level = 0; level < sizeof levels / sizeof *levels; level++)
         for (unsigned i = 0; i < l.out.rank; i++) {
@@ -51,7 +50,8 @@ struct layout layout_blocked(const struct layout_blocked *b, unsigned rank, cons
 
 // PTX ISA, "Matrix Fragments for mma.m16n8k8 / mma.m16n8k16 / mma.m16n8k32". In all of them groupID = lane >> 2 and
 // threadID_in_group = lane % 4, and a 32-bit register holds 32 / element_bits operands that are neighbours along k.
-struct layout layout_mma_fragment(enum layout_mma operand, unsigned element_bits, unsigned k) {
+struct layout layout_mma_fragment(enum layout_mma operand, unsigned element_bits, unsigned k)
+{
     struct layout l = layout_empty(2);
     if (operand == LAYOUT_MMA_ACC) {
         extend(&l, (struct piece){LAYOUT_REG, 1, COL});
@@ -77,7 +77,8 @@ struct layout layout_mma_fragment(enum layout_mma operand, unsigned element_bits
 }
 
 struct layout layout_mma(enum layout_mma operand, unsigned element_bits, unsigned k, const uint32_t warps[2],
-                         const uint32_t shape[2]) {
+                         const uint32_t shape[2])
+{
     struct layout l = layout_mma_fragment(operand, element_bits, k);
     extend(&l, (struct piece){LAYOUT_WARP, layout_log2(warps[0]), operand == LAYOUT_MMA_B ? NOWHERE : ROW});
     extend(&l, (struct piece){LAYOUT_WARP, layout_log2(warps[1]), operand == LAYOUT_MMA_A ? NOWHERE : COL});
@@ -89,13 +90,15 @@ struct layout layout_mma(enum layout_mma operand, unsigned element_bits, unsigne
 
 // PTX ISA, "Register Fragments and Shared Memory Matrix Layouts" of wgmma: warp w of the warpgroup holds rows 16 w to
 // 16 w + 15 like mma's accumulator, repeated along n in further registers.
-struct layout layout_wgmma_acc(const uint32_t warps[2], const uint32_t shape[2]) {
+struct layout layout_wgmma_acc(const uint32_t warps[2], const uint32_t shape[2])
+{
     return warps[0] < 4 ? invalid() : layout_mma(LAYOUT_MMA_ACC, 32, 0, warps, shape);
 }
 
 // ---- Shared memory layouts -------------------------------------------------------------------------------------
 
-struct layout layout_shared(unsigned rank, const uint32_t *shape, const unsigned *order) {
+struct layout layout_shared(unsigned rank, const uint32_t *shape, const unsigned *order)
+{
     // One lane that holds the whole tile in registers, renamed.
     struct layout l = layout_empty(rank);
     l = layout_fit(&l, shape, order);
@@ -104,7 +107,8 @@ struct layout layout_shared(unsigned rank, const uint32_t *shape, const unsigned
     return l;
 }
 
-struct layout layout_swizzle(unsigned offset_bits, unsigned bits, unsigned base, unsigned shift) {
+struct layout layout_swizzle(unsigned offset_bits, unsigned bits, unsigned base, unsigned shift)
+{
     struct layout l = layout_strided(LAYOUT_OFFSET, offset_bits, LAYOUT_OFFSET, 0);
     if (!layout_valid(&l) || shift == 0)
         return invalid();
@@ -113,7 +117,8 @@ struct layout layout_swizzle(unsigned offset_bits, unsigned bits, unsigned base,
     return l;
 }
 
-static struct layout swizzled(const struct layout *plain, int bits, int base, int shift) {
+static struct layout swizzled(const struct layout *plain, int bits, int base, int shift)
+{
     if (!layout_valid(plain) || bits <= 0)
         return *plain;
     struct layout swizzle =
@@ -122,12 +127,14 @@ static struct layout swizzled(const struct layout *plain, int bits, int base, in
 }
 
 // The fastest dimension.
-static unsigned row_dim(unsigned rank, const unsigned *order) {
+static unsigned row_dim(unsigned rank, const unsigned *order)
+{
     return order ? order[0] : rank - 1;
 }
 
 struct layout layout_shared_swizzled(unsigned rank, const uint32_t *shape, const unsigned *order, uint32_t vec,
-                                     uint32_t per_phase, uint32_t max_phase) {
+                                     uint32_t per_phase, uint32_t max_phase)
+{
     struct layout plain = layout_shared(rank, shape, order);
     int vec_bits = layout_log2(vec), per_phase_bits = layout_log2(per_phase), bits = layout_log2(max_phase);
     if (!layout_valid(&plain) || rank == 0 || vec_bits < 0 || per_phase_bits < 0 || bits < 0)
@@ -139,7 +146,8 @@ struct layout layout_shared_swizzled(unsigned rank, const uint32_t *shape, const
 }
 
 struct layout layout_shared_tma(unsigned rank, const uint32_t *shape, const unsigned *order, unsigned element_bits,
-                                unsigned swizzle_bytes) {
+                                unsigned swizzle_bytes)
+{
     if (swizzle_bytes == 0)
         return layout_shared(rank, shape, order);
     if (rank == 0 || rank > LAYOUT_MAX_RANK || row_dim(rank, order) >= rank || layout_log2(element_bits) < 2 ||
@@ -160,12 +168,14 @@ struct layout layout_shared_tma(unsigned rank, const uint32_t *shape, const unsi
 // ---- Accesses between registers and shared memory --------------------------------------------------------------
 
 // (reg, lane, warp) -> offset of its element.
-static struct layout offsets(const struct layout *reg, const struct layout *shared) {
+static struct layout offsets(const struct layout *reg, const struct layout *shared)
+{
     struct layout l = layout_solve(shared, reg);
     return layout_sublayout(&l, 1u << LAYOUT_REG | 1u << LAYOUT_LANE | 1u << LAYOUT_WARP, 1u << LAYOUT_OFFSET);
 }
 
-static unsigned dimension(const uint32_t *vectors, unsigned n) {
+static unsigned dimension(const uint32_t *vectors, unsigned n)
+{
     struct layout l = {.in.bits[LAYOUT_OFFSET] = (uint8_t)n, .out.bits[LAYOUT_OFFSET] = 32};
     memcpy(l.basis, vectors, n * sizeof *vectors);
     return layout_image_bits(&l);
@@ -173,7 +183,8 @@ static unsigned dimension(const uint32_t *vectors, unsigned n) {
 
 // One pass's accesses are all XORs of n offsets. Of the 2^dimension distinct words they touch, equally many lie in each
 // bank touched, and those take turns.
-static unsigned turns(const uint32_t *offset, unsigned n, unsigned element_bits) {
+static unsigned turns(const uint32_t *offset, unsigned n, unsigned element_bits)
+{
     uint32_t word[LAYOUT_MAX_BITS], bank[LAYOUT_MAX_BITS];
     for (unsigned i = 0; i < n; i++) {
         word[i] = element_bits >= 32 ? offset[i] * (element_bits / 32) : offset[i] / (32 / element_bits);
@@ -182,11 +193,13 @@ static unsigned turns(const uint32_t *offset, unsigned n, unsigned element_bits)
     return 1u << (dimension(word, n) - dimension(bank, n));
 }
 
-static bool element_bits_ok(unsigned element_bits) {
+static bool element_bits_ok(unsigned element_bits)
+{
     return element_bits >= 4 && element_bits <= 64 && layout_log2(element_bits) >= 0;
 }
 
-unsigned layout_wavefronts(const struct layout *reg, const struct layout *shared, unsigned element_bits, unsigned vec) {
+unsigned layout_wavefronts(const struct layout *reg, const struct layout *shared, unsigned element_bits, unsigned vec)
+{
     struct layout l = offsets(reg, shared);
     if (!layout_valid(&l) || l.in.bits[LAYOUT_LANE] > 5 || !element_bits_ok(element_bits) || layout_log2(vec) < 0 ||
         vec > 128 / element_bits || vec * element_bits < 8 || layout_vector_width(&l, LAYOUT_OFFSET, NULL) < vec)
@@ -204,7 +217,8 @@ unsigned layout_wavefronts(const struct layout *reg, const struct layout *shared
 }
 
 // Whether no basis vector of an input dimension has any of the bits of `mask` in its offset.
-static bool avoids(const struct layout *l, enum layout_dim d, unsigned first_bit, unsigned last_bit, uint32_t mask) {
+static bool avoids(const struct layout *l, enum layout_dim d, unsigned first_bit, unsigned last_bit, uint32_t mask)
+{
     for (unsigned i = first_bit; i < last_bit; i++)
         if (layout_basis(l, d, i, LAYOUT_OFFSET) & mask)
             return false;
@@ -212,7 +226,8 @@ static bool avoids(const struct layout *l, enum layout_dim d, unsigned first_bit
 }
 
 // Whether the basis vectors of lane bits first.. are the offsets unit, 2 unit, ... (n of them).
-static bool lanes_count(const struct layout *l, unsigned first, unsigned n, uint32_t unit) {
+static bool lanes_count(const struct layout *l, unsigned first, unsigned n, uint32_t unit)
+{
     for (unsigned i = 0; i < n; i++)
         if (layout_basis(l, LAYOUT_LANE, first + i, LAYOUT_OFFSET) != unit << i)
             return false;
@@ -220,7 +235,8 @@ static bool lanes_count(const struct layout *l, unsigned first, unsigned n, uint
 }
 
 unsigned layout_ldmatrix_wavefronts(const struct layout *reg, const struct layout *shared, unsigned element_bits,
-                                    bool transposed) {
+                                    bool transposed)
+{
     struct layout l = offsets(reg, shared);
     if (!layout_valid(&l) || l.in.bits[LAYOUT_LANE] != 5 ||
         (element_bits != 16 && (transposed || (element_bits != 8 && element_bits != 32))))
@@ -254,6 +270,7 @@ unsigned layout_ldmatrix_wavefronts(const struct layout *reg, const struct layou
     return turns(offset, n, element_bits);
 }
 
-bool layout_ldmatrix_ok(const struct layout *reg, const struct layout *shared, unsigned element_bits, bool transposed) {
+bool layout_ldmatrix_ok(const struct layout *reg, const struct layout *shared, unsigned element_bits, bool transposed)
+{
     return layout_ldmatrix_wavefronts(reg, shared, element_bits, transposed) != 0;
 }

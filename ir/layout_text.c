@@ -9,7 +9,8 @@ static const char *const dim_name[LAYOUT_DIMS] = {"reg", "lane", "warp", "block"
                                                   "d1",  "d2",   "d3",   "d4",    "d5"};
 
 // The dimensions of a side that the text mentions, in order: all tile dimensions, of the others those with bits.
-static unsigned listed_dims(const struct layout_space *s, enum layout_dim dims[LAYOUT_DIMS]) {
+static unsigned listed_dims(const struct layout_space *s, enum layout_dim dims[LAYOUT_DIMS])
+{
     unsigned n = 0;
     for (int d = 0; d < LAYOUT_DIMS; d++)
         if (d < LAYOUT_DIM0 ? s->bits[d] > 0 : d - LAYOUT_DIM0 < s->rank)
@@ -24,7 +25,8 @@ struct text {
     size_t size, length;
 };
 
-__attribute__((format(printf, 2, 3))) static void put(struct text *t, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void put(struct text *t, const char *format, ...)
+{
     size_t room = t->length < t->size ? t->size - t->length : 0;
     va_list args;
     va_start(args, format);
@@ -34,7 +36,8 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *t, const char
 }
 
 // Whether a reader can tell the output space from the basis vectors alone.
-static bool out_is_implied(const struct layout *l) {
+static bool out_is_implied(const struct layout *l)
+{
     if (layout_in_bits(l) == 0)
         return l->out.rank == 0 && layout_out_bits(l) == 0;
     uint32_t used = 0, high[LAYOUT_DIMS];
@@ -50,7 +53,8 @@ static bool out_is_implied(const struct layout *l) {
     return true;
 }
 
-size_t layout_print(const struct layout *l, char *buffer, size_t size) {
+size_t layout_print(const struct layout *l, char *buffer, size_t size)
+{
     struct text t = {buffer, size, 0};
     if (!layout_valid(l)) {
         put(&t, "#linear<invalid>");
@@ -101,20 +105,23 @@ struct parser {
     enum layout_dim out_dim[LAYOUT_DIMS];
 };
 
-static char peek(struct parser *p) {
+static char peek(struct parser *p)
+{
     while (*p->at == ' ' || *p->at == '\t' || *p->at == '\n' || *p->at == '\r')
         p->at++;
     return *p->at;
 }
 
-static bool accept(struct parser *p, char c) {
+static bool accept(struct parser *p, char c)
+{
     if (peek(p) != c)
         return false;
     p->at++;
     return true;
 }
 
-static bool parse_number(struct parser *p, uint64_t limit, uint64_t *number) {
+static bool parse_number(struct parser *p, uint64_t limit, uint64_t *number)
+{
     peek(p);
     const char *s = p->at;
     uint64_t n = 0;
@@ -130,7 +137,8 @@ static bool parse_number(struct parser *p, uint64_t limit, uint64_t *number) {
     return true;
 }
 
-static bool word_is(struct parser *p, const char *word) {
+static bool word_is(struct parser *p, const char *word)
+{
     peek(p);
     size_t n = strlen(word);
     if (strncmp(p->at, word, n) != 0)
@@ -142,7 +150,8 @@ static bool word_is(struct parser *p, const char *word) {
     return true;
 }
 
-static bool parse_dim(struct parser *p, enum layout_dim *dim) {
+static bool parse_dim(struct parser *p, enum layout_dim *dim)
+{
     for (int d = 0; d < LAYOUT_DIMS; d++)
         if (word_is(p, dim_name[d])) {
             *dim = (enum layout_dim)d;
@@ -151,14 +160,16 @@ static bool parse_dim(struct parser *p, enum layout_dim *dim) {
     return false;
 }
 
-static void space_add(struct layout_space *s, enum layout_dim d, unsigned bits) {
+static void space_add(struct layout_space *s, enum layout_dim d, unsigned bits)
+{
     s->bits[d] = (uint8_t)bits;
     if (d >= LAYOUT_DIM0 && d - LAYOUT_DIM0 >= s->rank)
         s->rank = (uint8_t)(d - LAYOUT_DIM0 + 1);
 }
 
 // [1,0]
-static const char *parse_vector(struct parser *p, uint32_t *vector) {
+static const char *parse_vector(struct parser *p, uint32_t *vector)
+{
     if (!accept(p, '['))
         return "expected '[' of a basis vector";
     int n = 0;
@@ -183,7 +194,8 @@ static const char *parse_vector(struct parser *p, uint32_t *vector) {
 }
 
 // [[1,0],[2,0]]
-static const char *parse_vectors(struct parser *p, enum layout_dim dim) {
+static const char *parse_vectors(struct parser *p, enum layout_dim dim)
+{
     unsigned first = p->n_vectors;
     if (!accept(p, '['))
         return "expected '[' of a list of basis vectors";
@@ -204,7 +216,8 @@ static const char *parse_vectors(struct parser *p, enum layout_dim dim) {
 }
 
 // [32,16] or [reg:4, lane:32, d0:16]
-static const char *parse_out(struct parser *p) {
+static const char *parse_out(struct parser *p)
+{
     if (!accept(p, '['))
         return "expected '[' of the output sizes";
     p->has_out = true;
@@ -247,7 +260,8 @@ static const char *parse_out(struct parser *p) {
     return accept(p, ']') ? NULL : "expected ',' or ']' in the output sizes";
 }
 
-static const char *parse_entry(struct parser *p) {
+static const char *parse_entry(struct parser *p)
+{
     enum layout_dim dim = LAYOUT_REG;
     peek(p);
     const char *start = p->at;
@@ -267,7 +281,8 @@ static const char *parse_entry(struct parser *p) {
 }
 
 // The output space, given or implied, and the vectors in it.
-static const char *build(struct parser *p, struct layout *l) {
+static const char *build(struct parser *p, struct layout *l)
+{
     unsigned n = p->n_coordinates > 0 ? (unsigned)p->n_coordinates : 0;
     if (!p->has_out) {
         if (n > LAYOUT_MAX_RANK)
@@ -306,7 +321,8 @@ static const char *build(struct parser *p, struct layout *l) {
     return NULL;
 }
 
-static const char *parse(struct parser *p, struct layout *l) {
+static const char *parse(struct parser *p, struct layout *l)
+{
     static const char head[] = "#linear";
     peek(p);
     if (strncmp(p->at, head, sizeof head - 1) != 0)
@@ -326,7 +342,8 @@ static const char *parse(struct parser *p, struct layout *l) {
     return build(p, l);
 }
 
-const char *layout_parse(const char **cursor, struct layout *l) {
+const char *layout_parse(const char **cursor, struct layout *l)
+{
     struct parser p = {.at = *cursor, .n_coordinates = -1};
     const char *error = parse(&p, l);
     *cursor = p.at;

@@ -7,8 +7,8 @@
 #include "ir/ir.h"
 #include "ir/layout.h"
 
-// The layout whose tile dimension d is dimension source[d] of l's tile, or, where source[d] is -1, of size 1. Dimensions
-// that no source names are projected away; registers that then hold copies are dropped.
+// The layout whose tile dimension d is dimension source[d] of l's tile, or, where source[d] is -1, of size 1.
+// Dimensions that no source names are projected away; registers that then hold copies are dropped.
 struct layout layout_remap(const struct layout *l, unsigned rank, const int *source);
 // Of an operand that broadcasts to l's tile: rank and sizes as the tile type's.
 struct layout layout_operand(const struct layout *l, const struct type *operand);

@@ -64,7 +64,8 @@ static void parse_formatted(struct parser *p, struct statement *s, const char *f
 static enum dtype literal_dtype(enum opcode code, const struct statement *s, int i)
 {
     enum op_effect effect = op_info[code].effect;
-    bool first_is_view = effect == EFFECT_READ || code == OP_PREFETCH || code == OP_WINDOW || code == OP_SUBVIEW || code == OP_EXTRACT;
+    bool first_is_view =
+        effect == EFFECT_READ || code == OP_PREFETCH || code == OP_WINDOW || code == OP_SUBVIEW || code == OP_EXTRACT;
     int view = effect == EFFECT_WRITE ? 1 : first_is_view ? 0 : -1;
     bool index = view >= 0
                      ? i > view

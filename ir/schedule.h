@@ -1,5 +1,5 @@
-// The schedule record of a kernel: what was chosen, or is to be chosen, where the kernel itself leaves it open. It changes
-// how fast a kernel is, and in which order sums are added, but not what it computes.
+// The schedule record of a kernel: what was chosen, or is to be chosen, where the kernel itself leaves it open. It
+// changes how fast a kernel is, and in which order sums are added, but not what it computes.
 #ifndef TEGULA_IR_SCHEDULE_H
 #define TEGULA_IR_SCHEDULE_H
 
@@ -31,7 +31,7 @@ struct schedule {
     int64_t value[SCHEDULE_COUNT];
 };
 
-struct schedule *schedule_create(struct arena *a); // all open
+struct schedule *schedule_create(struct arena *a);                         // all open
 enum schedule_key schedule_key_from_name(const char *name, size_t length); // SCHEDULE_COUNT if there is none
 
 #endif

@@ -10,8 +10,8 @@
 //
 // Blocks are walked backwards, so that uses come before definitions, and a loop's again when it turns out to carry more
 // live values; carried values that only need each other thus die together. Stores to scratch memory that is not read
-// are dead. Loops are taken to end. Parameters and sizes stay, for they are the function's interface; so do the operands
-// and results of a composite, whose name says what they are.
+// are dead. Loops are taken to end. Parameters and sizes stay, for they are the function's interface; so do the
+// operands and results of a composite, whose name says what they are.
 #include "passes/pass.h"
 
 struct dce {

@@ -108,10 +108,11 @@ static void name_problem(struct windows *w, const char *what)
 {
     char letters[EMIT_AXES];
     for (int i = 0; i < w->e.n_axes; i++)
-        letters[i] = i == w->batch     ? 'b'
-                     : i == w->channel ? 'n'
-                     : i == w->group   ? 'g'
-                     : w->e.axes[i].class == AXIS_REDUCED || i == w->in_channel ? 'k' : 'm';
+        letters[i] = i == w->batch                                              ? 'b'
+                     : i == w->channel                                          ? 'n'
+                     : i == w->group                                            ? 'g'
+                     : w->e.axes[i].class == AXIS_REDUCED || i == w->in_channel ? 'k'
+                                                                                : 'm';
     emit_problem(&w->e, what, letters, w->g->ops[0]->results[0]->type->dtype);
 }
 

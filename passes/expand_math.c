@@ -136,8 +136,7 @@ bool pass_expand_math(struct module *m, struct pass_context *c)
     for (struct function *k = m->first_function; k; k = k->next) {
         if (k->kind != FUNCTION_KERNEL)
             continue;
-        struct expand e = {
-            .k = k, .diags = c->diags, .has_scalef = c->target->avx512, .has_fma = c->target->fma};
+        struct expand e = {.k = k, .diags = c->diags, .has_scalef = c->target->avx512, .has_fma = c->target->fma};
         replace_init(&e.replace, c->scratch, k);
         walk(&e, k->grid);
         walk(&e, k->body);

@@ -24,8 +24,8 @@
 // What the functions write to, and what the target has for them.
 typedef struct math_builder {
     struct builder builder;
-    bool has_scalef; // the operation of this name
-    bool has_fma;    // with one rounding
+    bool has_scalef;   // the operation of this name
+    bool has_fma;      // with one rounding
     bool not_positive; // no operand of the function being written is above 0
 } B;
 typedef struct value *V;
@@ -48,12 +48,12 @@ static inline V expand_math_convert(B *b, enum opcode code, enum dtype to, V x)
 #define EXPAND_MATH_UNARY(name, code)                                                                                  \
     static inline V name(B *b, V x)                                                                                    \
     {                                                                                                                  \
-        return build_unary(&b->builder, code, x);                                                                                \
+        return build_unary(&b->builder, code, x);                                                                      \
     }
 #define EXPAND_MATH_BINARY(name, code)                                                                                 \
     static inline V name(B *b, V x, V y)                                                                               \
     {                                                                                                                  \
-        return build_binary(&b->builder, code, x, y);                                                                            \
+        return build_binary(&b->builder, code, x, y);                                                                  \
     }
 #define EXPAND_MATH_CONVERT(name, code, to)                                                                            \
     static inline V name(B *b, V x)                                                                                    \

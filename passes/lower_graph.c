@@ -5,11 +5,11 @@
 //   kernel @k0_einsum_add_relu(..) grid [..] { .. }      one per group of operations (group.c)
 //   host @main(%x: view<Nx784xf32>, %y: view<Nx10xf32>) { %t = buffer .. launch "k0_einsum_add_relu" %x, .. }
 //
-// Every value that more than its group reads gets memory, in an order of dimensions that suits its producer: a buffer, or
-// that of an operand which nothing needs any more (in_place.c). Layout operations are views of memory: transposes,
-// reshapes, slices and broadcasts launch nothing. Values that are handed over by the block, concatenated, or reshaped in a
-// way that no view can express are written where they end up. Copies remain where an input or a constant is handed over,
-// or one value ends up in two places.
+// Every value that more than its group reads gets memory, in an order of dimensions that suits its producer: a buffer,
+// or that of an operand which nothing needs any more (in_place.c). Layout operations are views of memory: transposes,
+// reshapes, slices and broadcasts launch nothing. Values that are handed over by the block, concatenated, or reshaped
+// in a way that no view can express are written where they end up. Copies remain where an input or a constant is handed
+// over, or one value ends up in two places.
 #include "passes/lower_graph.h"
 
 #include <stdarg.h>
@@ -500,7 +500,8 @@ static struct place parameter(struct lowering *l, const struct type *t, const ch
 
 static bool lower_function(struct module *m, struct function *graph, struct pass_context *c)
 {
-    struct lowering l = {.m = m, .graph = graph, .target = c->target, .schedules = c->schedules, .diags = c->diags, .arena = c->scratch};
+    struct lowering l = {
+        .m = m, .graph = graph, .target = c->target, .schedules = c->schedules, .diags = c->diags, .arena = c->scratch};
     const struct op *end = block_terminator(graph->body);
     l.host = function_create(m, graph->name, graph->loc);
     l.host->kind = FUNCTION_HOST;

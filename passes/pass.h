@@ -15,11 +15,11 @@
 struct pass_context {
     const struct target_desc *target;
     struct diags *diags;
-    struct arena *scratch;       // emptied after each pass; passes never free
+    struct arena *scratch;             // emptied after each pass; passes never free
     const struct schedules *schedules; // what a file says of kernels; may be NULL
-    const char *keep_composites; // names, separated by commas, that inline-composites leaves alone; may be NULL
-    int *rules_applied;          // how often each row of rules.def was; may be NULL
-    FILE *remarks;               // where passes may tell what they did; NULL: nobody wants to know
+    const char *keep_composites;       // names, separated by commas, that inline-composites leaves alone; may be NULL
+    int *rules_applied;                // how often each row of rules.def was; may be NULL
+    FILE *remarks;                     // where passes may tell what they did; NULL: nobody wants to know
 };
 
 typedef bool pass_function(struct module *m, struct pass_context *c);
@@ -50,13 +50,13 @@ extern const char *const graph_pipeline[];
 
 struct pipeline_options {
     const char *passes; // names separated by commas; `default` is pipeline_for, `graph` graph_pipeline; NULL: default
-    const char *stop_after;      // a pass's name; "name:2" is its second run; NULL: the last
-    bool print_after_all;        // the module's text, to log
-    bool time_passes;            // a table, and how often each rule was applied, to log
+    const char *stop_after;            // a pass's name; "name:2" is its second run; NULL: the last
+    bool print_after_all;              // the module's text, to log
+    bool time_passes;                  // a table, and how often each rule was applied, to log
     const struct schedules *schedules; // see pass_context; lines that mean no kernel are errors
-    const char *keep_composites; // see pass_context
-    bool remarks;                // what passes have to tell, to log
-    FILE *log;                   // NULL: stderr
+    const char *keep_composites;       // see pass_context
+    bool remarks;                      // what passes have to tell, to log
+    FILE *log;                         // NULL: stderr
 };
 
 // Runs the passes over a verified module. Returns 0, or 1 after reporting errors; the module is then of no use.

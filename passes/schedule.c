@@ -52,7 +52,8 @@ static bool read_setting(struct reader *r, struct schedule_line *line)
         return false;
     }
     if (key == SCHEDULE_COUNT) {
-        diag_error(r->diags, r->loc, "'%.*s' is not what a schedule may say; docs/tile.md lists that", (int)length, name);
+        diag_error(r->diags, r->loc, "'%.*s' is not what a schedule may say; docs/tile.md lists that", (int)length,
+                   name);
         return false;
     }
     const struct schedule_info *info = &schedule_info[key];

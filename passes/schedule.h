@@ -23,14 +23,14 @@ struct schedules {
 struct schedules *schedules_read(struct arena *a, const char *text, size_t length, const char *name,
                                  struct diags *diags);
 
-// What the file, else the kernel's text, says of a kernel; SCHEDULE_OPEN if neither does. It is then on the kernel's record. s
-// may be NULL.
+// What the file, else the kernel's text, says of a kernel; SCHEDULE_OPEN if neither does. It is then on the kernel's
+// record. s may be NULL.
 int64_t schedule_said(const struct schedules *s, struct function *k, enum schedule_key key);
 // The same, or `otherwise`, which then goes on the record.
 int64_t schedule_choose(const struct schedules *s, struct function *k, enum schedule_key key, int64_t otherwise);
 
-// Reports lines that match no kernel of a module, and keys that the kernels they match do not have. Returns 0, or 1 after
-// reporting.
+// Reports lines that match no kernel of a module, and keys that the kernels they match do not have. Returns 0, or 1
+// after reporting.
 int schedules_check(const struct schedules *s, const struct module *m, struct diags *diags);
 
 // The records of a module's kernels as such a file.

@@ -1,7 +1,7 @@
 // sever: sends tiles through scratch memory where their dimensions cannot be followed.
 //
-// Shaping follows the dimensions of tiles from operation to operation (axes.h). Three things stop it, and each becomes a
-// store to scratch and an access of that scratch:
+// Shaping follows the dimensions of tiles from operation to operation (axes.h). Three things stop it, and each becomes
+// a store to scratch and an access of that scratch:
 //   a reshape that merges or splits dimensions      store %x, %s[..]; load through a window with the other shape
 //   a value that would hold one axis twice          store and load, which starts new axes (%x + transpose %x)
 //   extract of an element                           store and load of a scalar
@@ -91,8 +91,8 @@ bool pass_sever(struct module *m, struct pass_context *c)
         struct axes_conflict at;
         while (!axes_find(c->scratch, k, &axes, &at)) {
             struct builder b = before(k, at.op, c);
-            at.op->operands[at.operand] = through_memory(&b, at.op->operands[at.operand],
-                                                         at.op->operands[at.operand]->type);
+            at.op->operands[at.operand] =
+                through_memory(&b, at.op->operands[at.operand], at.op->operands[at.operand]->type);
             progress = true;
         }
     }

@@ -13,10 +13,10 @@
 //
 // A kernel's dimensions are sorted into axes (axes.h). Operations that something waits for (stores, dots, reductions)
 // are anchors; all others are computed where an anchor needs them. Anchors that may share loops form a group
-// (shape_group.c), each group becomes one nest (shape_nest.c, shape_leaf.c). Values that pass from one group to another,
-// and values that a loop carries when the loop stays outside of the groups, lie in scratch (shape_place.c). Copies of a
-// dot's factors are in shape_pack.c. Positions of an axis that no store keeps are not computed, and accesses that are
-// proven to be in bounds say so (shape_bounds.c).
+// (shape_group.c), each group becomes one nest (shape_nest.c, shape_leaf.c). Values that pass from one group to
+// another, and values that a loop carries when the loop stays outside of the groups, lie in scratch (shape_place.c).
+// Copies of a dot's factors are in shape_pack.c. Positions of an axis that no store keeps are not computed, and
+// accesses that are proven to be in bounds say so (shape_bounds.c).
 //
 // The result has a register layout in every tile type: `s`, one scalar an element, or `v1x16`, vectors of 16 along
 // dimension 1. It means the same as before, and the same interpreter runs it.
@@ -135,8 +135,7 @@ void shape_clone_scalars(struct shaper *s, struct block *body)
 
 static void shape_block(struct shaper *s, struct block *block, int n_exports, const struct anchor *exports);
 
-static void run_groups(struct shaper *s, struct op *first, struct op *last, int n_exports,
-                       const struct anchor *exports)
+static void run_groups(struct shaper *s, struct op *first, struct op *last, int n_exports, const struct anchor *exports)
 {
     struct group *groups;
     int n;
@@ -210,7 +209,8 @@ static void bind_results(struct shaper *s, struct op *old, struct op *new, const
             shape_bind(s, old->results[i], (struct binding){BIND_DIRECT, new->results[scalars++], NULL});
 }
 
-static void bind_args(struct shaper *s, struct block *old, int first, struct block *new, const struct place *const *places)
+static void bind_args(struct shaper *s, struct block *old, int first, struct block *new,
+                      const struct place *const *places)
 {
     int scalars = first;
     for (int i = first; i < old->n_args; i++)

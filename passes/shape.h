@@ -27,14 +27,14 @@ struct clip {
 struct place {
     struct value *view; // new
     int rank;
-    int dim_of[MAX_RANK];             // of the value, by dimension of the scratch
-    int64_t size[MAX_RANK];           // by dimension of the scratch; unknown where a loop's whole range lies
-    struct value *origin[MAX_RANK];   // new; the window's offset when it was made, by dimension of the value
-    int loop_dim;                     // of the value, whose index also counts the loop index below; -1: none
-    struct value *loop_index;         // old
-    int64_t panel;                    // not 0: the last dimension is cut into panels of this size, which lie one after
-                                      // the other: the scratch has one dimension more, in front
-    const struct affine_map *map;     // not NULL: the scratch holds a box of a view's root, seen through this map
+    int dim_of[MAX_RANK];           // of the value, by dimension of the scratch
+    int64_t size[MAX_RANK];         // by dimension of the scratch; unknown where a loop's whole range lies
+    struct value *origin[MAX_RANK]; // new; the window's offset when it was made, by dimension of the value
+    int loop_dim;                   // of the value, whose index also counts the loop index below; -1: none
+    struct value *loop_index;       // old
+    int64_t panel;                  // not 0: the last dimension is cut into panels of this size, which lie one after
+                                    // the other: the scratch has one dimension more, in front
+    const struct affine_map *map;   // not NULL: the scratch holds a box of a view's root, seen through this map
 };
 
 enum bind_kind {
@@ -61,26 +61,26 @@ enum anchor_kind { ANCHOR_OP, ANCHOR_LOOP, ANCHOR_EXPORT };
 
 struct anchor {
     enum anchor_kind kind;
-    struct op *op;       // ANCHOR_OP: store, scatter, atomic, dot, reduce, scan; ANCHOR_LOOP: a `for` around dots
-    struct value *value; // ANCHOR_EXPORT: the value to put into place
+    struct op *op;             // ANCHOR_OP: store, scatter, atomic, dot, reduce, scan; ANCHOR_LOOP: a `for` around dots
+    struct value *value;       // ANCHOR_EXPORT: the value to put into place
     const struct place *place; // ANCHOR_EXPORT: where; NULL: made by the group, and bound to the value
-    bool *cone;          // by value id: values that it is computed from, up to results of other anchors
-    bool *axes;          // by axis: those of the cone
+    bool *cone;                // by value id: values that it is computed from, up to results of other anchors
+    bool *axes;                // by axis: those of the cone
 };
 
 // How an axis is cut in a nest of loops.
 struct split {
     int axis;
     int64_t step;
-    bool backward; // from the end of the axis
+    bool backward;     // from the end of the axis
     bool rest_at_once; // what is left at the end is one piece, or two
 };
 
 struct dot_axes {
-    int n_rows, rows[MAX_RANK];         // of the left factor and the sum
-    int n_columns, columns[MAX_RANK];   // of the right factor and the sum
-    int n_batch, batch[MAX_RANK];       // of both factors and the sum
-    int n_inner, inner[2 * MAX_RANK];   // summed over
+    int n_rows, rows[MAX_RANK];       // of the left factor and the sum
+    int n_columns, columns[MAX_RANK]; // of the right factor and the sum
+    int n_batch, batch[MAX_RANK];     // of both factors and the sum
+    int n_inner, inner[2 * MAX_RANK]; // summed over
 };
 
 // Anchors that run in one nest of loops.
@@ -92,8 +92,8 @@ struct group {
     int vector_axis, lanes; // AXIS_NONE, 1: scalars
     struct op *dot;         // the dot (or the one in the ANCHOR_LOOP) that shaped the group, or NULL
     struct dot_axes dot_axes;
-    bool swapped;           // the right factor is the one that is broadcast: the vector axis belongs to the left
-    bool *written;          // by value id of roots
+    bool swapped;  // the right factor is the one that is broadcast: the vector axis belongs to the left
+    bool *written; // by value id of roots
 };
 
 struct shaper {
@@ -108,7 +108,7 @@ struct shaper {
     struct clip *clip;     // by axis
     struct binding *bind;  // by old value id
     struct undo *trail;
-    bool *written; // by old value id: roots that are stored to
+    bool *written;          // by old value id: roots that are stored to
     int lanes, vector_axis; // of the nest being emitted
     const struct group *group;
     int n_later; // groups that come after it in its block
@@ -144,8 +144,8 @@ void bounds_access(const struct op *op, const struct value **root, struct affine
                    struct value *terms[MAX_RANK][MAX_RANK], int n_terms[MAX_RANK]);
 
 // shape_group.c: which anchors share a nest.
-void group_block(struct shaper *s, struct op *first, struct op *last, int n_exports,
-                 const struct anchor *exports, int *n_groups, struct group **groups);
+void group_block(struct shaper *s, struct op *first, struct op *last, int n_exports, const struct anchor *exports,
+                 int *n_groups, struct group **groups);
 bool group_loop_fuses(struct shaper *s, const struct op *loop);
 void group_cone(struct shaper *s, struct anchor *a);
 struct op *group_loop_dot(const struct op *loop);

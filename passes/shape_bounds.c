@@ -117,7 +117,8 @@ static struct range range_of(const struct shaper *s, const struct value *v, int 
     case OP_FLOORDIV:
     case OP_CEILDIV:
         if (constant(op->operands[1], &k) && k > 0 && a.lo >= 0)
-            return (struct range){a.lo / k, a.hi == INT64_MAX ? INT64_MAX : (a.hi + (op->code == OP_CEILDIV ? k - 1 : 0)) / k};
+            return (struct range){a.lo / k,
+                                  a.hi == INT64_MAX ? INT64_MAX : (a.hi + (op->code == OP_CEILDIV ? k - 1 : 0)) / k};
         return anything;
     case OP_MOD:
         if (constant(op->operands[1], &k) && k > 0)
@@ -366,8 +367,7 @@ static void forget_varying(struct shaper *s, const struct block *b)
         for (int i = 0; i < op->n_results && (op->code == OP_FOR || op->code == OP_WHILE); i++)
             for (int d = 0; op->results[i]->type->kind == TYPE_TILE && d < op->results[i]->type->rank; d++) {
                 int axis = axes_of(&s->axes, op->results[i], d);
-                if (axis != AXIS_NONE &&
-                    (varies_in(op, s->clip[axis].base) || varies_in(op, s->clip[axis].bound)))
+                if (axis != AXIS_NONE && (varies_in(op, s->clip[axis].base) || varies_in(op, s->clip[axis].bound)))
                     s->clip[axis].known = false;
             }
         for (int i = 0; i < op->n_blocks; i++)
@@ -434,8 +434,8 @@ bool bounds_proven(struct shaper *s, const struct op *op, const struct value *ti
         return base && bound && below(s, base, bound, DEPTH);
     // By the clip of the axis, where the window lies inside of it.
     const struct clip *c = &s->clip[moving];
-    return n_moving == 1 && c->known && s->window[moving].inside && c->base == base &&
-           c->bound == bound && (bound || c->constant == size);
+    return n_moving == 1 && c->known && s->window[moving].inside && c->base == base && c->bound == bound &&
+           (bound || c->constant == size);
 }
 
 static bool is_grid_constant(const struct value *v, int depth)
@@ -477,8 +477,7 @@ static bool root_stride(const struct type *t, int r, int64_t *stride)
     return true;
 }
 
-bool bounds_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis,
-                   int64_t *stride)
+bool bounds_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis, int64_t *stride)
 {
     const struct value *root;
     struct affine_map map;

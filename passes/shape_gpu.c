@@ -6,9 +6,11 @@
 //                                                    %y2 = convert_layout %y : tile<32x128xf16, #linear<..fragment..>>
 //                                                    %d = dot "mk,kn->mn" %x2, %y2, %s
 //
-// 1. The number of warps is fixed for the kernel, and it is refused if it has operations or sizes that the target cannot
+// 1. The number of warps is fixed for the kernel, and it is refused if it has operations or sizes that the target
+// cannot
 //    do: all faults are reported, not the first alone.
-// 2. Layouts are foreseen, forwards: memory accesses and dots have one they like best, all other operations follow their
+// 2. Layouts are foreseen, forwards: memory accesses and dots have one they like best, all other operations follow
+// their
 //    operands; loops are walked again when what they yield changes what they carry.
 // 3. Types are set in order. Where a value meets an operation in another layout than foreseen or wanted, it is made
 //    again or converted (shape_gpu_convert.c), so step 2 decides speed and never correctness.
@@ -62,9 +64,11 @@ static void check_type(struct gpu_shaper *g, const struct op *op, const struct t
     int64_t most = (int64_t)registers * 4 * GPU_LANES * g->warps;
     // Factors of a dot are smaller than their sum, or were loaded and would be reported there.
     if (bytes > most && op->code != OP_CONSTANT && op->code != OP_IOTA && op->code != OP_BROADCAST)
-        FAIL(g, op->loc, "%s: %s needs %lld registers in each of %d threads on %s, where %d are reasonable; "
-             "choose smaller tiles, or loop over them", name, text_of(g, t),
-             (long long)(bytes / 4 / GPU_LANES / g->warps), GPU_LANES * g->warps, target, registers);
+        FAIL(g, op->loc,
+             "%s: %s needs %lld registers in each of %d threads on %s, where %d are reasonable; "
+             "choose smaller tiles, or loop over them",
+             name, text_of(g, t), (long long)(bytes / 4 / GPU_LANES / g->warps), GPU_LANES * g->warps, target,
+             registers);
 }
 
 static void check_block(struct gpu_shaper *g, const struct block *b)
@@ -304,8 +308,7 @@ static void meet(struct gpu_shaper *g, struct op *op, int first, const struct ty
     for (int i = first; i < op->n_operands; i++) {
         const struct type *t = op->operands[i]->type;
         whole |= same_shape(t, tile);
-        if (t->kind == TYPE_TILE &&
-            (largest < 0 || type_elements(t) > type_elements(op->operands[largest]->type)))
+        if (t->kind == TYPE_TILE && (largest < 0 || type_elements(t) > type_elements(op->operands[largest]->type)))
             largest = i;
     }
     for (int i = first; i < op->n_operands; i++) {

@@ -1,7 +1,7 @@
 // The layouts that operations on a GPU would like best, and the number of warps.
 //
-// Memory: 16 bytes side by side per lane, lanes side by side along the contiguous dimension, so a warp's access is made of
-// whole 128-byte lines; warps along the slowest dimensions, so a row that is reduced lies in one warp where it can.
+// Memory: 16 bytes side by side per lane, lanes side by side along the contiguous dimension, so a warp's access is made
+// of whole 128-byte lines; warps along the slowest dimensions, so a row that is reduced lies in one warp where it can.
 // Products of f16 and bf16 summed in f32: the fragments of mma.m16n8k16, warps in a grid as square as the tile allows.
 // Other products: blocks of 4 x 4 sums per thread, multiplied and added element by element.
 #include <string.h>
@@ -181,8 +181,10 @@ static void mma_layouts(const struct gpu_shaper *g, const struct op *dot, const 
     const uint32_t shapes[3][2] = {{m, k}, {k, n}, {m, n}};
     const int *rows[3] = {mma->m, mma->k, mma->m}, *columns[3] = {mma->k, mma->n, mma->n};
     for (int i = 0; i < 3; i++) {
-        struct layout l = layout_mma(i == 0 ? LAYOUT_MMA_A : i == 1 ? LAYOUT_MMA_B : LAYOUT_MMA_ACC, 16, 16, warps,
-                                     shapes[i]);
+        struct layout l = layout_mma(i == 0   ? LAYOUT_MMA_A
+                                     : i == 1 ? LAYOUT_MMA_B
+                                              : LAYOUT_MMA_ACC,
+                                     16, 16, warps, shapes[i]);
         int source[MAX_RANK], rank = dot->operands[i]->type->rank;
         for (int d = 0; d < rank; d++)
             source[d] = d == rows[i][i] ? 0 : d == columns[i][i] ? 1 : -1;

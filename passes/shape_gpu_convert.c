@@ -6,10 +6,10 @@
 //   %x : tile<128x32xf16, #blocked>           %x2 = convert_layout %x : tile<128x32xf16, #fragment>
 //   %d = dot .. %x, %y, %s        =>          %d = dot .. %x2, %y2, %s
 //
-// What costs nothing to make is made again in the wanted layout: constants, iotas, broadcasts. So are, where the operand
-// is broadcast and thus small, loads and what is computed from them: lanes that read the same address share it. All else
-// is converted: next to its use if it was defined in the same block, else where it was defined, so that conversions stand
-// outside of loops.
+// What costs nothing to make is made again in the wanted layout: constants, iotas, broadcasts. So are, where the
+// operand is broadcast and thus small, loads and what is computed from them: lanes that read the same address share it.
+// All else is converted: next to its use if it was defined in the same block, else where it was defined, so that
+// conversions stand outside of loops.
 #include <string.h>
 
 #include "passes/shape_gpu.h"
@@ -101,7 +101,10 @@ static struct value *relaid(struct gpu_shaper *g, struct value *v, const struct 
     struct block *block = v->def ? v->def->block : v->block;
     bool near = user && user->block == block;
     struct op *before = near ? user : v->def ? v->def->next : block->first;
-    struct builder b = {.function = g->k, .block = block, .before = before, .loc = v->def ? v->def->loc : g->k->loc,
+    struct builder b = {.function = g->k,
+                        .block = block,
+                        .before = before,
+                        .loc = v->def ? v->def->loc : g->k->loc,
                         .diags = g->c->diags};
     return build_value(&b, OP_CONVERT_LAYOUT, 1, &v, 0, NULL, type);
 }

@@ -1,8 +1,8 @@
 // Which anchors share a nest of loops.
 //
 // Anchors join the current group in program order while that is legal: an anchor that needs a reduction's result along
-// an axis that the group's loops walk must wait for the loops to end. A dot (or a loop around dots) starts a group, since
-// it decides the register tile (shape_cut.c).
+// an axis that the group's loops walk must wait for the loops to end. A dot (or a loop around dots) starts a group,
+// since it decides the register tile (shape_cut.c).
 #include <string.h>
 
 #include "passes/shape.h"
@@ -383,8 +383,8 @@ static bool used_after(const struct group *groups, int n, int g, const struct an
     return false;
 }
 
-void group_block(struct shaper *s, struct op *first, struct op *last, int n_exports,
-                 const struct anchor *exports, int *n_groups, struct group **groups)
+void group_block(struct shaper *s, struct op *first, struct op *last, int n_exports, const struct anchor *exports,
+                 int *n_groups, struct group **groups)
 {
     struct anchor later = {.kind = ANCHOR_EXPORT};
     later.cone = ARENA_ARRAY(s->scratch, bool, s->old->n_values);

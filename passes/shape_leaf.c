@@ -34,8 +34,7 @@ void leaf_indices(struct shaper *s, const struct op *op, const struct value *til
     int v = op_view_operand(op);
     for (int i = v + 1; i < op->n_operands; i++) {
         struct value *x = shape_scalar(s, op->operands[i]);
-        indices[i - v - 1] =
-            tile->type->kind == TYPE_TILE ? shape_add(s, x, offset_of(s, tile, i - v - 1)) : x;
+        indices[i - v - 1] = tile->type->kind == TYPE_TILE ? shape_add(s, x, offset_of(s, tile, i - v - 1)) : x;
     }
 }
 
@@ -91,8 +90,8 @@ static struct value *leaf_make(struct shaper *s, struct value *old)
         operands[i] = leaf_value(s, op->operands[i]);
     b->loc = op->loc;
     bool stated = op->code == OP_CONSTANT || op->code == OP_BROADCAST || op->code == OP_RESHAPE;
-    struct value *x = build_value(b, op->code, op->n_operands, operands, op->n_attrs, op->attrs,
-                                  stated ? leaf_type(s, old) : NULL);
+    struct value *x =
+        build_value(b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, stated ? leaf_type(s, old) : NULL);
     // Operands without the vector axis give a result without it; the rest of the nest expects the windows' shape.
     struct type *want = leaf_type(s, old);
     if (x->type != want)
@@ -139,7 +138,8 @@ static void leaf_dot(struct shaper *s, struct op *op)
     const struct dot_axes *x = &s->group->dot_axes;
     struct split splits[2 * MAX_RANK];
     struct nest n = {.splits = splits, .leaf = dot_leaf, .n_acc = 1, .data = op};
-    int64_t said = schedule_said(s->c->schedules, s->old, SCHEDULE_UNROLL), unroll = said == SCHEDULE_OPEN ? INNER_UNROLL : said;
+    int64_t said = schedule_said(s->c->schedules, s->old, SCHEDULE_UNROLL),
+            unroll = said == SCHEDULE_OPEN ? INNER_UNROLL : said;
     for (int i = 0; i < x->n_inner; i++) {
         int axis = x->inner[i];
         int64_t size = s->window[axis].size;
@@ -261,8 +261,8 @@ static struct value *mask_counted(struct shaper *s, const struct op *op, struct 
     for (int i = 0; i < x->type->rank; i++)
         dims[i] = i == d ? x->type->dims[i] : 1;
     bool vector = x->type->lanes > 1 && x->type->vector_axis == d;
-    struct type *t = type_shaped(s->m, type_tile(s->m, DTYPE_INDEX, x->type->rank, dims),
-                                 vector ? x->type->lanes : 1, d);
+    struct type *t =
+        type_shaped(s->m, type_tile(s->m, DTYPE_INDEX, x->type->rank, dims), vector ? x->type->lanes : 1, d);
     struct value *index = build_value(&s->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = d}}, t);
     struct value *left = shape_sub(s, shape_scalar(s, op->operands[1]), s->window[axis].offset);
     struct value *in = build_binary(&s->b, OP_LT, index, left);
@@ -390,7 +390,10 @@ static bool is_carried(const struct shaper *s, const struct carry *c, const stru
 static void run_carry(struct shaper *s, const struct group *g, struct carry *c)
 {
     struct split splits[3 * MAX_RANK];
-    struct nest n = {.splits = splits, .leaf = carry_leaf, .data = c, .enter_vector = carry_enter_vector,
+    struct nest n = {.splits = splits,
+                     .leaf = carry_leaf,
+                     .data = c,
+                     .enter_vector = carry_enter_vector,
                      .leave_vector = carry_leave_vector};
     for (int vector = 0; vector < 2; vector++) // the vector axis goes innermost
         for (int i = 0; i < g->n_splits; i++)
@@ -461,8 +464,8 @@ static void run_anchor(struct shaper *s, struct anchor *a)
         for (int i = 0; i < op->n_operands; i++)
             operands[i] = leaf_value(s, op->operands[i]);
         s->b.loc = op->loc;
-        struct op *made = build_op(&s->b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, op->n_results,
-                                   NULL);
+        struct op *made =
+            build_op(&s->b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, op->n_results, NULL);
         if (made->n_results)
             x = made->results[0];
     }
@@ -535,8 +538,7 @@ static bool carried_by(const struct shaper *s, const struct group *g, int axis)
                 if (axis_of_reduced(s, a->op, k) == axis)
                     return true;
         }
-        if (a->op->code == OP_SCAN &&
-            axes_of(&s->axes, a->op->operands[0], (int)op_int(a->op, ATTR_AXIS, 0)) == axis)
+        if (a->op->code == OP_SCAN && axes_of(&s->axes, a->op->operands[0], (int)op_int(a->op, ATTR_AXIS, 0)) == axis)
             return true;
     }
     return false;
@@ -552,8 +554,8 @@ void leaf_group(struct shaper *s, struct group *g)
             g->anchors[i].place = place_create(s, g->anchors[i].value, 0, NULL);
     // Axes that a reduction walks go innermost, within the leaf; an axis whose step covers it needs no loop.
     struct split parallel[3 * MAX_RANK];
-    struct nest n = {.splits = parallel, .leaf = group_leaf, .before_level = g->dot ? group_before_level : NULL,
-                     .data = g};
+    struct nest n = {
+        .splits = parallel, .leaf = group_leaf, .before_level = g->dot ? group_before_level : NULL, .data = g};
     struct group kept = *g;
     kept.n_splits = 0;
     for (int i = 0; i < g->n_splits; i++) {

@@ -1,9 +1,10 @@
 // Copies of a dot's operands into scratch, laid out for it.
 //
-// A factor is read again for every tile of the axes it lacks. Before the loop over the first such axis it may be copied:
-// the vector factor (the right one of "mk,kn->mn") when its vectors are not contiguous or its rows lie far apart; the
-// scalar factor when it is computed rather than loaded, or when its bounds would have to be checked at every element
-// (padding of convolutions). The copy of a factor read inside a loop around the dot spans the loop's whole range.
+// A factor is read again for every tile of the axes it lacks. Before the loop over the first such axis it may be
+// copied: the vector factor (the right one of "mk,kn->mn") when its vectors are not contiguous or its rows lie far
+// apart; the scalar factor when it is computed rather than loaded, or when its bounds would have to be checked at every
+// element (padding of convolutions). The copy of a factor read inside a loop around the dot spans the loop's whole
+// range.
 #include <string.h>
 
 #include "passes/shape.h"
@@ -172,9 +173,8 @@ static bool find_keys(struct shaper *s, const struct op *load, const struct op *
 {
     *n = 0;
     const struct value *index = loop ? loop->blocks[0]->args[0] : NULL;
-    for (const struct op *op = load; op; op = op->operands[0]->def && op->operands[0]->def->code == OP_WINDOW
-                                                  ? op->operands[0]->def
-                                                  : NULL)
+    for (const struct op *op = load; op;
+         op = op->operands[0]->def && op->operands[0]->def->code == OP_WINDOW ? op->operands[0]->def : NULL)
         for (int i = 1; i < op->n_operands; i++) {
             struct value *x = op->operands[i];
             if (x == index || x->symbol >= 0 || (x->def && x->def->code == OP_CONSTANT))
@@ -204,12 +204,11 @@ static void resize(struct shaper *s, struct place *p, const struct value *v, con
         size = build_binary(b, OP_MUL, build_binary(b, OP_CEILDIV, shape_scalar(s, loop->operands[1]), step), step);
     }
     op_remove(p->view->def);
-    p->view = build_value(b, OP_SCRATCH, size != NULL, &size, 0, NULL,
-                          type_view(s->m, v->type->dtype, n, dims, NULL));
+    p->view = build_value(b, OP_SCRATCH, size != NULL, &size, 0, NULL, type_view(s->m, v->type->dtype, n, dims, NULL));
 }
 
-static void pack_tile(struct shaper *s, struct group *g, struct value *v, const struct op *load,
-                      const struct op *loop, int loop_dim, int64_t panel)
+static void pack_tile(struct shaper *s, struct group *g, struct value *v, const struct op *load, const struct op *loop,
+                      int loop_dim, int64_t panel)
 {
     struct builder *b = &s->b;
     int outer_axis = s->vector_axis, outer_lanes = s->lanes;
@@ -271,7 +270,7 @@ struct box {
     struct value *scratch;        // new
     struct value *base[MAX_RANK]; // of the box in the root
     int64_t size[MAX_RANK];
-    struct value *at[MAX_RANK];   // the current position in the box
+    struct value *at[MAX_RANK]; // the current position in the box
     int rank, lanes;
     struct attr pad;
     bool has_pad;
@@ -304,8 +303,8 @@ static void box_level(struct shaper *s, struct box *x, int r)
         int64_t from = part ? main_end : 0, to = part ? x->size[r] : main_end;
         if (from == to)
             continue;
-        struct op *f = build_for(b, build_index(b, from), build_index(b, to), build_index(b, part ? to - from : step),
-                                 0, NULL);
+        struct op *f =
+            build_for(b, build_index(b, from), build_index(b, to), build_index(b, part ? to - from : step), 0, NULL);
         x->at[r] = f->blocks[0]->args[0];
         if (r == x->rank - 1)
             box_move(s, x, part ? to - from : step);
@@ -323,7 +322,8 @@ static void tile_origin(struct shaper *s, const struct op *load, struct value **
     const struct value *view = load->operands[0];
     for (int d = 0; d < view->type->rank; d++) {
         int axis = axes_of(&s->axes, load->results[0], d);
-        index[d] = shape_add(s, shape_scalar(s, load->operands[1 + d]), axis == AXIS_NONE ? NULL : s->window[axis].offset);
+        index[d] =
+            shape_add(s, shape_scalar(s, load->operands[1 + d]), axis == AXIS_NONE ? NULL : s->window[axis].offset);
     }
     for (; view->def && view->def->code == OP_WINDOW; view = view->def->operands[0]) {
         const struct affine_map *map = op_attr(view->def, ATTR_MAP)->map;
@@ -370,8 +370,8 @@ static void pack_box(struct shaper *s, struct value *v, const struct op *load)
     if (pad)
         x.pad = *pad;
     tile_origin(s, load, x.base);
-    x.scratch = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL,
-                            type_view(s->m, root->type->dtype, x.rank, x.size, NULL));
+    x.scratch =
+        build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL, type_view(s->m, root->type->dtype, x.rank, x.size, NULL));
     p->view = x.scratch;
     box_level(s, &x, 0);
     shape_bind(s, v, (struct binding){BIND_MEMORY, NULL, p});
@@ -411,8 +411,8 @@ void pack_operands(struct shaper *s, struct group *g, int level)
 {
     if (schedule_said(s->c->schedules, s->old, SCHEDULE_PACK) == 0)
         return;
-    const struct op *loop = g->dot->block->parent && group_loop_fuses(s, g->dot->block->parent) ? g->dot->block->parent
-                                                                                                 : NULL;
+    const struct op *loop =
+        g->dot->block->parent && group_loop_fuses(s, g->dot->block->parent) ? g->dot->block->parent : NULL;
     for (int i = 0; i < 2; i++) {
         struct value *v = g->dot->operands[i];
         if (s->bind[v->id].kind == BIND_MEMORY || s->bind[v->id].kind == BIND_DIRECT)

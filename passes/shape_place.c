@@ -14,8 +14,8 @@ static int64_t room(const struct shaper *s, const struct value *v, int axis)
     return (size + widest - 1) / widest * widest;
 }
 
-// Scratch for the windows' part of a tile. order lists the value's dimensions as they lie in memory (NULL: as they are);
-// dimensions of size 1 are dropped.
+// Scratch for the windows' part of a tile. order lists the value's dimensions as they lie in memory (NULL: as they
+// are); dimensions of size 1 are dropped.
 struct place *place_create(struct shaper *s, struct value *old, int n_order, const int *order)
 {
     struct place *p = ARENA_NEW(s->scratch, struct place);
@@ -34,8 +34,7 @@ struct place *place_create(struct shaper *s, struct value *old, int n_order, con
         p->dim_of[0] = 0;
         dims[p->rank++] = p->size[0] = 1;
     }
-    p->view = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL,
-                          type_view(s->m, old->type->dtype, p->rank, dims, NULL));
+    p->view = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL, type_view(s->m, old->type->dtype, p->rank, dims, NULL));
     return p;
 }
 
@@ -125,8 +124,7 @@ struct value *place_load(struct shaper *s, const struct place *p, struct value *
     place_indices(s, p, old, operands + 1);
     struct attr inbounds = all_inbounds(s, place_rank(p));
     struct type *t = place_type(s, p, old);
-    struct value *x = build_value(b, OP_LOAD, 1 + place_rank(p), operands, 1, &inbounds,
-                                  p->panel ? in_panel(s, t) : t);
+    struct value *x = build_value(b, OP_LOAD, 1 + place_rank(p), operands, 1, &inbounds, p->panel ? in_panel(s, t) : t);
     if (p->panel)
         x = build_value(b, OP_RESHAPE, 1, &x, 0, NULL, t);
     if (is_permuted(p)) {
@@ -164,8 +162,8 @@ void place_store(struct shaper *s, const struct place *p, struct value *old, str
                         shape.vector_axis = rank;
                     axes[i] = rank++;
                 }
-        struct type *plain = type_shaped(s->m, type_tile(s->m, shape.dtype, rank, shape.dims), x->type->lanes,
-                                         shape.vector_axis);
+        struct type *plain =
+            type_shaped(s->m, type_tile(s->m, shape.dtype, rank, shape.dims), x->type->lanes, shape.vector_axis);
         if (plain != x->type)
             x = build_value(b, OP_RESHAPE, 1, &x, 0, NULL, plain);
         struct attr order = {ATTR_AXES, {.ints = {rank, axes}}};

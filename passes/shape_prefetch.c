@@ -1,7 +1,7 @@
 // Memory that a dot's neighbours will need.
 //
-// While the sum of a register tile is computed, what is read and written right after it comes closer. The processor does
-// not see it coming: a register tile's rows lie apart, and begin anew at every tile.
+// While the sum of a register tile is computed, what is read and written right after it comes closer. The processor
+// does not see it coming: a register tile's rows lie apart, and begin anew at every tile.
 #include "passes/shape.h"
 
 #define LEAST_DEPTH 32     // of the sum: a shorter one does not hide the time that memory takes

@@ -44,8 +44,7 @@ int command_compile_options(const struct shared_options *shared, struct compile_
     struct driver_buffer text = {0};
     if (read_file(shared->schedule, &text, diags))
         return 1;
-    options->pipeline.schedules =
-        schedules_read(&diags->arena, text.data, text.size, shown(shared->schedule), diags);
+    options->pipeline.schedules = schedules_read(&diags->arena, text.data, text.size, shown(shared->schedule), diags);
     driver_buffer_finish(&text);
     return !options->pipeline.schedules;
 }

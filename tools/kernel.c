@@ -115,8 +115,8 @@ int command_kernel(int argc, char *const *argv)
                               .most_files = 1,
                               .n_options = sizeof options / sizeof options[0],
                               .options = options,
-                              .shared_sets =
-                                  SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DEFINE | SHARED_PASSES | SHARED_SCHEDULE | SHARED_TRACE,
+                              .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DEFINE | SHARED_PASSES |
+                                             SHARED_SCHEDULE | SHARED_TRACE,
                               .shared = &j.shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0 || (status = choose_output(&c, &j)) >= 0)

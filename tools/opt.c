@@ -81,7 +81,8 @@ int command_opt(int argc, char *const *argv)
                               .most_files = 1,
                               .n_options = sizeof options / sizeof options[0],
                               .options = options,
-                              .shared_sets = SHARED_TARGET | SHARED_DEFINE | SHARED_DIM | SHARED_PASSES | SHARED_SCHEDULE | SHARED_TRACE,
+                              .shared_sets = SHARED_TARGET | SHARED_DEFINE | SHARED_DIM | SHARED_PASSES |
+                                             SHARED_SCHEDULE | SHARED_TRACE,
                               .shared = &shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)

@@ -580,7 +580,8 @@ int command_run(int argc, char *const *argv)
         .most_files = 1,
         .n_options = sizeof options / sizeof options[0],
         .options = options,
-        .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DIM | SHARED_THREADS | SHARED_SEED | SHARED_SCHEDULE | SHARED_TRACE,
+        .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DIM | SHARED_THREADS | SHARED_SEED | SHARED_SCHEDULE |
+                       SHARED_TRACE,
         .shared = &r.shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)

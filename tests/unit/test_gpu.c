@@ -79,7 +79,8 @@ static void compare(const struct type *t, const char *have, const char *want, in
         union scalar x = dtype_load(t->dtype, have + i * dtype_bytes(t->dtype)),
                      y = dtype_load(t->dtype, want + i * dtype_bytes(t->dtype));
         if (!dtype_is_float(t->dtype))
-            ck_assert_msg(x.i == y.i, "%s: [%lld] is %lld, not %lld", what, (long long)i, (long long)x.i, (long long)y.i);
+            ck_assert_msg(x.i == y.i, "%s: [%lld] is %lld, not %lld", what, (long long)i, (long long)x.i,
+                          (long long)y.i);
         else
             ck_assert_msg((isnan(x.f) && isnan(y.f)) || x.f == y.f || fabs(x.f - y.f) <= tolerance * fmax(1, fabs(y.f)),
                           "%s: [%lld] is %.9g, not %.9g", what, (long long)i, x.f, y.f);
@@ -184,10 +185,14 @@ static void emulate(const struct run *r, struct function *k, const struct target
     const struct {
         const char *name;
         void *address;
-    } functions[] = {{"emu_thread", (void *)emu_thread},           {"emu_program", (void *)emu_program},
-                     {"emu_programs", (void *)emu_programs},       {"emu_shared", (void *)emu_shared},
-                     {"emu_barrier", (void *)emu_barrier},         {"emu_shuffle_xor", (void *)emu_shuffle_xor},
-                     {"emu_shuffle_from", (void *)emu_shuffle_from}, {"emu_ldmatrix", (void *)emu_ldmatrix},
+    } functions[] = {{"emu_thread", (void *)emu_thread},
+                     {"emu_program", (void *)emu_program},
+                     {"emu_programs", (void *)emu_programs},
+                     {"emu_shared", (void *)emu_shared},
+                     {"emu_barrier", (void *)emu_barrier},
+                     {"emu_shuffle_xor", (void *)emu_shuffle_xor},
+                     {"emu_shuffle_from", (void *)emu_shuffle_from},
+                     {"emu_ldmatrix", (void *)emu_ldmatrix},
                      {"emu_mma", (void *)emu_mma}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         ck_assert_msg(!jit_define(jit, functions[i].name, functions[i].address, &error), "%s", error);
@@ -297,7 +302,8 @@ END_TEST
 START_TEST(elementwise)
 {
     CHECK(.file = "elementwise", SIZES({"M", 35}, {"N", 516}), .tolerance = 1e-6);
-    CHECK(.file = "elementwise", DEFINES({"T", "f16"}, {"ACT", "relu"}), SIZES({"M", 16}, {"N", 333}), .tolerance = 2e-3);
+    CHECK(.file = "elementwise", DEFINES({"T", "f16"}, {"ACT", "relu"}), SIZES({"M", 16}, {"N", 333}),
+          .tolerance = 2e-3);
     CHECK(.file = "elementwise", DEFINES({"T", "bf16"}, {"ACT", "tanh"}), SIZES({"M", 20}, {"N", 256}),
           .tolerance = 1e-2);
 }

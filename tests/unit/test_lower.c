@@ -127,8 +127,8 @@ static void check_symbols(const struct driver_buffer *object)
     }
 }
 
-static const tg_kernel *compile(struct jit *jit, struct driver **d, const char *level, int opt_level, struct function *k,
-                                struct diags *diags)
+static const tg_kernel *compile(struct jit *jit, struct driver **d, const char *level, int opt_level,
+                                struct function *k, struct diags *diags)
 {
     struct target_desc target;
     char *error = NULL;
@@ -299,11 +299,12 @@ static double row_tolerance(int64_t element, const char *level)
 
 static bool has_code(enum opcode c)
 {
-    static const enum opcode expanded[] = {OP_POW,     OP_ATAN2,    OP_EXP,  OP_EXP2,  OP_EXPM1, OP_LOG,   OP_LOG2,
-                                           OP_LOG1P,   OP_SIN,      OP_COS,  OP_TAN,   OP_ASIN,  OP_ACOS,  OP_ATAN,
-                                           OP_SINH,    OP_COSH,     OP_TANH, OP_ASINH, OP_ACOSH, OP_ATANH, OP_ERF,
-                                           OP_SIGMOID, OP_SOFTPLUS, OP_GELU, OP_SILU,
-                                           OP_SCALEF}; // one target only: by the tests of the functions made of it
+    static const enum opcode expanded[] = {
+        OP_POW,   OP_ATAN2, OP_EXP,  OP_EXP2,    OP_EXPM1,    OP_LOG,  OP_LOG2, OP_LOG1P, OP_SIN,
+        OP_COS,   OP_TAN,   OP_ASIN, OP_ACOS,    OP_ATAN,     OP_SINH, OP_COSH, OP_TANH,  OP_ASINH,
+        OP_ACOSH, OP_ATANH, OP_ERF,  OP_SIGMOID, OP_SOFTPLUS, OP_GELU, OP_SILU, OP_SCALEF}; // one target only: by the
+                                                                                            // tests of the functions
+                                                                                            // made of it
     for (size_t i = 0; i < sizeof expanded / sizeof *expanded; i++)
         if (expanded[i] == c)
             return false;
@@ -748,7 +749,8 @@ static void check_refused(const char *text, const char *why)
     struct driver *d;
     struct target_desc target;
     ck_assert(!target_parse(levels[0], &target, NULL) && !driver_create(&target, 2, &d, NULL));
-    ck_assert(lower_kernel(m->first_function, false, &target, driver_context(d), driver_new_module(d, "test", NULL), &diags));
+    ck_assert(
+        lower_kernel(m->first_function, false, &target, driver_context(d), driver_new_module(d, "test", NULL), &diags));
     ck_assert_msg(strstr(diag_string(&diags), why), "%s", diag_string(&diags));
     ck_assert_int_eq(diags.n_errors, 1);
     driver_destroy(d);
