@@ -3,6 +3,7 @@
 //
 //   math_exhaustive STRIDE [FUNCTION ...]    every STRIDE-th of the 2^32 arguments; as many samples of two arguments
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,11 +75,18 @@ static void compile(struct variant *v, enum opcode code, const char *level)
     diag_finish(&diags);
 }
 
-static void measure(struct variant *v, bool of_argument)
+static void run(struct variant *v)
 {
     tg_arg args[] = {{.pointer = x}, {.pointer = y}, {.pointer = v->result}};
     v->kernel->range(args, 0, v->kernel->grid(args), NULL);
+}
+
+static void measure(struct variant *v, bool of_argument)
+{
     for (int i = 0; i < CHUNK; i++) {
+        // The nearest float is at most half a unit off. Most are, and this is quicker.
+        if (v->error >= 0.5 && !of_argument && v->result[i] == (float)want[i] && v->result[i] != 0)
+            continue;
         double error = ulp_error(v->result[i], want[i], of_argument ? x[i] : want[i]);
         if (error > v->error) {
             v->error = error;
@@ -94,7 +102,7 @@ static bool agree(const struct variant *a, const struct variant *b)
     if (!a->kernel || !b->kernel)
         return true;
     for (int i = 0; i < CHUNK; i++)
-        if (memcmp(&a->result[i], &b->result[i], sizeof *a->result) && a->result[i] == a->result[i])
+        if (memcmp(&a->result[i], &b->result[i], sizeof *a->result) && !(isnan(a->result[i]) && isnan(b->result[i])))
             return false;
     return true;
 }
@@ -119,10 +127,18 @@ static bool check(const struct expand_math_row *row, uint64_t stride)
         }
         for (int l = 0; l < N_LEVELS; l++)
             if (variants[l].kernel)
-                measure(&variants[l], row->of_argument);
-        if (ok && !agree(&variants[1], &variants[2])) {
+                run(&variants[l]);
+        bool same = agree(&variants[1], &variants[2]);
+        if (ok && !same) {
             printf("%s: %s and %s differ\n", name, levels[1], levels[2]);
             ok = false;
+        }
+        for (int l = 0; l < N_LEVELS; l++)
+            if (variants[l].kernel && !(l == 2 && same && variants[1].kernel))
+                measure(&variants[l], row->of_argument);
+        if (same && variants[1].kernel && variants[2].error < variants[1].error) {
+            variants[2].error = variants[1].error;
+            memcpy(variants[2].worst, variants[1].worst, sizeof variants[1].worst);
         }
     }
     for (int l = 0; l < N_LEVELS; l++) {
