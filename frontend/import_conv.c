@@ -285,3 +285,32 @@ void import_op_global_pool(struct node *n)
     }
     node_output(n, 0, y);
 }
+
+// x / (bias + alpha / size * sum of squares over `size` channels around each)^beta, the channels being positions of a
+// window.
+void import_op_lrn(struct node *n)
+{
+    struct import *im = n->im;
+    struct module *m = im->module;
+    const struct type *t = node_type(n, 0);
+    enum dtype f = t->dtype;
+    int64_t size = node_int(n, "size", 1);
+    if (t->rank < 2 || !dtype_is_float(f))
+        node_error(n, "input %s must be floats with channels", type_string(&im->arena, m, t));
+    else if (size < 1 || size > INT32_MAX)
+        node_error(n, "'size' is %lld; it must be positive", (long long)size);
+    if (n->failed)
+        return;
+    struct value *x = node_input(n, 0), *square = import_binary(n, OP_MUL, x, x);
+    dim dims[4] = {t->dims[0], 1, t->dims[1], dims_product(m, t->rank - 2, t->dims + 2)};
+    struct windows w = {.n = 2, .kernel = {size, 1}, .low = {(size - 1) / 2}, .high = {size / 2}};
+    for (int d = 0; d < w.n; d++)
+        w.strides[d] = w.dilations[d] = 1;
+    struct value *sum = window_reduce(n, OP_ADD, import_reshape(im, square, 4, dims), &w);
+    sum = import_reshape(im, sum, t->rank, t->dims);
+    double alpha = node_float(n, "alpha", (double)1e-4f) / (double)size;
+    struct value *base = import_binary(n, OP_MUL, sum, import_number(n, f, alpha));
+    base = import_binary(n, OP_ADD, base, import_number(n, f, node_float(n, "bias", 1)));
+    struct value *scale = import_binary(n, OP_POW, base, import_number(n, f, -node_float(n, "beta", 0.75)));
+    node_output(n, 0, import_binary(n, OP_MUL, x, scale));
+}
