@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codegen/lower.h"
 #include "codegen/nvptx.h"
 
 static struct loc module_loc(const struct module *m)
@@ -70,7 +69,7 @@ int compile_function(struct function *f, const struct compile_options *options, 
     }
     if (target->kind != TARGET_KIND_NVPTX)
         return f->kind == FUNCTION_HOST
-                   ? lower_host(f, target, driver_context(d), module, weights, diags)
+                   ? lower_host(f, target, driver_context(d), module, options->model_form, weights, diags)
                    : lower_kernel(f, callers == COMPILE_FOR_HOST, target, driver_context(d), module, diags);
     if (f->kind == FUNCTION_KERNEL)
         return lower_nvptx(f, target, driver_context(d), module, false, diags);
@@ -107,30 +106,36 @@ static int lower_and_emit(struct module *m, const struct compile_options *option
     return 0;
 }
 
+struct lowering {
+    struct module *m;
+    const struct compile_options *options;
+    enum compile_output kind;
+    struct driver *driver;
+    struct driver_buffer *out;
+    struct diags *diags;
+    int status;
+};
+
+static void lower_under_driver(void *lowering)
+{
+    struct lowering *w = lowering;
+    w->status = lower_and_emit(w->m, w->options, w->kind, w->driver, w->out, w->diags);
+}
+
 int compile_lower(struct module *m, const struct compile_options *options, enum compile_output kind,
                   struct driver_buffer *out, struct diags *diags)
 {
     if (kind <= COMPILE_SHAPED)
         return text_output(m, out, diags);
-    struct driver *d;
+    struct lowering w = {m, options, kind, NULL, out, diags, 1};
     char *message = NULL;
-    if (driver_create(&options->target, options->opt_level, &d, &message))
+    if (driver_create(&options->target, options->opt_level, &w.driver, &message))
         return report(diags, module_loc(m), message);
-    // Running out of memory on the way must not lose the driver.
-    struct arena_recovery inner, *volatile outer = arena_get_recovery();
-    volatile int status = 1;
-    if (!setjmp(inner.jump)) {
-        if (outer)
-            arena_set_recovery(&inner);
-        status = lower_and_emit(m, options, kind, d, out, diags);
-    } else {
-        driver_destroy(d);
-        arena_set_recovery(outer);
-        longjmp(outer->jump, 1);
-    }
-    arena_set_recovery(outer);
-    driver_destroy(d);
-    return status;
+    bool done = arena_attempt(lower_under_driver, &w);
+    driver_destroy(w.driver);
+    if (!done)
+        arena_unwind();
+    return w.status;
 }
 
 int compile_module(struct module *m, const struct compile_options *options, enum compile_output kind,

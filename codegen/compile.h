@@ -3,6 +3,7 @@
 #define TEGULA_CODEGEN_COMPILE_H
 
 #include "codegen/driver.h"
+#include "codegen/lower.h"
 #include "ir/ir.h"
 #include "passes/pass.h"
 
@@ -12,6 +13,7 @@ enum compile_output { COMPILE_TILE, COMPILE_SHAPED, COMPILE_LLVM, COMPILE_ASSEMB
 struct compile_options {
     struct target_desc target;
     int opt_level; // 0 to 3, as of driver_create
+    enum model_form model_form;
     int n_threads; // that make the code of a model; 0: as many as there are CPUs. The code is the same
     struct pipeline_options pipeline;
 };
@@ -33,7 +35,6 @@ enum compile_callers { COMPILE_FOR_ALL, COMPILE_FOR_HOST }; // any program, host
 // Adds the code of a function, which the passes have prepared, to an LLVM module; of host functions after the kernels
 // that they launch, be those in the same module or not. weights, for a host function, as in lower.h. Returns 0, or 1
 // after reporting.
-struct weights;
 int compile_function(struct function *f, const struct compile_options *options, enum compile_callers callers,
                      struct driver *d, LLVMModuleRef module, struct weights *weights, struct diags *diags);
 

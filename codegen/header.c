@@ -23,8 +23,7 @@ static const char *how_kept(enum dtype t)
     return lower_is_narrow(t) ? ", kept as bits" : t == DTYPE_I1 ? ", a byte each: 0 or 1" : "";
 }
 
-// Parameter i's name in C: sizes may be called as a parameter is, and either as a keyword.
-static const char *name_of(struct arena *a, const struct function *k, int i)
+static bool is_keyword(struct arena *a, const char *name)
 {
     static const char keywords[] =
         " alignas alignof and asm auto bool break case catch char class const continue default delete do double else "
@@ -32,10 +31,16 @@ static const char *name_of(struct arena *a, const struct function *k, int i)
         "nullptr operator or private protected public register restrict return short signed sizeof static struct "
         "switch template this throw true try typedef typeid typename union unsigned using virtual void volatile "
         "while xor ";
+    return strstr(keywords, arena_printf(a, " %s ", name)) != NULL;
+}
+
+// Parameter i's name in C: sizes may be called as a parameter is, and either as a keyword.
+static const char *name_of(struct arena *a, const struct function *k, int i)
+{
     const char *name = lower_arg(k, i)->name;
     if (!name)
         return arena_printf(a, "arg%d", i);
-    bool taken = strstr(keywords, arena_printf(a, " %s ", name)) != NULL;
+    bool taken = is_keyword(a, name);
     for (int j = 0; j < i; j++)
         taken |= lower_arg(k, j)->name && !strcmp(lower_arg(k, j)->name, name);
     return taken ? arena_printf(a, "%s_%d", name, i) : name;
@@ -97,50 +102,165 @@ static void put_function(FILE *f, struct arena *a, const struct function *k, boo
     fputs(n || with_env ? ");\n" : "void);\n", f);
 }
 
-int header_print(struct module *m, struct driver_buffer *out, struct diags *diags)
+static void put_kernel(FILE *f, struct arena *a, const struct function *k)
+{
+    put_comment(f, a, k);
+    put_function(f, a, k, false);
+    put_function(f, a, k, true);
+    fprintf(f, "extern const struct tg_kernel %s__kernel;\n", k->name);
+}
+
+// ---- Models ----------------------------------------------------------------------------------------------------
+
+// A name of the model as C: what is left of it that C can have, and nobody else is called.
+static const char **model_names(struct arena *a, const struct function *h)
+{
+    int n = h->n_params;
+    const char **names = ARENA_ARRAY(a, const char *, n + 1);
+    for (int i = 0; i < n; i++) {
+        bool input = i < h->n_inputs;
+        const char **all = input ? h->input_names : h->output_names,
+                   *name = all ? all[input ? i : i - h->n_inputs] : h->params[i]->name;
+        char *c = arena_printf(a, "%s", name && *name ? name : input ? "input" : "output");
+        for (char *p = c; *p; p++)
+            if (!isalnum((unsigned char)*p) || (unsigned char)*p > 127)
+                *p = '_';
+        bool taken = isdigit((unsigned char)*c) || is_keyword(a, c);
+        for (int s = 0; s < h->module->n_symbols; s++)
+            taken |= !strcmp(h->module->symbols[s], c);
+        for (int j = 0; j < i; j++)
+            taken |= !strcmp(names[j], c);
+        names[i] = taken ? arena_printf(a, "%s%d_%s", input ? "input" : "output", input ? i : i - h->n_inputs, c) : c;
+    }
+    return names;
+}
+
+// A name out of the model within quotes, on the same line.
+static void put_quoted(FILE *f, const char *name)
+{
+    fputc('\'', f);
+    for (const unsigned char *c = (const unsigned char *)name; *c; c++)
+        fprintf(f, *c < ' ' || *c > '~' || *c == '\\' ? "\\x%02x" : "%c", *c);
+    fputc('\'', f);
+}
+
+static void put_port(FILE *f, const struct function *h, int i, const char *c_name)
+{
+    bool input = i < h->n_inputs;
+    const char **all = input ? h->input_names : h->output_names, *name = all ? all[input ? i : i - h->n_inputs] : NULL;
+    const struct type *t = h->params[i]->type;
+    fprintf(f, "//   %s: %s ", c_name, input ? "input" : "output");
+    put_quoted(f, name ? name : c_name);
+    fputs(", ", f);
+    put_sizes(f, h, t->dims, t->rank, " x ");
+    fprintf(f, "%s%s%s, row-major, aligned to %lld byte%s\n", t->rank ? " of " : "", dtype_info[t->dtype].name,
+            how_kept(t->dtype), (long long)dtype_bytes(t->dtype), dtype_bytes(t->dtype) == 1 ? "" : "s");
+}
+
+static void put_entry(FILE *f, const struct function *h, const char *const *names, bool with_env, int n_sizes,
+                      const char *const *sizes)
+{
+    fprintf(f, "int32_t %s%s(%s", h->name, with_env ? "_env" : "", with_env ? "const struct tg_env *env" : "");
+    bool any = with_env;
+    for (int i = 0; i < h->n_params; i++, any = true)
+        fprintf(f, "%s%s%s *%s", any ? ", " : "", i < h->n_inputs ? "const " : "", c_type(h->params[i]->type->dtype),
+                names[i]);
+    for (int i = 0; i < n_sizes; i++, any = true)
+        fprintf(f, "%sint64_t %s", any ? ", " : "", sizes[i]);
+    fputs(any ? ");\n" : "void);\n", f);
+}
+
+static void put_model(FILE *f, struct arena *a, const struct function *h, const char *source)
+{
+    int n = h->module->n_symbols, *ids = ARENA_ARRAY(a, int, 2 * n + 1);
+    const char **names = model_names(a, h), **sizes = ARENA_ARRAY(a, const char *, n + 1);
+    int n_sizes = lower_model_sizes(h, ids, ids + n);
+    for (int i = 0; i < n_sizes; i++)
+        sizes[i] = h->module->symbols[ids[i]];
+    fprintf(f, "// %s, made from ", h->name);
+    put_quoted(f, source);
+    fputc('\n', f);
+    for (int i = 0; i < h->n_params; i++)
+        put_port(f, h, i, names[i]);
+    for (int i = 0; i < n_sizes; i++)
+        fprintf(f, "//   %s: a size\n", sizes[i]);
+    fputs(
+        "// Outputs share no memory with anything else. Returns 0; another number when a size does not fit or memory\n"
+        "// ran out, which env->error is told of.\n",
+        f);
+    put_entry(f, h, names, false, n_sizes, sizes);
+    put_entry(f, h, names, true, n_sizes, sizes);
+    fprintf(f, "extern const struct tg_model %s__model;\n", h->name);
+}
+
+// ---- Files -----------------------------------------------------------------------------------------------------
+
+static void put_guard(FILE *f, const struct module *m, enum function_kind kind)
+{
+    fputs(kind == FUNCTION_KERNEL ? "TEGULA_KERNELS" : "TEGULA_MODEL", f);
+    for (const struct function *k = m->first_function; k; k = k->next) {
+        if (k->kind != kind)
+            continue;
+        fputc('_', f);
+        for (const char *c = k->name; *c; c++)
+            fputc(toupper((unsigned char)*c), f);
+    }
+    fputs("_H\n", f);
+}
+
+static void put_header(FILE *f, const struct module *m, enum function_kind kind, const char *source)
+{
+    struct arena a;
+    arena_init(&a);
+    fprintf(f,
+            "// Made by tegula; do not edit. NAME runs a %s on the calling thread; NAME_env by the environment's\n"
+            "// parallel_for (tegula/kernel.h), or as NAME does when env is NULL; NAME__%s describes it.\n#ifndef ",
+            kind == FUNCTION_KERNEL ? "kernel" : "model", kind == FUNCTION_KERNEL ? "kernel" : "model");
+    put_guard(f, m, kind);
+    fputs("#define ", f);
+    put_guard(f, m, kind);
+    fprintf(f, "\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\nstruct tg_env;\nstruct %s;\n",
+            kind == FUNCTION_KERNEL ? "tg_kernel" : "tg_model");
+    for (const struct function *k = m->first_function; k; k = k->next) {
+        if (k->kind != kind)
+            continue;
+        fputs("\n", f);
+        if (kind == FUNCTION_KERNEL)
+            put_kernel(f, &a, k);
+        else
+            put_model(f, &a, k, source);
+    }
+    fputs("\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n", f);
+    arena_finish(&a);
+}
+
+static int print(const struct module *m, enum function_kind kind, const char *source, struct driver_buffer *out,
+                 struct diags *diags)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
-    if (!f) {
-        diag_error(diags, (struct loc){0}, "out of memory");
-        return 1;
+    bool failed = !f;
+    if (f) {
+        put_header(f, m, kind, source);
+        failed = ferror(f);
+        failed |= fclose(f) != 0;
     }
-    struct arena a;
-    arena_init(&a);
-    fputs("// Made by tegula; do not edit. NAME runs a kernel on the calling thread; NAME_env by the environment's\n"
-          "// parallel_for (tegula/kernel.h), or as NAME does when env is NULL; NAME__kernel describes it.\n"
-          "#ifndef TEGULA_KERNELS",
-          f);
-    for (const struct function *k = m->first_function; k; k = k->next) {
-        fputc('_', f);
-        for (const char *c = k->name; *c; c++)
-            fputc(toupper((unsigned char)*c), f);
-    }
-    fputs("_H\n#define TEGULA_KERNELS", f);
-    for (const struct function *k = m->first_function; k; k = k->next) {
-        fputc('_', f);
-        for (const char *c = k->name; *c; c++)
-            fputc(toupper((unsigned char)*c), f);
-    }
-    fputs("_H\n\n#include <stdint.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n"
-          "struct tg_env;\nstruct tg_kernel;\n",
-          f);
-    for (const struct function *k = m->first_function; k; k = k->next) {
-        fputs("\n", f);
-        put_comment(f, &a, k);
-        put_function(f, &a, k, false);
-        put_function(f, &a, k, true);
-        fprintf(f, "extern const struct tg_kernel %s__kernel;\n", k->name);
-    }
-    fputs("\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n", f);
-    arena_finish(&a);
-    bool failed = ferror(f);
-    if (fclose(f) || failed || !text) {
+    if (failed || !text) {
         free(text);
         diag_error(diags, (struct loc){0}, "out of memory");
         return 1;
     }
     *out = (struct driver_buffer){text, size};
     return 0;
+}
+
+int header_print(struct module *m, struct driver_buffer *out, struct diags *diags)
+{
+    return print(m, FUNCTION_KERNEL, NULL, out, diags);
+}
+
+int header_print_model(struct module *m, const char *source, struct driver_buffer *out, struct diags *diags)
+{
+    return print(m, FUNCTION_HOST, source, out, diags);
 }

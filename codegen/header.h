@@ -1,4 +1,4 @@
-// The C header of compiled kernels: what another program includes to call them.
+// The C headers of compiled kernels and models: what another program includes to call them.
 #ifndef TEGULA_CODEGEN_HEADER_H
 #define TEGULA_CODEGEN_HEADER_H
 
@@ -9,5 +9,9 @@
 // parameters. The text needs no other header than <stdint.h> and is released with driver_buffer_finish. Returns 0, or 1
 // after reporting.
 int header_print(struct module *m, struct driver_buffer *out, struct diags *diags);
+
+// The same for the module's host functions, that is models: their functions (codegen/lower_model_interface.c), and what
+// the arguments are. `source` is the name of what they were made from.
+int header_print_model(struct module *m, const char *source, struct driver_buffer *out, struct diags *diags);
 
 #endif

@@ -57,6 +57,42 @@ static char *temporary_name(const char *path)
     return asprintf(&name, "%s.tmp%ld-%u", path, (long)getpid(), atomic_fetch_add(&counter, 1)) < 0 ? NULL : name;
 }
 
+int link_prepare_file(struct link_file *f, const char *path, const void *data, size_t size, char **error)
+{
+    *f = (struct link_file){.final = resolve(path)};
+    f->temporary = f->final ? temporary_name(f->final) : NULL;
+    int fd = -1, status = -1;
+    if (!f->temporary) {
+        error_set(error, "out of memory");
+        goto out;
+    }
+    unlink(f->temporary); // a leftover of a dead process of the same number
+    fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    status = fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno))
+                    : write_fd(fd, path, data, size, error);
+out:
+    if (status)
+        link_discard_file(f);
+    return status;
+}
+
+int link_commit_file(struct link_file *f, char **error)
+{
+    int status =
+        rename(f->temporary, f->final) ? error_set(error, "%s: cannot create: %s", f->final, strerror(errno)) : 0;
+    link_discard_file(f);
+    return status;
+}
+
+void link_discard_file(struct link_file *f)
+{
+    if (f->temporary)
+        unlink(f->temporary);
+    free(f->temporary);
+    free(f->final);
+    *f = (struct link_file){0};
+}
+
 int link_write_file(const char *path, const void *data, size_t size, char **error)
 {
     struct stat st;
@@ -65,28 +101,8 @@ int link_write_file(const char *path, const void *data, size_t size, char **erro
         return fd < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
                       : write_fd(fd, path, data, size, error);
     }
-
-    char *final = resolve(path), *temporary = final ? temporary_name(final) : NULL;
-    int status = -1, fd = -1;
-    if (!temporary) {
-        error_set(error, "out of memory");
-        goto out;
-    }
-    unlink(temporary); // a leftover of a dead process of the same number
-    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        error_set(error, "%s: cannot create: %s", path, strerror(errno));
-        goto out;
-    }
-    status = write_fd(fd, path, data, size, error);
-    if (!status && rename(temporary, final))
-        status = error_set(error, "%s: cannot create: %s", path, strerror(errno));
-    if (status)
-        unlink(temporary);
-out:
-    free(temporary);
-    free(final);
-    return status;
+    struct link_file f;
+    return link_prepare_file(&f, path, data, size, error) || link_commit_file(&f, error) ? -1 : 0;
 }
 
 // --- Running the linker ---------------------------------------------------------------------------------------------
@@ -158,7 +174,8 @@ struct work {
     char *output;   // resolved
     char *folder;   // private; NULL: not made
     char *result;   // in folder
-    char **objects; // in folder; n_objects of the job
+    size_t n;       // objects: those of the job, and perhaps one of its weights
+    char **objects; // in folder
 };
 
 // Tries one linker: the words of `program`, then ours. Returns like run.
@@ -167,7 +184,7 @@ static int run_linker(const struct work *w, const char *program, char **error)
     const struct link_job *job = w->job;
     char *words = strdup(program);
     // A word of the program takes two bytes of it at least; 4 words of ours, and the NULL.
-    char **argv = words ? calloc(strlen(words) / 2 + 1 + job->n_objects + job->n_arguments + 5, sizeof *argv) : NULL;
+    char **argv = words ? calloc(strlen(words) / 2 + 1 + w->n + job->n_arguments + 5, sizeof *argv) : NULL;
     int status;
     if (!argv) {
         status = error_set(error, "out of memory");
@@ -183,9 +200,11 @@ static int run_linker(const struct work *w, const char *program, char **error)
     }
     if (job->kind == LINK_SHARED)
         argv[n++] = "-shared";
+    if (job->kind == LINK_RELOCATABLE)
+        argv[n++] = "-r";
     argv[n++] = "-o";
     argv[n++] = w->result;
-    for (size_t i = 0; i < job->n_objects; i++)
+    for (size_t i = 0; i < w->n; i++)
         argv[n++] = w->objects[i];
     for (size_t i = 0; i < job->n_arguments; i++)
         argv[n++] = (char *)job->arguments[i]; // posix_spawn does not write to it
@@ -202,7 +221,7 @@ static bool ld_can_do(const struct link_job *job)
     for (size_t i = 0; i < job->n_arguments; i++)
         if (strncmp(job->arguments[i], "-Wl,", 4) == 0)
             return false;
-    return job->kind == LINK_SHARED;
+    return job->kind != LINK_EXECUTABLE;
 }
 
 static int run_linkers(const struct work *w, char **error)
@@ -225,7 +244,8 @@ static int prepare(struct work *w, char **error)
     if (stat(job->output, &st) == 0 && !S_ISREG(st.st_mode))
         return error_set(error, "%s: not a regular file", job->output);
     w->output = resolve(job->output);
-    w->objects = calloc(job->n_objects + 1, sizeof *w->objects);
+    w->n = job->n_objects + (job->weights != NULL);
+    w->objects = calloc(w->n + 1, sizeof *w->objects);
     // "./": a name must not look like an option.
     if (!w->output || !w->objects ||
         asprintf(&w->folder, "%s%s.tmpXXXXXX", *w->output == '/' ? "" : "./", w->output) < 0) {
@@ -242,12 +262,15 @@ static int prepare(struct work *w, char **error)
         w->result = NULL;
         return error_set(error, "out of memory");
     }
-    for (size_t i = 0; i < job->n_objects; i++) {
+    for (size_t i = 0; i < w->n; i++) {
         if (asprintf(&w->objects[i], "%s/%zu.o", w->folder, i) < 0) {
             w->objects[i] = NULL;
             return error_set(error, "out of memory");
         }
-        if (link_write_file(w->objects[i], job->objects[i].data, job->objects[i].size, error))
+        int failed = i < job->n_objects
+                         ? link_write_file(w->objects[i], job->objects[i].data, job->objects[i].size, error)
+                         : elf_write_weights(w->objects[i], job->weights_symbol, job->weights, error);
+        if (failed)
             return -1;
     }
     return 0;
@@ -263,7 +286,7 @@ static void clean_up(struct work *w)
         closedir(folder);
     if (w->folder)
         rmdir(w->folder);
-    for (size_t i = 0; w->objects && i < w->job->n_objects; i++)
+    for (size_t i = 0; w->objects && i < w->n; i++)
         free(w->objects[i]);
     free(w->objects);
     free(w->result);

@@ -8,8 +8,9 @@
 #include <stddef.h>
 
 #include "codegen/driver.h"
+#include "codegen/elf.h"
 
-enum link_kind { LINK_SHARED, LINK_EXECUTABLE };
+enum link_kind { LINK_SHARED, LINK_EXECUTABLE, LINK_RELOCATABLE };
 
 // Nothing is taken over: all of it need only live as long as the call.
 struct link_job {
@@ -17,6 +18,8 @@ struct link_job {
     const char *output;
     const struct driver_buffer *objects; // object files, in memory
     size_t n_objects;
+    const struct weights *weights; // NULL: none; else one more object, which defines weights_symbol (elf.h)
+    const char *weights_symbol;
     const char *const *arguments; // handed to the linker after them, one word each: files, "-lm", "-Wl,-soname,x"
     size_t n_arguments;
 };
@@ -25,7 +28,16 @@ struct link_job {
 // (/dev/null, a pipe) is written to directly.
 int link_write_file(const char *path, const void *data, size_t size, char **error);
 
-// Links by running $CC (words separated by blanks) or cc; for a shared object, without either, by ld. No shell is
+// The same in two steps, for a file that is only to appear together with another: what fails has written nothing.
+// Whatever was prepared is to be committed or discarded; a file that is all zeros may be discarded.
+struct link_file {
+    char *final, *temporary;
+};
+int link_prepare_file(struct link_file *f, const char *path, const void *data, size_t size, char **error);
+int link_commit_file(struct link_file *f, char **error);
+void link_discard_file(struct link_file *f);
+
+// Links by running $CC (words separated by blanks) or cc; without either by ld, but for an executable. No shell is
 // involved. On failure *error holds what the linker printed.
 int link_run(const struct link_job *job, char **error);
 

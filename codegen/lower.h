@@ -35,11 +35,16 @@ struct weights {
     const struct weight *pieces; // in the module's arena, by offset
 };
 
+// What a model's code is for, and so has besides its description (below): C functions; those and the symbol by which
+// `tegula run` finds the description in a shared object; nothing, for this process.
+enum model_form { MODEL_OBJECT, MODEL_SHARED, MODEL_IN_PROCESS };
+
 // Adds to `out` the functions of a host function NAME, after those of the kernels that it launches, which may be in
-// another module (lower_model.c lists them), and the data symbol NAME__model, a tg_model. The constants are the memory
-// at the symbol NAME__weights, aligned to 64 bytes, which whoever links the code defines as *weights says; if `weights`
-// is NULL they are put into the module instead. Returns 0, or 1 after reporting.
+// another module (lower_model.c lists them), and the data symbol NAME__model, a tg_model; by its form
+// also the C functions NAME and NAME_env and the symbol tegula_model (lower_model_interface.c). The constants are the
+// memory at the symbol NAME__weights, aligned to 64 bytes, which whoever links the code defines as *weights says; if
+// `weights` is NULL they are put into the module instead. Returns 0, or 1 after reporting.
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
-               struct weights *weights, struct diags *diags);
+               enum model_form form, struct weights *weights, struct diags *diags);
 
 #endif

@@ -49,6 +49,11 @@ static LLVMTypeRef arg_type(struct lower *l, const struct value *v) // in C
     return lower_memory_type(l, v->type->dtype, 1);
 }
 
+static enum lower_reach parts_reach(const struct lower *l)
+{
+    return l->launched ? LOWER_PROGRAM : LOWER_EVERYBODY;
+}
+
 // Leaves the function as it is, which takes LLVM much less time: for what runs once a launch.
 static void leave_slow(struct lower *l, LLVMValueRef f)
 {
@@ -93,7 +98,7 @@ static void make_instance(struct lower *l, struct functions *f)
         types[n + i] = l->i64;
     types[n + 6] = types[n + 7] = l->ptr;
     f->instance_type = lower_function_type(LLVMVoidTypeInContext(l->context), total, types);
-    f->instance = lower_add_function(l, "__instance", f->instance_type, false);
+    f->instance = lower_add_function(l, "__instance", f->instance_type, LOWER_UNIT);
     lower_begin_function(l, f->instance);
     for (int i = 0; i < n; i++) {
         struct value *v = lower_arg(k, i);
@@ -175,7 +180,7 @@ static void grid_sizes(struct lower *l, LLVMValueRef *size)
 
 static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
-    f->grid = lower_add_function(l, "__grid", f->count_type, true);
+    f->grid = lower_add_function(l, "__grid", f->count_type, parts_reach(l));
     leave_slow(l, f->grid);
     begin_unpacked(l, f->grid, x);
     LLVMValueRef size[3], all = lower_i64(l, 1), zero = lower_i64(l, 0);
@@ -187,7 +192,7 @@ static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
 
 static void make_scratch(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
-    f->scratch = lower_add_function(l, "__scratch", f->count_type, true);
+    f->scratch = lower_add_function(l, "__scratch", f->count_type, parts_reach(l));
     leave_slow(l, f->scratch);
     begin_unpacked(l, f->scratch, x);
     LLVMBuildRet(l->b, lower_scratch_bytes(l));
@@ -198,7 +203,7 @@ static void make_range(struct lower *l, struct functions *f, LLVMValueRef *x)
     LLVMTypeRef types[4] = {l->ptr, l->i64, l->i64, l->ptr};
     int n = lower_n_args(l->kernel);
     f->range_type = lower_function_type(l->i32, 4, types);
-    f->range = lower_add_function(l, "__range", f->range_type, true);
+    f->range = lower_add_function(l, "__range", f->range_type, parts_reach(l));
     begin_unpacked(l, f->range, x);
     LLVMValueRef *size = x + n + 3, begin = LLVMGetParam(f->range, 1), end = LLVMGetParam(f->range, 2);
     grid_sizes(l, size);
@@ -293,7 +298,7 @@ static void make_launcher(struct lower *l, const struct functions *f, bool with_
     for (int i = 0; i < n; i++)
         types[skip + i] = arg_type(l, lower_arg(k, i));
     LLVMValueRef launcher =
-        lower_add_function(l, with_env ? "_env" : "", lower_function_type(l->i32, n + skip, types), true);
+        lower_add_function(l, with_env ? "_env" : "", lower_function_type(l->i32, n + skip, types), LOWER_EVERYBODY);
     lower_begin_function(l, launcher);
     LLVMValueRef args = LLVMBuildAlloca(l->b, LLVMArrayType2(l->i64, (uint64_t)(n ? n : 1)), "args");
     for (int i = 0; i < n; i++) {

@@ -16,6 +16,7 @@ struct host {
     int most_args;        // of a kernel that it launches
     bool has_arena;       // some buffer lies in it
 
+    enum model_form form;
     struct weights *weights; // NULL: they become a constant of the module
     int n_pieces, size_pieces;
     struct weight *pieces;

@@ -150,8 +150,10 @@ LLVMValueRef lower_pick(struct lower *l, LLVMValueRef vector, int lane); // x it
 bool lower_is_constant(LLVMValueRef x, int64_t *value);                  // an integer, or a vector of equal integers
 LLVMValueRef lower_add(struct lower *l, LLVMValueRef x, LLVMValueRef y); // i64, without signed overflow
 LLVMValueRef lower_mul(struct lower *l, LLVMValueRef x, LLVMValueRef y); // likewise
-// A function named after the kernel.
-LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported);
+// A function named after the kernel, and who can call it: its own LLVM module; all that it is linked with; everybody,
+// be it from the outside of a shared object.
+enum lower_reach { LOWER_UNIT, LOWER_PROGRAM, LOWER_EVERYBODY };
+LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, enum lower_reach reach);
 LLVMTypeRef lower_function_type(LLVMTypeRef result, int n, LLVMTypeRef *params);
 LLVMValueRef lower_stack(struct lower *l, LLVMTypeRef type, int64_t n, int align); // in the entry block
 LLVMValueRef lower_min(struct lower *l, LLVMValueRef x, LLVMValueRef y);           // signed
@@ -241,6 +243,9 @@ void lower_abi(struct lower *l);
 // The slots of a kernel's arguments: its parameters, then the symbols it uses.
 int lower_n_args(const struct function *k);
 struct value *lower_arg(const struct function *k, int i);
+// The symbols of the module that are sizes of a host function's inputs, each with the first input that has it, in the
+// order of tg_model.symbols; there is room for all of the module's. Returns how many.
+int lower_model_sizes(const struct function *host, int *ids, int *first_input);
 // Whether some kernel of the module has functions or data of that name.
 bool lower_is_kernels(const struct module *m, const char *name);
 

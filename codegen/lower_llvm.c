@@ -152,12 +152,14 @@ LLVMTypeRef lower_function_type(LLVMTypeRef result, int n, LLVMTypeRef *params)
     return LLVMFunctionType(result, params, (unsigned)n, false);
 }
 
-LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
+LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, enum lower_reach reach)
 {
     const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
     LLVMValueRef f = LLVMAddFunction(l->module, name, type);
-    if (!exported)
+    if (reach == LOWER_UNIT)
         LLVMSetLinkage(f, LLVMInternalLinkage);
+    else if (reach == LOWER_PROGRAM)
+        LLVMSetVisibility(f, LLVMHiddenVisibility);
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
     LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->context, nounwind, 0));
     return f;

@@ -1,10 +1,10 @@
 // The functions of a compiled model (tg_model in include/tegula/kernel.h): what checks tensors, memory for outputs and
-// the run, the description.
+// the run.
 //
 //   internal int32_t NAME__bind(env, in, int64_t *symbols, bool with_data)   checks inputs, learns the symbols
 //   internal void *NAME__alloc(env, bytes), void NAME__free(env, memory)     by the environment or by libc
 //   internal void *NAME__reserve(env, struct scratch *, bytes)               scratch of launches on one thread
-//   int32_t NAME__shapes(...), NAME__run(...); const tg_model NAME__model
+//   int32_t NAME__shapes(...), NAME__run(...)                                hidden
 //
 // All of it is straight-line code, one check after the other; only libc is called.
 #include <stddef.h>
@@ -13,19 +13,13 @@
 #include <tegula/kernel.h>
 
 #include "codegen/data_type.h"
-#include "codegen/lower_host.h"
+#include "codegen/lower_model.h"
+#include "ir/dims.h"
 
 // The state of `reserve`: { memory, its bytes, what of it must be freed }.
 enum { SCRATCH_MEMORY, SCRATCH_BYTES, SCRATCH_OWNED, SCRATCH_WORDS };
 
-struct port {
-    const char *name;
-    const char *role; // "input", "output"
-    struct value *param;
-    int index;
-};
-
-static struct port port_at(const struct function *f, int i)
+struct port model_port(const struct function *f, int i)
 {
     bool is_input = i < f->n_inputs;
     int index = is_input ? i : i - f->n_inputs;
@@ -44,7 +38,7 @@ static LLVMValueRef load_at(struct lower *l, LLVMTypeRef type, LLVMValueRef base
     return x;
 }
 
-static void store_at(struct lower *l, LLVMValueRef x, LLVMValueRef base, size_t bytes)
+void model_store(struct lower *l, LLVMValueRef x, LLVMValueRef base, size_t bytes)
 {
     LLVMBuildStore(l->b, x, host_offset(l, base, lower_i64(l, (int64_t)bytes)));
 }
@@ -79,12 +73,12 @@ static void end_if(struct lower *l, LLVMBasicBlockRef after)
     LLVMPositionBuilderAtEnd(l->b, after);
 }
 
-static LLVMValueRef add_function(struct lower *l, const char *suffix, LLVMTypeRef type, bool exported)
+LLVMValueRef model_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, enum lower_reach reach)
 {
     const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
     if (lower_is_kernels(l->kernel->module, name))
         lower_error(l, NULL, "the module has a kernel whose name is taken for '%s'; rename one", name);
-    return lower_add_function(l, suffix, type, exported);
+    return lower_add_function(l, suffix, type, reach);
 }
 
 static LLVMValueRef library_function(struct lower *l, const char *name, LLVMTypeRef type)
@@ -114,7 +108,7 @@ static void make_alloc(struct lower *l)
     struct host *h = l->host;
     LLVMTypeRef params[2] = {l->ptr, l->i64}, sizes[2] = {l->i64, l->i64};
     h->alloc_type = lower_function_type(l->ptr, 2, params);
-    h->alloc = add_function(l, "__alloc", h->alloc_type, false);
+    h->alloc = model_add_function(l, "__alloc", h->alloc_type, LOWER_UNIT);
     lower_begin_function(l, h->alloc);
     LLVMValueRef env = LLVMGetParam(h->alloc, 0), bytes = LLVMGetParam(h->alloc, 1);
     LLVMBasicBlockRef without;
@@ -134,7 +128,7 @@ static void make_free(struct lower *l)
     struct host *h = l->host;
     LLVMTypeRef params[2] = {l->ptr, l->ptr}, nothing = LLVMVoidTypeInContext(l->context);
     h->free_type = lower_function_type(nothing, 2, params);
-    h->free = add_function(l, "__free", h->free_type, false);
+    h->free = model_add_function(l, "__free", h->free_type, LOWER_UNIT);
     lower_begin_function(l, h->free);
     LLVMValueRef env = LLVMGetParam(h->free, 0), memory = LLVMGetParam(h->free, 1);
     LLVMBasicBlockRef without;
@@ -158,7 +152,7 @@ static void make_reserve(struct lower *l)
     struct host *h = l->host;
     LLVMTypeRef params[3] = {l->ptr, l->ptr, l->i64};
     h->reserve_type = lower_function_type(l->ptr, 3, params);
-    h->reserve = add_function(l, "__reserve", h->reserve_type, false);
+    h->reserve = model_add_function(l, "__reserve", h->reserve_type, LOWER_UNIT);
     lower_begin_function(l, h->reserve);
     h->env = LLVMGetParam(h->reserve, 0);
     LLVMValueRef state = LLVMGetParam(h->reserve, 1), bytes = LLVMGetParam(h->reserve, 2);
@@ -167,9 +161,9 @@ static void make_reserve(struct lower *l)
     call_free(l, load_at(l, l->ptr, state, 8 * SCRATCH_OWNED));
     LLVMValueRef memory = LLVMBuildCall2(l->b, h->alloc_type, h->alloc, (LLVMValueRef[]){h->env, bytes}, 2, "");
     LLVMValueRef size = LLVMBuildSelect(l->b, LLVMBuildIsNull(l->b, memory, ""), lower_i64(l, 0), bytes, "");
-    store_at(l, memory, state, 8 * SCRATCH_MEMORY);
-    store_at(l, memory, state, 8 * SCRATCH_OWNED);
-    store_at(l, size, state, 8 * SCRATCH_BYTES);
+    model_store(l, memory, state, 8 * SCRATCH_MEMORY);
+    model_store(l, memory, state, 8 * SCRATCH_OWNED);
+    model_store(l, size, state, 8 * SCRATCH_BYTES);
     end_if(l, after);
     LLVMBuildRet(l->b, load_at(l, l->ptr, state, 8 * SCRATCH_MEMORY));
 }
@@ -186,15 +180,13 @@ struct tensor {
 
 static void begin_tensor(struct lower *l, struct tensor *t, int i, LLVMValueRef tensors)
 {
-    *t = (struct tensor){.port = port_at(l->kernel, i)};
+    *t = (struct tensor){.port = model_port(l->kernel, i)};
     t->p = host_offset(l, tensors, lower_i64(l, (int64_t)sizeof(tg_tensor) * t->port.index));
     t->role = host_text(l, t->port.role);
     t->name = host_text(l, t->port.name);
 }
 
-#define ARGS(...) (sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef)), ((LLVMValueRef[]){__VA_ARGS__})
-
-static uint32_t data_type_bits(tg_data_type t)
+uint32_t model_data_type(tg_data_type t)
 {
     uint32_t bits;
     memcpy(&bits, &t, sizeof bits);
@@ -213,7 +205,7 @@ static void check_kind(struct lower *l, const struct tensor *t)
     LLVMValueRef code = LLVMBuildAnd(l->b, have, byte, ""),
                  bits = LLVMBuildAnd(l->b, LLVMBuildLShr(l->b, have, lower_i32(l, 8), ""), byte, ""),
                  lanes = LLVMBuildLShr(l->b, have, lower_i32(l, 16), "");
-    host_require(l, equal(l, have, lower_i32(l, data_type_bits(want))),
+    host_require(l, equal(l, have, lower_i32(l, model_data_type(want))),
                  "%s '%s' has elements of code %d, %d bits and %d lanes and must have %s (code %d, %d bits, 1 lane)",
                  ARGS(t->role, t->name, code, bits, lanes, host_text(l, dtype_info[type->dtype].name),
                       lower_i32(l, want.code), lower_i32(l, want.bits)));
@@ -291,19 +283,29 @@ static void check_alignment(struct lower *l, const struct tensor *t)
 
 // ---- Inputs ----------------------------------------------------------------------------------------------------
 
-// The free symbols of the function, and where each is learnt.
-struct symbols {
-    int n;
-    int *id;          // of the module, by position
-    int *position;    // by the module's id; -1: none
-    int *first_input; // by position
-};
-
 // A symbol of the module is free if it is the size that it is computed as.
 static bool is_free(const struct lower *l, int id)
 {
     const struct value *size = l->host->sizes[id];
     return size && size->symbol == id;
+}
+
+int lower_model_sizes(const struct function *host, int *ids, int *first_input)
+{
+    int n = 0;
+    for (int i = 0; i < host->n_inputs; i++) {
+        const struct type *t = host->params[i]->type;
+        for (int d = 0; d < t->rank; d++) {
+            bool known = !dim_is_symbol(t->dims[d]) || dims_is_expression(host->module, t->dims[d]);
+            for (int j = 0; j < n && !known; j++)
+                known = ids[j] == dim_symbol_id(t->dims[d]);
+            if (known)
+                continue;
+            first_input[n] = i;
+            ids[n++] = dim_symbol_id(t->dims[d]);
+        }
+    }
+    return n;
 }
 
 static bool learn_symbols(struct lower *l, struct symbols *s)
@@ -315,17 +317,9 @@ static bool learn_symbols(struct lower *l, struct symbols *s)
     s->first_input = ARENA_ARRAY(&l->arena, int, n);
     for (int i = 0; i < n; i++)
         s->position[i] = -1;
-    for (int i = 0; i < f->n_inputs; i++) {
-        const struct type *t = f->params[i]->type;
-        for (int d = 0; d < t->rank; d++) {
-            int id = dim_is_symbol(t->dims[d]) ? dim_symbol_id(t->dims[d]) : -1;
-            if (id < 0 || !is_free(l, id) || s->position[id] >= 0)
-                continue;
-            s->position[id] = s->n;
-            s->first_input[s->n] = i;
-            s->id[s->n++] = id;
-        }
-    }
+    s->n = lower_model_sizes(f, s->id, s->first_input);
+    for (int i = 0; i < s->n; i++)
+        s->position[s->id[i]] = i;
     for (int i = 0; i < f->n_symbols; i++)
         if (f->symbols[i] && is_free(l, i) && s->position[i] < 0) {
             lower_error(l, NULL, "the size %s is not a size of an input, so nothing says what it is",
@@ -354,18 +348,18 @@ static void check_size(struct lower *l, const struct tensor *t, int d, const str
         return;
     }
     host_require(l, equal(l, t->size[d], known[at]), "%s '%s': size %d is %lld where input '%s' makes %s %lld",
-                 ARGS(t->role, t->name, place, t->size[d], host_text(l, port_at(l->kernel, s->first_input[at]).name),
+                 ARGS(t->role, t->name, place, t->size[d], host_text(l, model_port(l->kernel, s->first_input[at]).name),
                       host_text(l, l->kernel->module->symbols[s->id[at]]), known[at]));
 }
 
-static void bind_symbols(struct lower *l, const struct symbols *s, LLVMValueRef *known)
+void model_bind_symbols(struct lower *l, const struct symbols *s, LLVMValueRef *known)
 {
     for (int i = 0; i < s->n; i++)
         lower_set_register(l, l->host->sizes[s->id[i]], 0, known[i]);
 }
 
 // Ends the function's block for faults: the environment is told, and the function returns 1.
-static void end_failed(struct lower *l)
+void model_end_failed(struct lower *l)
 {
     struct host *h = l->host;
     LLVMBasicBlockRef without;
@@ -379,14 +373,14 @@ static void end_failed(struct lower *l)
 }
 
 // Begins the body behind the entry block, which is left to stack slots.
-static LLVMBasicBlockRef begin_body(struct lower *l)
+LLVMBasicBlockRef model_begin_body(struct lower *l)
 {
     LLVMBasicBlockRef body = lower_new_block(l, "body");
     LLVMPositionBuilderAtEnd(l->b, body);
     return body;
 }
 
-static void end_entry(struct lower *l, LLVMBasicBlockRef body)
+void model_end_entry(struct lower *l, LLVMBasicBlockRef body)
 {
     LLVMPositionBuilderAtEnd(l->b, l->entry);
     LLVMBuildBr(l->b, body);
@@ -397,9 +391,9 @@ static void make_bind(struct lower *l, const struct symbols *s)
     struct host *h = l->host;
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->i1};
     h->bind_type = lower_function_type(l->i32, 4, params);
-    h->bind = add_function(l, "__bind", h->bind_type, false);
+    h->bind = model_add_function(l, "__bind", h->bind_type, LOWER_UNIT);
     host_begin(l, h->bind, LLVMGetParam(h->bind, 0));
-    LLVMBasicBlockRef body = begin_body(l);
+    LLVMBasicBlockRef body = model_begin_body(l);
     LLVMValueRef *known = ARENA_ARRAY(&l->arena, LLVMValueRef, s->n);
     int n = l->kernel->n_inputs;
     struct tensor *inputs = ARENA_ARRAY(&l->arena, struct tensor, n);
@@ -421,7 +415,7 @@ static void make_bind(struct lower *l, const struct symbols *s)
         check_alignment(l, t);
         end_if(l, after);
     }
-    bind_symbols(l, s, known);
+    model_bind_symbols(l, s, known);
     for (int i = 0; i < n; i++) {
         const struct type *type = inputs[i].port.param->type;
         for (int d = 0; d < type->rank; d++) {
@@ -434,11 +428,11 @@ static void make_bind(struct lower *l, const struct symbols *s)
         }
     }
     for (int i = 0; i < s->n; i++)
-        store_at(l, known[i], LLVMGetParam(h->bind, 2), 8 * (size_t)i);
+        model_store(l, known[i], LLVMGetParam(h->bind, 2), 8 * (size_t)i);
     LLVMBuildRet(l->b, lower_i32(l, 0));
     LLVMPositionBuilderAtEnd(l->b, h->failed);
-    end_failed(l);
-    end_entry(l, body);
+    model_end_failed(l);
+    model_end_entry(l, body);
 }
 
 // Calls `bind`, and makes the symbols known.
@@ -456,7 +450,7 @@ static void call_bind(struct lower *l, const struct symbols *s, LLVMValueRef in,
     LLVMPositionBuilderAtEnd(l->b, bound);
     for (int i = 0; i < s->n; i++)
         known[i] = load_at(l, l->i64, slots, 8 * (size_t)i);
-    bind_symbols(l, s, known);
+    model_bind_symbols(l, s, known);
 }
 
 // ---- Outputs ---------------------------------------------------------------------------------------------------
@@ -483,9 +477,9 @@ static void make_shapes(struct lower *l, const struct symbols *s)
 {
     struct host *h = l->host;
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->ptr};
-    LLVMValueRef f = add_function(l, "__shapes", lower_function_type(l->i32, 4, params), true);
+    LLVMValueRef f = model_add_function(l, "__shapes", lower_function_type(l->i32, 4, params), LOWER_PROGRAM);
     host_begin(l, f, LLVMGetParam(f, 0));
-    LLVMBasicBlockRef body = begin_body(l);
+    LLVMBasicBlockRef body = model_begin_body(l);
     call_bind(l, s, LLVMGetParam(f, 1), false);
     int n = l->kernel->n_outputs;
     struct tensor *outputs = ARENA_ARRAY(&l->arena, struct tensor, n);
@@ -502,14 +496,14 @@ static void make_shapes(struct lower *l, const struct symbols *s)
         LLVMValueRef shape = load_at(l, l->ptr, shapes, sizeof(void *) * (size_t)i);
         LLVMBasicBlockRef next = begin_if(l, LLVMBuildIsNotNull(l->b, shape, ""));
         for (int d = 0; d < outputs[i].port.param->type->rank; d++)
-            store_at(l, outputs[i].size[d], shape, 8 * (size_t)d);
+            model_store(l, outputs[i].size[d], shape, 8 * (size_t)d);
         end_if(l, next);
     }
     end_if(l, after);
     LLVMBuildRet(l->b, lower_i32(l, 0));
     LLVMPositionBuilderAtEnd(l->b, h->failed);
-    end_failed(l);
-    end_entry(l, body);
+    model_end_failed(l);
+    model_end_entry(l, body);
 }
 
 // Memory and fields for an output that has no data. owned remembers the memory in case of a fault.
@@ -522,15 +516,15 @@ static void allocate_output(struct lower *l, const struct tensor *t, LLVMValueRe
     host_require(l, LLVMBuildIsNotNull(l->b, memory, ""), "there is no memory for the %lld bytes of %s '%s'",
                  ARGS(t->bytes, t->role, t->name));
     LLVMBuildStore(l->b, memory, owned);
-    store_at(l, memory, t->p, offsetof(tg_tensor, data));
-    store_at(l, lower_i32(l, TG_DEVICE_CPU), t->p, offsetof(tg_tensor, device));
-    store_at(l, lower_i32(l, 0), t->p, offsetof(tg_tensor, device) + sizeof(int32_t));
-    store_at(l, lower_i32(l, type->rank), t->p, offsetof(tg_tensor, ndim));
-    store_at(l, lower_i32(l, data_type_bits(data_type_of(type->dtype))), t->p, offsetof(tg_tensor, dtype));
-    store_at(l, null_pointer(l), t->p, offsetof(tg_tensor, strides));
-    store_at(l, lower_i64(l, 0), t->p, offsetof(tg_tensor, byte_offset));
+    model_store(l, memory, t->p, offsetof(tg_tensor, data));
+    model_store(l, lower_i32(l, TG_DEVICE_CPU), t->p, offsetof(tg_tensor, device));
+    model_store(l, lower_i32(l, 0), t->p, offsetof(tg_tensor, device) + sizeof(int32_t));
+    model_store(l, lower_i32(l, type->rank), t->p, offsetof(tg_tensor, ndim));
+    model_store(l, lower_i32(l, model_data_type(data_type_of(type->dtype))), t->p, offsetof(tg_tensor, dtype));
+    model_store(l, null_pointer(l), t->p, offsetof(tg_tensor, strides));
+    model_store(l, lower_i64(l, 0), t->p, offsetof(tg_tensor, byte_offset));
     for (int d = 0; d < type->rank; d++)
-        store_at(l, t->size[d], shape, 8 * (size_t)d);
+        model_store(l, t->size[d], shape, 8 * (size_t)d);
 }
 
 static void check_output(struct lower *l, const struct tensor *t)
@@ -577,9 +571,9 @@ static void fill_row(struct lower *l, LLVMValueRef rows, int i, const struct ten
 {
     LLVMValueRef first = LLVMBuildPtrToInt(l->b, first_byte(l, t), l->i64, "");
     size_t at = 8 * ROW_WORDS * (size_t)i;
-    store_at(l, first, rows, at + 8 * ROW_BEGIN);
-    store_at(l, LLVMBuildAdd(l->b, first, bytes, ""), rows, at + 8 * ROW_END);
-    store_at(l, t->name, rows, at + 8 * ROW_NAME);
+    model_store(l, first, rows, at + 8 * ROW_BEGIN);
+    model_store(l, LLVMBuildAdd(l->b, first, bytes, ""), rows, at + 8 * ROW_END);
+    model_store(l, t->name, rows, at + 8 * ROW_NAME);
 }
 
 // for i in outputs: for j below i: they lie apart.
@@ -649,9 +643,9 @@ static void make_run(struct lower *l, const struct symbols *s)
     struct host *h = l->host;
     const struct function *k = l->kernel;
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->ptr};
-    LLVMValueRef f = add_function(l, "__run", lower_function_type(l->i32, 4, params), true);
+    LLVMValueRef f = model_add_function(l, "__run", lower_function_type(l->i32, 4, params), LOWER_PROGRAM);
     host_begin(l, f, LLVMGetParam(f, 0));
-    LLVMBasicBlockRef body = begin_body(l);
+    LLVMBasicBlockRef body = model_begin_body(l);
     int n = k->n_inputs + k->n_outputs;
     h->args = lower_stack(l, l->i64, h->most_args ? h->most_args : 1, 8);
     h->scratch = lower_stack(l, l->i64, SCRATCH_WORDS, 8);
@@ -659,12 +653,12 @@ static void make_run(struct lower *l, const struct symbols *s)
                  owned_arena = lower_stack(l, l->ptr, 1, 8), owned = lower_stack(l, l->ptr, k->n_outputs + 1, 8);
     call_bind(l, s, LLVMGetParam(f, 1), true);
     // From here on faults go to `failed`, which looks at all of this.
-    store_at(l, lower_stack(l, l->i8, HOST_FIRST_SCRATCH, 64), h->scratch, 8 * SCRATCH_MEMORY);
-    store_at(l, lower_i64(l, HOST_FIRST_SCRATCH), h->scratch, 8 * SCRATCH_BYTES);
-    store_at(l, null_pointer(l), h->scratch, 8 * SCRATCH_OWNED);
+    model_store(l, lower_stack(l, l->i8, HOST_FIRST_SCRATCH, 64), h->scratch, 8 * SCRATCH_MEMORY);
+    model_store(l, lower_i64(l, HOST_FIRST_SCRATCH), h->scratch, 8 * SCRATCH_BYTES);
+    model_store(l, null_pointer(l), h->scratch, 8 * SCRATCH_OWNED);
     LLVMBuildStore(l->b, null_pointer(l), owned_arena);
     for (int i = 0; i < k->n_outputs; i++)
-        store_at(l, null_pointer(l), owned, sizeof(void *) * (size_t)i);
+        model_store(l, null_pointer(l), owned, sizeof(void *) * (size_t)i);
 
     struct tensor *tensors = ARENA_ARRAY(&l->arena, struct tensor, n);
     for (int i = 0; i < n; i++) {
@@ -698,99 +692,14 @@ static void make_run(struct lower *l, const struct symbols *s)
         LLVMValueRef memory = load_at(l, l->ptr, owned, sizeof(void *) * (size_t)i);
         LLVMBasicBlockRef after = begin_if(l, LLVMBuildIsNotNull(l->b, memory, ""));
         call_free(l, memory);
-        store_at(l, null_pointer(l), LLVMGetParam(f, 2), sizeof(tg_tensor) * (size_t)i + offsetof(tg_tensor, data));
+        model_store(l, null_pointer(l), LLVMGetParam(f, 2), sizeof(tg_tensor) * (size_t)i + offsetof(tg_tensor, data));
         end_if(l, after);
     }
-    end_failed(l);
-    end_entry(l, body);
-}
-
-// ---- The description -------------------------------------------------------------------------------------------
-
-static LLVMValueRef constant_table(struct lower *l, LLVMTypeRef type, int n, LLVMValueRef *rows)
-{
-    LLVMValueRef table = LLVMConstArray2(type, rows, (uint64_t)n);
-    LLVMValueRef global = LLVMAddGlobal(l->module, LLVMTypeOf(table), "table");
-    LLVMSetInitializer(global, table);
-    LLVMSetLinkage(global, LLVMPrivateLinkage);
-    LLVMSetGlobalConstant(global, true);
-    LLVMSetAlignment(global, 8);
-    return global;
-}
-
-static LLVMValueRef describe_port(struct lower *l, const struct symbols *s, int i)
-{
-    struct port p = port_at(l->kernel, i);
-    const struct type *t = p.param->type;
-    LLVMValueRef dims[MAX_RANK];
-    for (int d = 0; d < t->rank; d++) {
-        int64_t x = t->dims[d];
-        if (dim_is_symbol(t->dims[d])) {
-            int at = s->position[dim_symbol_id(t->dims[d])];
-            x = at < 0 ? INT64_MIN : -1 - (int64_t)at;
-        }
-        dims[d] = lower_i64(l, x);
-    }
-    LLVMValueRef members[4] = {host_text(l, p.name), lower_i32(l, data_type_bits(data_type_of(t->dtype))),
-                               lower_i32(l, t->rank), constant_table(l, l->i64, t->rank, dims)};
-    return LLVMConstStructInContext(l->context, members, 4, false);
-}
-
-static LLVMValueRef describe_ports(struct lower *l, const struct symbols *s, int first, int n)
-{
-    LLVMTypeRef members[4] = {l->ptr, l->i32, l->i32, l->ptr};
-    LLVMValueRef *rows = ARENA_ARRAY(&l->arena, LLVMValueRef, n);
-    for (int i = 0; i < n; i++)
-        rows[i] = describe_port(l, s, first + i);
-    return constant_table(l, LLVMStructTypeInContext(l->context, members, 4, false), n, rows);
-}
-
-static LLVMValueRef exported(struct lower *l, const char *suffix)
-{
-    return LLVMGetNamedFunction(l->module, arena_printf(&l->arena, "%s%s", l->kernel->name, suffix));
-}
-
-static void make_description(struct lower *l, const struct symbols *s)
-{
-    const struct function *f = l->kernel;
-    LLVMValueRef *names = ARENA_ARRAY(&l->arena, LLVMValueRef, s->n);
-    for (int i = 0; i < s->n; i++)
-        names[i] = host_text(l, f->module->symbols[s->id[i]]);
-    LLVMValueRef members[9] = {host_text(l, f->name),
-                               lower_i32(l, f->n_inputs),
-                               lower_i32(l, f->n_outputs),
-                               lower_i32(l, s->n),
-                               describe_ports(l, s, 0, f->n_inputs),
-                               describe_ports(l, s, f->n_inputs, f->n_outputs),
-                               constant_table(l, l->ptr, s->n, names),
-                               exported(l, "__shapes"),
-                               exported(l, "__run")};
-    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 9, false);
-    LLVMValueRef model = LLVMAddGlobal(l->module, LLVMTypeOf(value), arena_printf(&l->arena, "%s__model", f->name));
-    LLVMSetInitializer(model, value);
-    LLVMSetGlobalConstant(model, true);
-    LLVMSetAlignment(model, 8);
+    model_end_failed(l);
+    model_end_entry(l, body);
 }
 
 // ---- All of it -------------------------------------------------------------------------------------------------
-
-// The weights as a constant of the module.
-static void define_weights(struct lower *l)
-{
-    struct host *h = l->host;
-    char *bytes = ARENA_ARRAY(&l->arena, char, h->bytes);
-    for (int i = 0; i < h->n_pieces; i++)
-        if (h->pieces[i].size)
-            memcpy(bytes + h->pieces[i].offset, h->pieces[i].bytes, (size_t)h->pieces[i].size);
-    LLVMValueRef value = LLVMConstStringInContext2(l->context, bytes, (size_t)h->bytes, true);
-    LLVMValueRef blob = LLVMAddGlobal(l->module, LLVMTypeOf(value), "weights");
-    LLVMSetInitializer(blob, value);
-    LLVMSetLinkage(blob, LLVMPrivateLinkage);
-    LLVMSetGlobalConstant(blob, true);
-    LLVMSetAlignment(blob, 64);
-    LLVMReplaceAllUsesWith(h->weights_symbol, blob);
-    LLVMDeleteGlobal(h->weights_symbol);
-}
 
 static bool check_interface(struct lower *l)
 {
@@ -805,8 +714,8 @@ static bool check_interface(struct lower *l)
         for (int d = 0; fits && i >= f->n_inputs && d < t->rank; d++)
             fits = t->dims[d] != DIM_UNKNOWN;
         if (!fits) {
-            lower_error(l, NULL, "%s '%s' is %s; it must be a view without strides%s", port_at(f, i).role,
-                        port_at(f, i).name, type_string(&l->arena, f->module, t),
+            lower_error(l, NULL, "%s '%s' is %s; it must be a view without strides%s", model_port(f, i).role,
+                        model_port(f, i).name, type_string(&l->arena, f->module, t),
                         i < f->n_inputs ? "" : " whose sizes are known");
             return false;
         }
@@ -830,9 +739,11 @@ void lower_model(struct lower *l)
         make_run(l, &s);
     if (l->failed)
         return;
-    make_description(l, &s);
+    model_make_description(l, &s);
+    if (l->host->form != MODEL_IN_PROCESS)
+        model_make_entries(l, &s);
     if (l->host->weights)
         *l->host->weights = (struct weights){l->host->n_pieces, l->host->bytes, l->host->pieces};
     else if (l->host->weights_symbol)
-        define_weights(l);
+        model_define_weights(l);
 }

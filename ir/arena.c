@@ -26,12 +26,26 @@ struct arena_recovery *arena_get_recovery(void)
     return recovery;
 }
 
-static _Noreturn void out_of_memory(void)
+_Noreturn void arena_unwind(void)
 {
     if (recovery)
         longjmp(recovery->jump, 1);
     fputs("tegula: out of memory\n", stderr);
     exit(1);
+}
+
+bool arena_attempt(void (*body)(void *), void *data)
+{
+    struct arena_recovery inner, *const outer = recovery;
+    volatile bool done = false;
+    if (!setjmp(inner.jump)) {
+        if (outer)
+            recovery = &inner;
+        body(data);
+        done = true;
+    }
+    recovery = outer;
+    return done;
 }
 
 void arena_init(struct arena *a)
@@ -51,7 +65,7 @@ void arena_finish(struct arena *a)
 void *arena_alloc(struct arena *a, size_t bytes)
 {
     if (bytes > SIZE_MAX / 2)
-        out_of_memory();
+        arena_unwind();
     bytes = (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if (bytes > a->size - a->used || !a->chunks) {
         size_t size = a->size ? a->size * 2 : FIRST_CHUNK;
@@ -61,7 +75,7 @@ void *arena_alloc(struct arena *a, size_t bytes)
             size = bytes;
         struct arena_chunk *c = calloc(1, sizeof *c + size);
         if (!c)
-            out_of_memory();
+            arena_unwind();
         c->next = a->chunks;
         a->chunks = c;
         a->size = size;

@@ -3,6 +3,7 @@
 #define TEGULA_IR_ARENA_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena_chunk;
@@ -36,5 +37,10 @@ struct arena_recovery *arena_get_recovery(void);
 struct arena_recovery {
     jmp_buf jump;
 };
+
+// Calls body(data) for a caller that holds what no arena does. Where there is a recovery point and memory runs out,
+// returns false: the caller releases what it holds and goes on unwinding.
+bool arena_attempt(void (*body)(void *), void *data);
+_Noreturn void arena_unwind(void);
 
 #endif

@@ -1,598 +1,124 @@
-// tegula run: compiles a model in memory and runs it, on files or on random inputs.
-#include <inttypes.h>
-#include <math.h>
-#include <stdarg.h>
-#include <stdlib.h>
+// tegula run: runs a model, which it compiles in memory unless it comes compiled, on files or on random inputs.
+#include <dlfcn.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 
-#include <tegula/runtime.h>
-
-#include "codegen/data_type.h"
 #include "codegen/model.h"
-#include "frontend/import.h"
-#include "runtime/memory.h"
 #include "tools/command.h"
-#include "tools/fence.h"
-#include "tools/random_input.h"
-#include "tools/tensor_file.h"
+#include "tools/run_model.h"
 
-#define MOST_RUNS 1000000
-#define MOST_NAMES 16 // in a message
+#define DEFAULT_TARGET "native"
+#define DEFAULT_OPTIMIZE 2
 
-struct request {
-    struct words inputs;
-    const char *file, *input_dir, *output_dir, *format;
-    int64_t repeat;
-    bool json;
-    struct shared_options shared;
-};
-
-struct session {
-    const struct request *r;
-    const struct command *command;
-    struct diags *diags;
-    struct arena arena;
-    struct command_source source;
-    struct loaded_model *loaded;
-    const tg_model *code;
-    tg_pool *pool;
-    tg_env env;
-    int64_t *symbols; // values by position; -1: not known
-    tg_tensor *in, *out;
-    void *scratch; // the arena that runs work in
-    double load_ms, *run_ms;
-    int status; // of the last run
-};
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
-static int fail(struct session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static int fail(struct session *s, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    diag_error(s->diags, (struct loc){.file = s->r->file}, "%s", arena_vprintf(&s->arena, format, args));
-    va_end(args);
-    return EXIT_ERROR;
-}
-
-// ---- Loading ---------------------------------------------------------------------------------------------------
-
-// NAME=FILE; names may have any characters but '='. The file, or NULL.
-static const char *split_input(struct session *s, const char *word, const char **name)
-{
-    const char *equals = strrchr(word, '=');
-    if (!equals || equals == word || !equals[1])
-        return NULL;
-    *name = arena_strndup(&s->arena, word, (size_t)(equals - word));
-    return equals + 1;
-}
+// ---- Models that are to be compiled ----------------------------------------------------------------------------
 
 // What --input names is an input, even if the model has a default for it.
-static int open_source(struct session *s)
+static int open_source(const struct command *c, const struct run_request *r, struct command_source *source,
+                       struct diags *diags)
 {
-    const struct words *inputs = &s->r->inputs;
-    const char **names = ARENA_ARRAY(&s->arena, const char *, inputs->n + 1);
-    struct command_given given = {.inputs = names};
-    for (int i = 0; i < inputs->n; i++)
-        if (split_input(s, inputs->word[i], &names[given.n_inputs]))
+    const char **names = ARENA_ARRAY(&diags->arena, const char *, r->inputs.n + 1);
+    struct command_given given = {.sizes = NULL, .inputs = names};
+    for (int i = 0; i < r->inputs.n; i++)
+        if (run_split_input(&diags->arena, r->inputs.word[i], &names[given.n_inputs]))
             given.n_inputs++;
-    return command_open(s->command, s->r->file, &given, &s->source, s->diags);
+    return command_open(c, r->file, &given, source, diags);
 }
 
-static int load(struct session *s)
+static int compile_and_run(const struct command *c, const struct run_request *r, struct diags *diags)
 {
     struct compile_options options;
-    double start = now_ms();
-    if (command_compile_options(&s->r->shared, &options, s->diags))
+    struct command_source source = {0};
+    struct loaded_model *loaded = NULL;
+    double start = run_now_ms();
+    if (command_compile_options(&r->shared, &options, diags))
         return EXIT_ERROR;
-    options.n_threads = (int)s->r->shared.threads;
-    if (open_source(s) != EXIT_OK)
-        return EXIT_ERROR;
-    struct module *m = s->source.module;
-    if (graph_compile(m, &options, s->diags) || model_load(m, &options, &s->loaded, s->diags))
-        return EXIT_ERROR;
-    s->code = model_code(s->loaded);
-    s->load_ms = now_ms() - start;
-    return EXIT_OK;
-}
-
-// ---- Inputs ----------------------------------------------------------------------------------------------------
-
-static int find_input(const struct session *s, const char *name)
-{
-    for (int i = 0; i < s->code->n_inputs; i++)
-        if (!strcmp(s->code->inputs[i].name, name))
-            return i;
-    return -1;
-}
-
-// "'x', 'mask'", for messages.
-static const char *input_names(struct session *s)
-{
-    const char *text = s->code->n_inputs ? "" : "none";
-    for (int i = 0; i < s->code->n_inputs && i < MOST_NAMES; i++)
-        text = arena_printf(&s->arena, "%s%s'%s'", text, i ? ", " : "", s->code->inputs[i].name);
-    return s->code->n_inputs > MOST_NAMES ? arena_printf(&s->arena, "%s, ...", text) : text;
-}
-
-static const char *size_names(struct session *s)
-{
-    const char *text = s->code->n_symbols ? "" : "none";
-    for (int i = 0; i < s->code->n_symbols && i < MOST_NAMES; i++)
-        text = arena_printf(&s->arena, "%s%s%s", text, i ? ", " : "", s->code->symbols[i]);
-    return s->code->n_symbols > MOST_NAMES ? arena_printf(&s->arena, "%s, ...", text) : text;
-}
-
-static int choose_files(struct session *s, const char **paths)
-{
-    if (s->r->input_dir) {
-        struct tensor_dir dir;
-        if (tensor_dir_list(s->r->input_dir, "input", &s->arena, &dir, s->diags))
-            return EXIT_ERROR;
-        if (dir.n > s->code->n_inputs)
-            return fail(s, "%s has %d inputs and the model takes %d", s->r->input_dir, dir.n, s->code->n_inputs);
-        for (int i = 0; i < dir.n; i++)
-            paths[i] = dir.paths[i];
-    }
-    for (int i = 0; i < s->r->inputs.n; i++) {
-        const char *word = s->r->inputs.word[i], *name, *path = split_input(s, word, &name);
-        if (!path)
-            return options_fail(s->command, "--input wants NAME=FILE, not '%s'", word);
-        int at = find_input(s, name);
-        if (at < 0)
-            return fail(s, "the model has no input '%s'; it has %s", name, input_names(s));
-        const char *before;
-        for (int j = 0; j < i; j++)
-            if (split_input(s, s->r->inputs.word[j], &before) && !strcmp(before, name))
-                return options_fail(s->command, "--input gives '%s' twice", name);
-        paths[at] = path;
-    }
-    return EXIT_OK;
-}
-
-static int read_dims(struct session *s)
-{
-    for (int i = 0; i < s->r->shared.dims.n; i++) {
-        char name[256];
-        const char *value;
-        int64_t x;
-        if (!option_split(s->r->shared.dims.word[i], name, sizeof name, &value) || !value || !option_int(value, &x) ||
-            x < 0)
-            return options_fail(s->command, "--dim wants NAME=SIZE, not '%s'", s->r->shared.dims.word[i]);
-        int at = 0;
-        while (at < s->code->n_symbols && strcmp(s->code->symbols[at], name))
-            at++;
-        if (at == s->code->n_symbols)
-            return fail(s, "no input has an open size called %s; there is %s", name, size_names(s));
-        s->symbols[at] = x;
-    }
-    return EXIT_OK;
-}
-
-// numpy lacks some types: files hold their bits.
-static tg_data_type file_type(enum dtype file, tg_data_type wanted)
-{
-    enum dtype want = data_type_dtype(wanted);
-    bool bits = (want == DTYPE_BF16 && file == DTYPE_U16) ||
-                ((want == DTYPE_F8E4M3 || want == DTYPE_F8E5M2) && file == DTYPE_U8);
-    return bits ? wanted : data_type_of(file);
-}
-
-static int read_input(struct session *s, int i, const char *path)
-{
-    const tg_port *port = &s->code->inputs[i];
-    struct tensor_file file;
-    if (tensor_file_read(path, &s->arena, &file, s->diags))
-        return EXIT_ERROR;
-    tg_data_type type = file_type(file.dtype, port->dtype);
-    if (memcmp(&type, &port->dtype, sizeof type))
-        return fail(s, "%s holds %s, and input '%s' is %s; convert it", path, dtype_info[file.dtype].name, port->name,
-                    dtype_info[data_type_dtype(port->dtype)].name);
-    int64_t *shape = ARENA_ARRAY(&s->arena, int64_t, file.rank + 1);
-    memcpy(shape, file.dims, sizeof *shape * (size_t)file.rank);
-    s->in[i] =
-        (tg_tensor){.data = file.data, .device = {TG_DEVICE_CPU, 0}, .ndim = file.rank, .dtype = type, .shape = shape};
-    for (int d = 0; d < port->rank && port->rank == file.rank; d++) {
-        if (port->dims[d] >= 0 || port->dims[d] == INT64_MIN)
-            continue;
-        int symbol = (int)(-1 - port->dims[d]);
-        if (s->symbols[symbol] >= 0 && s->symbols[symbol] != shape[d])
-            return fail(s, "size %d of %s, input '%s', is %" PRId64 ", but %s is %" PRId64 " by --dim or another input",
-                        d, path, port->name, shape[d], s->code->symbols[symbol], s->symbols[symbol]);
-        s->symbols[symbol] = shape[d];
-    }
-    return EXIT_OK;
-}
-
-static int random_tensor(struct session *s, int i)
-{
-    const tg_port *port = &s->code->inputs[i];
-    enum dtype t = data_type_dtype(port->dtype);
-    int64_t *shape = ARENA_ARRAY(&s->arena, int64_t, port->rank + 1), n = 1;
-    for (int d = 0; d < port->rank; d++) {
-        int64_t size = port->dims[d];
-        if (size == INT64_MIN)
-            return fail(s, "size %d of input '%s' is computed from others; give the input by --input", d, port->name);
-        if (size < 0) {
-            int symbol = (int)(-1 - size);
-            if (s->symbols[symbol] < 0) {
-                fprintf(stderr, "tegula run: note: %s is taken to be 1; --dim %s=SIZE chooses it\n",
-                        s->code->symbols[symbol], s->code->symbols[symbol]);
-                s->symbols[symbol] = 1;
-            }
-            size = s->symbols[symbol];
-        }
-        shape[d] = size;
-        if (__builtin_mul_overflow(n, size, &n))
-            return fail(s, "input '%s' is too large to be addressed", port->name);
-    }
-    if (n > INT64_MAX / 64)
-        return fail(s, "input '%s' is too large to be addressed", port->name);
-    void *data = memory_alloc((size_t)(n * dtype_bytes(t)));
-    if (!data)
-        return fail(s, "there is no memory for input '%s'", port->name);
-    random_input(t, (uint64_t)s->r->shared.seed, (uint64_t)i, data, n);
-    s->in[i] = (tg_tensor){data, {TG_DEVICE_CPU, 0}, port->rank, port->dtype, shape, NULL, 0};
-    return EXIT_OK;
-}
-
-static int make_inputs(struct session *s, const char **paths)
-{
-    for (int i = 0; i < s->code->n_symbols; i++)
-        s->symbols[i] = -1;
-    int status = choose_files(s, paths);
+    options.n_threads = (int)r->shared.threads;
+    int status = open_source(c, r, &source, diags);
+    if (status == EXIT_OK &&
+        (graph_compile(source.module, &options, diags) || model_load(source.module, &options, &loaded, diags)))
+        status = EXIT_ERROR;
     if (status == EXIT_OK)
-        status = read_dims(s);
-    for (int i = 0; i < s->code->n_inputs && status == EXIT_OK; i++)
-        if (paths[i])
-            status = read_input(s, i, paths[i]);
-    for (int i = 0; i < s->code->n_inputs && status == EXIT_OK; i++)
-        if (!paths[i])
-            status = random_tensor(s, i);
+        status = run_model(c, r, model_code(loaded), run_now_ms() - start, diags);
+    model_unload(loaded);
+    command_close(&source);
     return status;
 }
 
-// ---- Running ---------------------------------------------------------------------------------------------------
+// ---- Models that come compiled ---------------------------------------------------------------------------------
 
-static _Thread_local char last_message[600];
-
-static void note_message(const tg_env *env, const char *message)
+static bool is_compiled(const char *path)
 {
-    (void)env;
-    snprintf(last_message, sizeof last_message, "%s", message);
+    size_t n = strlen(path);
+    return n > 3 && !strcmp(path + n - 3, ".so");
 }
 
-static int make_outputs(struct session *s)
+// The option that speaks of compiling; NULL: none was given.
+static const char *compiler_option(const struct shared_options *s)
 {
-    const tg_model *code = s->code;
-    int64_t **shapes = ARENA_ARRAY(&s->arena, int64_t *, code->n_outputs + 1), bytes;
-    for (int i = 0; i < code->n_outputs; i++)
-        shapes[i] = ARENA_ARRAY(&s->arena, int64_t, code->outputs[i].rank + 1);
-    if (code->shapes(&s->env, s->in, shapes, &bytes))
-        return fail(s, "%s", last_message);
-    for (int i = 0; i < code->n_outputs; i++) {
-        const tg_port *port = &code->outputs[i];
-        int64_t n = dtype_bytes(data_type_dtype(port->dtype));
-        for (int d = 0; d < port->rank; d++)
-            n *= shapes[i][d]; // `shapes` has seen to it that this is a number
-        s->out[i] =
-            (tg_tensor){memory_alloc((size_t)n), {TG_DEVICE_CPU, 0}, port->rank, port->dtype, shapes[i], NULL, 0};
-        if (!s->out[i].data)
-            return fail(s, "there is no memory for the %" PRId64 " bytes of output '%s'", n, port->name);
-    }
-    s->scratch = memory_alloc((size_t)bytes);
-    return s->scratch ? EXIT_OK
-                      : fail(s, "there is no memory for the %" PRId64 " bytes that the model works in", bytes);
+    const struct pipeline_options *p = &s->pipeline;
+    return strcmp(s->target, DEFAULT_TARGET)  ? "--target"
+           : s->opt_level != DEFAULT_OPTIMIZE ? "-O"
+           : s->schedule                      ? "--schedule"
+           : p->print_after_all               ? "--print-after-all"
+           : p->time_passes                   ? "--time-passes"
+           : p->remarks                       ? "--remarks"
+                                              : NULL;
 }
 
-static void run_once(void *session)
+static int load_and_run(const struct command *c, const struct run_request *r, struct diags *diags)
 {
-    struct session *s = session;
-    s->status = s->code->run(&s->env, s->in, s->out, s->scratch);
-}
-
-static int guarded_run(struct session *s)
-{
-    int number;
-    const char *address;
-    if (!fence_call(run_once, s, &number, &address))
-        return fail(s, "the compiled model got signal %d (%s) at address %p; this is a fault of tegula", number,
-                    strsignal(number), (const void *)address);
-    return s->status ? fail(s, "%s", last_message) : EXIT_OK;
-}
-
-static int compare_times(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-// Once, and then --repeat times.
-static int run_all(struct session *s)
-{
-    int64_t n = s->r->repeat;
-    s->run_ms = ARENA_ARRAY(&s->arena, double, n + 1);
-    tg_pool_begin(s->pool);
-    int status = guarded_run(s);
-    for (int64_t i = 0; i < n && status == EXIT_OK; i++) {
-        double start = now_ms();
-        status = guarded_run(s);
-        s->run_ms[i] = now_ms() - start;
-    }
-    tg_pool_end(s->pool);
-    qsort(s->run_ms, (size_t)n, sizeof *s->run_ms, compare_times);
+    const char *option = compiler_option(&r->shared);
+    if (option)
+        return options_fail(c, "%s is for models that are yet to be compiled", option);
+    struct loc loc = {.file = r->file};
+    double start = run_now_ms();
+    // dlopen looks for names without a slash in the system's folders.
+    const char *path = strchr(r->file, '/') ? r->file : arena_printf(&diags->arena, "./%s", r->file);
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const tg_model *code = library ? dlsym(library, "tegula_model") : NULL;
+    int status = EXIT_ERROR;
+    if (!library)
+        diag_error(diags, loc, "cannot be loaded: %s", dlerror());
+    else if (!code)
+        diag_error(diags, loc, "is no model that tegula compiled: it has no symbol tegula_model");
+    else if (code->version != TG_MODEL_VERSION)
+        diag_error(diags, loc,
+                   "was compiled by another version of tegula (its interface is %d, this one's %d); compile it again",
+                   (int)code->version, TG_MODEL_VERSION);
+    else
+        status = run_model(c, r, code, run_now_ms() - start, diags);
+    if (library)
+        dlclose(library);
     return status;
-}
-
-// ---- Results ---------------------------------------------------------------------------------------------------
-
-struct summary {
-    int64_t n, nans;
-    union scalar least, most;
-};
-
-static struct summary summarize(enum dtype t, const tg_tensor *x)
-{
-    struct summary sum = {.n = 1};
-    for (int d = 0; d < x->ndim; d++)
-        sum.n *= x->shape[d];
-    bool any = false;
-    for (int64_t i = 0; i < sum.n; i++) {
-        union scalar v = dtype_load(t, (const char *)x->data + i * dtype_bytes(t));
-        if (dtype_is_float(t) && isnan(v.f)) {
-            sum.nans++;
-            continue;
-        }
-        bool below = dtype_is_float(t)    ? v.f < sum.least.f
-                     : dtype_is_signed(t) ? v.i < sum.least.i
-                                          : (uint64_t)v.i < (uint64_t)sum.least.i;
-        bool above = dtype_is_float(t)    ? v.f > sum.most.f
-                     : dtype_is_signed(t) ? v.i > sum.most.i
-                                          : (uint64_t)v.i > (uint64_t)sum.most.i;
-        if (below || !any)
-            sum.least = v;
-        if (above || !any)
-            sum.most = v;
-        any = true;
-    }
-    return sum;
-}
-
-static const char *number_text(struct session *s, enum dtype t, union scalar v)
-{
-    if (dtype_is_float(t))
-        return arena_printf(&s->arena, "%.9g", v.f);
-    return dtype_is_signed(t) ? arena_printf(&s->arena, "%" PRId64, v.i)
-                              : arena_printf(&s->arena, "%" PRIu64, (uint64_t)v.i);
-}
-
-// JSON has no infinities.
-static const char *json_number(struct session *s, enum dtype t, union scalar v)
-{
-    if (dtype_is_float(t) && !isfinite(v.f))
-        return v.f > 0 ? "\"inf\"" : "\"-inf\"";
-    return number_text(s, t, v);
-}
-
-// The bytes of the character that starts here; 0: it is not UTF-8. Names come from files that may hold any bytes.
-static int utf8_length(const unsigned char *c)
-{
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    int more = *c < 0x80 ? 0 : (*c & 0xe0) == 0xc0 ? 1 : (*c & 0xf0) == 0xe0 ? 2 : (*c & 0xf8) == 0xf0 ? 3 : -1;
-    uint32_t code = more > 0 ? *c & (0x3fu >> more) : *c;
-    for (int i = 1; i <= more; i++) {
-        if ((c[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (c[i] & 0x3f);
-    }
-    bool good = more >= 0 && code >= least[more] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-    return good ? more + 1 : 0;
-}
-
-// What is no character or could steer a terminal is printed as its number.
-static void print_name(const char *text)
-{
-    for (const unsigned char *c = (const unsigned char *)text; *c;) {
-        int n = *c < ' ' || *c == 0x7f ? 0 : utf8_length(c);
-        if (n)
-            printf("%.*s", n, (const char *)c);
-        else
-            printf("\\x%02x", *c);
-        c += n ? n : 1;
-    }
-}
-
-static void print_json_string(const char *text)
-{
-    putchar('"');
-    for (const unsigned char *c = (const unsigned char *)text; *c;) {
-        int n = utf8_length(c);
-        if (*c == '"' || *c == '\\')
-            printf("\\%c", *c);
-        else if (*c < ' ' || !n)
-            printf("\\u%04x", n ? *c : 0xfffd); // the character that stands for what is none
-        else
-            printf("%.*s", n, (const char *)c);
-        c += n ? n : 1;
-    }
-    putchar('"');
-}
-
-static double peak_mb(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) ? 0 : (double)usage.ru_maxrss / 1024;
-}
-
-static double percentile(const struct session *s, double p)
-{
-    return s->run_ms[(int64_t)ceil(p * (double)s->r->repeat) - 1];
-}
-
-static double median(const struct session *s)
-{
-    int64_t n = s->r->repeat;
-    return (s->run_ms[(n - 1) / 2] + s->run_ms[n / 2]) / 2;
-}
-
-static void print_text(struct session *s)
-{
-    for (int i = 0; i < s->code->n_outputs; i++) {
-        enum dtype t = data_type_dtype(s->code->outputs[i].dtype);
-        struct summary sum = summarize(t, &s->out[i]);
-        print_name(s->code->outputs[i].name);
-        printf(": %s [", dtype_info[t].name);
-        for (int d = 0; d < s->out[i].ndim; d++)
-            printf("%s%" PRId64, d ? ", " : "", s->out[i].shape[d]);
-        printf("]");
-        if (sum.nans < sum.n)
-            printf(" %s..%s", number_text(s, t, sum.least), number_text(s, t, sum.most));
-        else
-            printf(sum.n ? " all nan" : " empty");
-        printf(sum.nans ? ", %" PRId64 " nan\n" : "\n", sum.nans);
-    }
-    if (s->r->repeat)
-        printf("min_ms %.4f median_ms %.4f p99_ms %.4f load_ms %.2f peak_rss_mb %.1f\n", s->run_ms[0], median(s),
-               percentile(s, 0.99), s->load_ms, peak_mb());
-}
-
-static void print_json(struct session *s)
-{
-    printf("{\"outputs\": [");
-    for (int i = 0; i < s->code->n_outputs; i++) {
-        enum dtype t = data_type_dtype(s->code->outputs[i].dtype);
-        struct summary sum = summarize(t, &s->out[i]);
-        printf("%s{\"name\": ", i ? ", " : "");
-        print_json_string(s->code->outputs[i].name);
-        printf(", \"dtype\": \"%s\", \"shape\": [", dtype_info[t].name);
-        for (int d = 0; d < s->out[i].ndim; d++)
-            printf("%s%" PRId64, d ? ", " : "", s->out[i].shape[d]);
-        printf("], \"nan\": %" PRId64, sum.nans);
-        if (sum.nans < sum.n)
-            printf(", \"min\": %s, \"max\": %s", json_number(s, t, sum.least), json_number(s, t, sum.most));
-        printf("}");
-    }
-    printf("], \"load_ms\": %.3f, \"peak_rss_mb\": %.1f", s->load_ms, peak_mb());
-    if (s->r->repeat)
-        printf(", \"runs\": %" PRId64 ", \"min_ms\": %.4f, \"median_ms\": %.4f, \"p99_ms\": %.4f", s->r->repeat,
-               s->run_ms[0], median(s), percentile(s, 0.99));
-    printf("}\n");
-}
-
-static int write_outputs(struct session *s)
-{
-    if (!s->r->output_dir)
-        return EXIT_OK;
-    struct tensor_file *files = ARENA_ARRAY(&s->arena, struct tensor_file, s->code->n_outputs + 1);
-    for (int i = 0; i < s->code->n_outputs; i++) {
-        const tg_tensor *x = &s->out[i];
-        struct tensor_file *file = &files[i];
-        enum dtype t = data_type_dtype(x->dtype);
-        *file = (struct tensor_file){
-            .dtype = t, .rank = x->ndim, .data = x->data, .bytes = dtype_bytes(t), .name = s->code->outputs[i].name};
-        for (int d = 0; d < x->ndim; d++)
-            file->bytes *= file->dims[d] = x->shape[d];
-    }
-    return tensor_dir_write(s->r->output_dir, "output", s->r->format, s->code->n_outputs, files, &s->arena, s->diags);
-}
-
-// What has been printed is known to have arrived only now.
-static int finish_printing(struct session *s)
-{
-    return fflush(stdout) || ferror(stdout) ? fail(s, "cannot write to standard output") : EXIT_OK;
 }
 
 // ---- The command -----------------------------------------------------------------------------------------------
 
-static int run_session(struct session *s, const char **paths)
-{
-    int status = make_inputs(s, paths);
-    if (status == EXIT_OK && s->r->output_dir) // before the work, which may take long
-        status = tensor_dir_make(s->r->output_dir, &s->arena, s->diags);
-    if (status == EXIT_OK)
-        status = make_outputs(s);
-    if (status == EXIT_OK)
-        status = run_all(s);
-    if (status == EXIT_OK)
-        status = write_outputs(s);
-    if (status != EXIT_OK)
-        return status;
-    (s->r->json ? print_json : print_text)(s);
-    return finish_printing(s);
-}
-
-static int run(const struct command *c, const struct request *r, struct diags *diags)
-{
-    struct session s = {.r = r, .command = c, .diags = diags};
-    arena_init(&s.arena);
-    const char **paths = NULL;
-    int status = load(&s);
-    if (status == EXIT_OK && tg_pool_create((int)r->shared.threads, &s.pool))
-        status = fail(&s, "out of memory");
-    if (status == EXIT_OK) {
-        s.env = *tg_pool_env(s.pool);
-        s.env.error = note_message;
-        paths = ARENA_ARRAY(&s.arena, const char *, s.code->n_inputs + 1);
-        s.symbols = ARENA_ARRAY(&s.arena, int64_t, s.code->n_symbols + 1);
-        s.in = ARENA_ARRAY(&s.arena, tg_tensor, s.code->n_inputs + 1);
-        s.out = ARENA_ARRAY(&s.arena, tg_tensor, s.code->n_outputs + 1);
-        status = run_session(&s, paths);
-        for (int i = 0; i < s.code->n_inputs; i++)
-            if (!paths[i]) // the others lie in the arena
-                memory_free(s.in[i].data);
-        for (int i = 0; i < s.code->n_outputs; i++)
-            memory_free(s.out[i].data);
-        memory_free(s.scratch);
-    }
-    tg_pool_destroy(s.pool);
-    model_unload(s.loaded);
-    command_close(&s.source);
-    arena_finish(&s.arena);
-    return status;
-}
-
 int command_run(int argc, char *const *argv)
 {
     static struct words files;
-    static struct request r = {.format = "npy", .shared = {.target = "native", .opt_level = 2}};
-    const struct option options[] = {
-        {"input", 'i', OPTION_WORDS, &r.inputs, "NAME=FILE", "an input's tensor, .npy or .pb [random numbers]"},
-        {"input-dir", 0, OPTION_STRING, &r.input_dir, "DIR", "inputs by position: DIR/input_0.npy, DIR/input_1.pb ..."},
-        {"output-dir", 0, OPTION_STRING, &r.output_dir, "DIR", "write the outputs: DIR/output_0.npy ..."},
-        {"format", 0, OPTION_STRING, &r.format, "FORMAT", "of the outputs: npy or pb"},
-        {"repeat", 'r', OPTION_INT, &r.repeat, "N", "run N times more and print how long that took", 0, MOST_RUNS},
-        {"json", 0, OPTION_FLAG, &r.json, NULL, "print JSON"},
-    };
+    static struct run_request r = {.format = "npy",
+                                   .shared = {.target = DEFAULT_TARGET, .opt_level = DEFAULT_OPTIMIZE}};
+    struct option options[RUN_OPTIONS];
+    run_options(&r, options);
     const struct command c = {
         .name = "run",
         .summary =
-            "Compiles a model (.onnx, or text of the IR) and runs it. Sizes of random inputs that stay open are 1.",
+            "Runs a model: .onnx and text of the IR are compiled first, .so has been. Sizes of random inputs that "
+            "stay open are 1.",
         .files = "FILE",
         .least_files = 1,
         .most_files = 1,
-        .n_options = sizeof options / sizeof options[0],
+        .n_options = RUN_OPTIONS,
         .options = options,
         .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DIM | SHARED_THREADS | SHARED_SEED | SHARED_SCHEDULE |
                        SHARED_TRACE,
         .shared = &r.shared};
     int status = options_parse(&c, argc, argv, &files);
-    if (status >= 0)
+    if (status >= 0 || (status = run_check_options(&c, &r)) >= 0)
         return status;
-    if (strcmp(r.format, "npy") && strcmp(r.format, "pb"))
-        return options_fail(&c, "--format is npy or pb, not '%s'", r.format);
-    if (r.output_dir && !*r.output_dir)
-        return options_fail(&c, "--output-dir wants the name of a folder");
     r.file = files.word[0];
     struct diags diags;
     diag_init(&diags);
-    status = run(&c, &r, &diags);
+    status = is_compiled(r.file) ? load_and_run(&c, &r, &diags) : compile_and_run(&c, &r, &diags);
     return command_finish(&diags, status);
 }

@@ -106,12 +106,15 @@ typedef struct tg_port {
     const int64_t *dims;
 } tg_port;
 
-// A compiled model NAME is exported as the data symbol NAME__model. Its functions may run at the same time on several
-// threads, with tensors and an arena of their own each. They return 0, or another number after env->error has taken
-// note of what is wrong.
+#define TG_MODEL_VERSION 1
+
+// A compiled model NAME is exported as the data symbol NAME__model, from a shared object also as tegula_model. Its
+// functions may run at the same time on several threads, with tensors and an arena of their own each. They return 0, or
+// another number after env->error has taken note of what is wrong.
 typedef struct tg_model {
-    const char *name;
+    int32_t version; // TG_MODEL_VERSION
     int32_t n_inputs, n_outputs, n_symbols;
+    const char *name;
     const tg_port *inputs, *outputs;
     const char *const *symbols;
     // Checks the types and sizes of the inputs, whose memory does not matter, and stores the outputs' sizes (rank

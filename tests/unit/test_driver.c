@@ -547,7 +547,12 @@ START_TEST(link_shared)
     char output[256];
     strcpy(output, in_folder("lib add.so"));
     const char *soname = "-Wl,-soname,add.so";
-    struct link_job job = {LINK_SHARED, output, &object, 1, &soname, 1};
+    struct link_job job = {.kind = LINK_SHARED,
+                           .output = output,
+                           .objects = &object,
+                           .n_objects = 1,
+                           .arguments = &soname,
+                           .n_arguments = 1};
     static const char *const compilers[] = {NULL, "", "cc", " gcc  -O2 "};
     for (size_t i = 0; i < sizeof compilers / sizeof compilers[0]; i++) {
         if (compilers[i])
@@ -617,7 +622,12 @@ START_TEST(link_errors)
     char output[256];
     strcpy(output, in_folder("out"));
     const char *undefined = "-Wl,-z,defs";
-    struct link_job job = {LINK_SHARED, output, &object, 1, &undefined, 1};
+    struct link_job job = {.kind = LINK_SHARED,
+                           .output = output,
+                           .objects = &object,
+                           .n_objects = 1,
+                           .arguments = &undefined,
+                           .n_arguments = 1};
     FAILS("undefined reference to `tegula_missing_callee'", link_run(&job, &error));
     ck_assert_int_eq(count_files(), 0);
 

@@ -552,7 +552,7 @@ START_TEST(cannot_be_loaded)
         {"host @add__grid(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n"
          "host @g(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n",
          "both host functions"},
-        {"kernel @f__run(%c: view<4xf32>) grid [1] {\n  store 1.0, %c[0]\n}\n"
+        {"kernel @run(%c: view<4xf32>) grid [1] {\n  store 1.0, %c[0]\n}\n"
          "host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n}\n",
          "name is taken"},
         {"host @f(%x: view<Nxf32>) outputs 0 {\n  arena { yield 0 }\n  %b = buffer : view<?xf32>\n"

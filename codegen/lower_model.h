@@ -1,0 +1,47 @@
+// What lower_model.c (the functions that check, plan and run) and lower_model_interface.c (what others see of a model)
+// share.
+#ifndef TEGULA_CODEGEN_LOWER_MODEL_H
+#define TEGULA_CODEGEN_LOWER_MODEL_H
+
+#include "codegen/lower_host.h"
+
+struct port {
+    const char *name;
+    const char *role; // "input", "output"
+    struct value *param;
+    int index;
+};
+
+struct port model_port(const struct function *f, int i); // inputs, then outputs
+
+// The free symbols of the function, and where each is learnt.
+struct symbols {
+    int n;
+    int *id;          // of the module, by position
+    int *position;    // by the module's id; -1: none
+    int *first_input; // by position
+};
+
+// Makes the symbols known in the function being built.
+void model_bind_symbols(struct lower *l, const struct symbols *s, LLVMValueRef *known);
+
+LLVMValueRef model_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, enum lower_reach reach);
+// Begins the body behind the entry block, which is left to stack slots, and ends that.
+LLVMBasicBlockRef model_begin_body(struct lower *l);
+void model_end_entry(struct lower *l, LLVMBasicBlockRef body);
+// Ends the function's block for faults: the environment is told, and the function returns 1.
+void model_end_failed(struct lower *l);
+void model_store(struct lower *l, LLVMValueRef x, LLVMValueRef base, size_t bytes);
+uint32_t model_data_type(tg_data_type t); // its bits
+
+#define ARGS(...) (sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef)), ((LLVMValueRef[]){__VA_ARGS__})
+
+// ---- lower_model_interface.c ----
+
+// NAME and NAME_env, functions of pointers and sizes.
+void model_make_entries(struct lower *l, const struct symbols *s);
+void model_make_description(struct lower *l, const struct symbols *s);
+// The constants as one of the module.
+void model_define_weights(struct lower *l);
+
+#endif

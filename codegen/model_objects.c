@@ -1,0 +1,119 @@
+#include "codegen/model_objects.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/units.h"
+
+static const struct function *find_host(struct module *m, struct diags *diags)
+{
+    const struct function *host = NULL;
+    struct loc loc = {.file = m->first_function ? m->first_function->loc.file : NULL};
+    for (const struct function *f = m->first_function; f; f = f->next) {
+        if (f->kind != FUNCTION_HOST)
+            continue;
+        if (host) {
+            diag_error(diags, f->loc, "@%s and @%s are both host functions; a model has one", host->name, f->name);
+            return NULL;
+        }
+        host = f;
+    }
+    if (!host)
+        diag_error(diags, loc, "there is no host function to run");
+    return host;
+}
+
+// ---- Names -----------------------------------------------------------------------------------------------------
+
+static const char *full_name(struct module *m, const struct function *host, const char *kernel)
+{
+    return arena_printf(&m->arena, "%s__%s", host->name, kernel);
+}
+
+static void rename_launches(struct module *m, const struct function *host, const struct block *b)
+{
+    for (struct op *op = b->first; op; op = op->next) {
+        for (int i = 0; i < op->n_attrs; i++)
+            if (op->attrs[i].key == ATTR_KERNEL)
+                op->attrs[i].string = full_name(m, host, op->attrs[i].string);
+        for (int i = 0; i < op->n_blocks; i++)
+            rename_launches(m, host, op->blocks[i]);
+    }
+}
+
+// Two models in one program must not have kernels of the same name.
+static void name_kernels(struct module *m, const struct function *host)
+{
+    for (struct function *f = m->first_function; f; f = f->next)
+        if (f->kind == FUNCTION_KERNEL)
+            f->name = full_name(m, host, f->name);
+    rename_launches(m, host, host->body);
+}
+
+// ---- Life ------------------------------------------------------------------------------------------------------
+
+// What is made under the recovery point.
+struct making {
+    struct module *m;
+    const struct compile_options *options;
+    struct diags *diags;
+    struct model_objects *objects;
+    int status;
+};
+
+static void make(void *making)
+{
+    struct making *w = making;
+    struct model_objects *objects = w->objects;
+    w->status = 1;
+    objects->host = find_host(w->m, w->diags);
+    if (!objects->host || pipeline_run(w->m, &w->options->target, &w->options->pipeline, w->diags))
+        return;
+    objects->name = objects->host->name;
+    name_kernels(w->m, objects->host);
+    objects->units = units_create(w->m, w->options);
+    if (!objects->units)
+        diag_error(w->diags, objects->host->loc, "out of memory");
+    else
+        w->status = units_lower(objects->units, &objects->weights, w->diags);
+}
+
+struct model_objects *model_objects_create(struct module *m, const struct compile_options *options, struct diags *diags)
+{
+    struct model_objects *objects = calloc(1, sizeof *objects);
+    if (!objects) {
+        diag_error(diags, (struct loc){0}, "out of memory");
+        return NULL;
+    }
+    struct making w = {m, options, diags, objects, 1};
+    bool done = arena_attempt(make, &w);
+    if (done && !w.status)
+        return objects;
+    model_objects_destroy(objects);
+    if (!done)
+        arena_unwind();
+    return NULL;
+}
+
+int model_objects_wait(struct model_objects *objects, struct diags *diags)
+{
+    return units_wait(objects->units, diags);
+}
+
+int model_objects_count(const struct model_objects *objects)
+{
+    return units_count(objects->units);
+}
+
+const struct driver_buffer *model_objects_get(const struct model_objects *objects, int i)
+{
+    return units_object(objects->units, i);
+}
+
+void model_objects_destroy(struct model_objects *objects)
+{
+    if (!objects)
+        return;
+    units_destroy(objects->units);
+    free(objects);
+}

@@ -1,0 +1,40 @@
+// The code of a model before it is loaded or linked: object files in memory, and the pieces of its constants.
+//
+//     struct model_objects *objects = model_objects_create(m, &options, diags);
+//     ... objects->weights can be put where they belong while other threads make the objects ...
+//     if (objects && !model_objects_wait(objects, diags))
+//         for (int i = 0; i < model_objects_count(objects); i++)
+//             ... model_objects_get(objects, i) ...
+//     model_objects_destroy(objects);
+#ifndef TEGULA_CODEGEN_MODEL_OBJECTS_H
+#define TEGULA_CODEGEN_MODEL_OBJECTS_H
+
+#include "codegen/compile.h"
+#include "codegen/lower.h"
+
+struct model_objects {
+    const char *name;            // all symbols begin with it
+    const struct function *host; // of the module
+    struct weights weights;      // the bytes at the symbol NAME__weights, which no object defines; the pieces point
+                                 // into the module and what it was made from
+    struct units *units;         // private
+};
+
+// Runs the passes of kernels over the module, which holds one host function whose memory is planned and its kernels,
+// lowers all of it, and has other threads begin with the objects. The module stays as the passes made it, its kernels
+// named after the model, and must outlive the code. NULL after reporting. Belongs to the caller. Running out of memory
+// unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
+struct model_objects *model_objects_create(struct module *m, const struct compile_options *options,
+                                           struct diags *diags);
+
+// Waits for the objects. Returns 0, or 1 after reporting.
+int model_objects_wait(struct model_objects *objects, struct diags *diags);
+
+// After model_objects_wait: the object files, which the code owns.
+int model_objects_count(const struct model_objects *objects);
+const struct driver_buffer *model_objects_get(const struct model_objects *objects, int i);
+
+// Waits for what is being worked on and frees everything. objects may be NULL.
+void model_objects_destroy(struct model_objects *objects);
+
+#endif

@@ -1,0 +1,176 @@
+// tegula compile: models ahead of time, to objects, shared objects, or any stage on the way.
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen/header.h"
+#include "codegen/model_file.h"
+#include "tools/command.h"
+
+// What --emit asks for; compilation goes no further.
+enum stage { STAGE_GRAPH, STAGE_TILE, STAGE_SHAPED, STAGE_LLVM, STAGE_ASSEMBLY, STAGE_OBJECT, STAGE_COUNT };
+static const char *const stages[STAGE_COUNT] = {"graph", "tile", "shaped", "llvm", "asm", "obj"};
+
+struct job {
+    const char *input, *output, *emit, *header, *name;
+    struct shared_options shared;
+    enum stage stage;
+    enum link_kind kind; // of STAGE_OBJECT
+};
+
+// ---- What to make ----------------------------------------------------------------------------------------------
+
+static bool ends_in(const char *path, const char *ending)
+{
+    size_t n = strlen(path), m = strlen(ending);
+    return n > m && !strcmp(path + n - m, ending);
+}
+
+static int choose_output(const struct command *c, struct job *j)
+{
+    bool known = !j->emit;
+    j->stage = STAGE_OBJECT;
+    for (int i = 0; i < STAGE_COUNT && j->emit; i++)
+        if (!strcmp(j->emit, stages[i])) {
+            j->stage = (enum stage)i;
+            known = true;
+        }
+    if (!known)
+        return options_fail(c, "--emit is one of graph, tile, shaped, llvm, asm and obj, not '%s'", j->emit);
+    if (!j->output && j->stage == STAGE_OBJECT)
+        return options_fail(c, "-o is missing");
+    bool shared = j->output && ends_in(j->output, ".so");
+    if (!j->emit && !shared && !ends_in(j->output, ".o"))
+        return options_fail(c, "cannot tell from '%s' what to make; name it .o or .so, or give --emit", j->output);
+    j->kind = shared ? LINK_SHARED : LINK_RELOCATABLE;
+    if (j->header && j->stage != STAGE_OBJECT)
+        return options_fail(c, "--header is for objects");
+    return -1;
+}
+
+// What is left of the output's name, or the input's.
+static const char *name_of_file(const struct job *j, struct arena *a)
+{
+    const char *path = j->output && strcmp(j->output, "-") ? j->output : j->input, *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    size_t n = strcspn(base, ".");
+    char *name = arena_printf(a, "%s%.*s", isdigit((unsigned char)*base) || !n ? "model_" : "", (int)n, base);
+    for (char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) || (unsigned char)*p > 127)
+            *p = '_';
+    return name;
+}
+
+// The symbols begin with --name. Without one an ONNX model is called after a file; text has a name of its own.
+static void name_model(const struct job *j, struct module *m)
+{
+    const char *name = j->name ? j->name : command_is_model(j->input) ? name_of_file(j, &m->arena) : NULL;
+    for (struct function *f = m->first_function; f && name; f = f->next)
+        if (f->kind != FUNCTION_KERNEL)
+            f->name = name;
+}
+
+static bool is_identifier(const char *s)
+{
+    for (const char *c = s; *c; c++)
+        if ((!isalnum((unsigned char)*c) || (unsigned char)*c > 127) && *c != '_')
+            return false;
+    return *s && !isdigit((unsigned char)*s);
+}
+
+// ---- Making it -------------------------------------------------------------------------------------------------
+
+static int write_text(const struct job *j, struct module *m, const struct compile_options *options, struct diags *diags)
+{
+    static const enum compile_output outputs[] = {
+        [STAGE_GRAPH] = COMPILE_TILE, [STAGE_TILE] = COMPILE_TILE,         [STAGE_SHAPED] = COMPILE_SHAPED,
+        [STAGE_LLVM] = COMPILE_LLVM,  [STAGE_ASSEMBLY] = COMPILE_ASSEMBLY,
+    };
+    struct driver_buffer text = {0};
+    int status = EXIT_ERROR;
+    if (!compile_module(m, options, outputs[j->stage], &text, diags))
+        status = command_write(j->output, text.data, text.size, diags);
+    driver_buffer_finish(&text);
+    return status;
+}
+
+static int report(struct diags *diags, char *message)
+{
+    diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
+    free(message);
+    return EXIT_ERROR;
+}
+
+// The header appears when the object has.
+static int write_object(const struct job *j, struct module *m, const struct compile_options *options,
+                        struct diags *diags)
+{
+    struct driver_buffer text = {0};
+    struct link_file header = {0};
+    char *message = NULL;
+    int status = EXIT_OK;
+    if (j->header && header_print_model(m, j->input, &text, diags))
+        return EXIT_ERROR;
+    if (j->header && link_prepare_file(&header, j->header, text.data, text.size, &message))
+        status = report(diags, message);
+    if (status == EXIT_OK && model_write(m, options, j->kind, j->output, diags))
+        status = EXIT_ERROR;
+    if (status == EXIT_OK && j->header && link_commit_file(&header, &message))
+        status = report(diags, message);
+    link_discard_file(&header);
+    driver_buffer_finish(&text);
+    return status;
+}
+
+static int run(const struct command *c, const struct job *j, struct diags *diags)
+{
+    struct compile_options options;
+    if (command_compile_options(&j->shared, &options, diags))
+        return EXIT_ERROR;
+    options.n_threads = (int)j->shared.threads;
+    struct command_source source;
+    struct command_given given = {.sizes = &j->shared.dims};
+    int status = command_open(c, j->input, &given, &source, diags);
+    if (status == EXIT_OK)
+        name_model(j, source.module);
+    if (status == EXIT_OK && j->stage != STAGE_GRAPH && graph_compile(source.module, &options, diags))
+        status = EXIT_ERROR;
+    if (status == EXIT_OK)
+        status = j->stage == STAGE_OBJECT ? write_object(j, source.module, &options, diags)
+                                          : write_text(j, source.module, &options, diags);
+    command_close(&source);
+    return status;
+}
+
+int command_compile(int argc, char *const *argv)
+{
+    static struct job j = {.shared = {.target = "native", .opt_level = 2}};
+    static struct words files;
+    const struct option options[] = {
+        {"output", 'o', OPTION_STRING, &j.output, "FILE",
+         "what to write: .o or .so; with --emit any name [-, for text]"},
+        {"emit", 0, OPTION_STRING, &j.emit, "WHAT", "graph, tile, shaped, llvm, asm or obj [by -o]"},
+        {"header", 0, OPTION_STRING, &j.header, "FILE", "also write a C header that declares the model's functions"},
+        {"name", 0, OPTION_STRING, &j.name, "NAME", "what its symbols begin with [by -o]"},
+    };
+    const struct command c = {.name = "compile",
+                              .summary = "Compiles a model to code that needs nothing but the C library.",
+                              .files = "MODEL",
+                              .least_files = 1,
+                              .most_files = 1,
+                              .n_options = sizeof options / sizeof options[0],
+                              .options = options,
+                              .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DIM | SHARED_THREADS |
+                                             SHARED_PASSES | SHARED_SCHEDULE | SHARED_TRACE,
+                              .shared = &j.shared};
+    int status = options_parse(&c, argc, argv, &files);
+    if (status >= 0 || (status = choose_output(&c, &j)) >= 0)
+        return status;
+    if (j.name && !is_identifier(j.name))
+        return options_fail(&c, "--name is a C identifier, not '%s'", j.name);
+    struct diags diags;
+    diag_init(&diags);
+    j.input = files.word[0];
+    status = run(&c, &j, &diags);
+    return command_finish(&diags, status);
+}

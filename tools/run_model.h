@@ -1,0 +1,49 @@
+// A compiled model run on files or random numbers, and its results printed and written: what `tegula run` and compiled
+// programs do alike. Needs nothing of the compiler.
+#ifndef TEGULA_TOOLS_RUN_MODEL_H
+#define TEGULA_TOOLS_RUN_MODEL_H
+
+#include <tegula/kernel.h>
+
+#include "ir/arena.h"
+#include "ir/diag.h"
+#include "tools/options.h"
+
+struct run_request {
+    const char *file;    // for messages
+    struct words inputs; // NAME=FILE
+    const char *input_dir, *output_dir, *format;
+    int64_t repeat;
+    bool json;
+    struct shared_options shared; // dims, threads, seed
+};
+
+// The options of that: fills 6 rows.
+#define RUN_OPTIONS 6
+void run_options(struct run_request *r, struct option *options);
+// What options_parse cannot know: -1, or an exit status after complaining.
+int run_check_options(const struct command *c, const struct run_request *r);
+
+// NAME=FILE; names may have any characters but '='. The file, or NULL.
+const char *run_split_input(struct arena *a, const char *word, const char **name);
+
+// Returns the exit status.
+int run_model(const struct command *c, const struct run_request *r, const tg_model *code, double load_ms,
+              struct diags *diags);
+
+double run_now_ms(void);
+
+// ---- run_print.c ----
+
+struct run_results {
+    const tg_model *code;
+    const tg_tensor *out;
+    int64_t n_runs;       // that were timed
+    const double *run_ms; // sorted
+    double load_ms;
+};
+
+void run_print_text(const struct run_results *r);
+void run_print_json(const struct run_results *r);
+
+#endif
