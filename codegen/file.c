@@ -1,9 +1,13 @@
 #include "codegen/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "codegen/error.h"
 
@@ -44,4 +48,93 @@ int file_read(const char *path, struct driver_buffer *out, char **error)
     data[size] = 0;
     *out = (struct driver_buffer){data, size};
     return 0;
+}
+
+// ---- Writing ---------------------------------------------------------------------------------------------------
+
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+static int write_fd(int fd, const char *path, const void *data, size_t size, char **error)
+{
+    int failed = write_all(fd, data, size), reason = errno;
+    if (close(fd) && !failed) { // some file systems tell only now that the disk is full
+        failed = -1;
+        reason = errno;
+    }
+    return failed ? error_set(error, "%s: cannot write: %s", path, strerror(reason)) : 0;
+}
+
+// The file that writing to path would change: a symbolic link's target, or path. To be freed; NULL: out of memory.
+char *file_resolve(const char *path)
+{
+    char *real = realpath(path, NULL);
+    return real ? real : strdup(path);
+}
+
+// A name beside path that no other thread or process of this machine makes.
+static char *temporary_name(const char *path)
+{
+    static atomic_uint counter;
+    char *name;
+    return asprintf(&name, "%s.tmp%ld-%u", path, (long)getpid(), atomic_fetch_add(&counter, 1)) < 0 ? NULL : name;
+}
+
+int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error)
+{
+    *f = (struct file_pending){.final = file_resolve(path)};
+    f->temporary = f->final ? temporary_name(f->final) : NULL;
+    int fd = -1, status = -1;
+    if (!f->temporary) {
+        error_set(error, "out of memory");
+        goto out;
+    }
+    unlink(f->temporary); // a leftover of a dead process of the same number
+    fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    status = fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno))
+                    : write_fd(fd, path, data, size, error);
+out:
+    if (status)
+        file_discard(f);
+    return status;
+}
+
+int file_commit(struct file_pending *f, char **error)
+{
+    int status =
+        rename(f->temporary, f->final) ? error_set(error, "%s: cannot create: %s", f->final, strerror(errno)) : 0;
+    file_discard(f);
+    return status;
+}
+
+void file_discard(struct file_pending *f)
+{
+    if (f->temporary)
+        unlink(f->temporary);
+    free(f->temporary);
+    free(f->final);
+    *f = (struct file_pending){0};
+}
+
+int file_write(const char *path, const void *data, size_t size, char **error)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        return fd < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
+                      : write_fd(fd, path, data, size, error);
+    }
+    struct file_pending f;
+    return file_prepare(&f, path, data, size, error) || file_commit(&f, error) ? -1 : 0;
 }

@@ -1,4 +1,8 @@
-// Reads whole files.
+// Reads and writes whole files. A file appears under its name complete or not at all; what was there before survives a
+// failure.
+//
+// In all functions `error` may be NULL; on failure *error receives a message that the caller frees, and outputs are
+// untouched.
 #ifndef TEGULA_CODEGEN_FILE_H
 #define TEGULA_CODEGEN_FILE_H
 
@@ -7,5 +11,21 @@
 // Reads a file, or standard input for "-", up to its end; to be released with driver_buffer_finish. Returns 0; else
 // *error (may be NULL) receives a message that the caller frees, and *out is untouched.
 int file_read(const char *path, struct driver_buffer *out, char **error);
+
+// Writes a file: to a temporary name beside it, then renamed. Follows a symbolic link; what is no regular file
+// (/dev/null, a pipe) is written to directly.
+int file_write(const char *path, const void *data, size_t size, char **error);
+
+// The same in two steps, for a file that is only to appear together with another: what fails has written nothing.
+// Whatever was prepared is to be committed or discarded; a file that is all zeros may be discarded.
+struct file_pending {
+    char *final, *temporary;
+};
+int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error);
+int file_commit(struct file_pending *f, char **error);
+void file_discard(struct file_pending *f);
+
+// The file that writing to path would change: a symbolic link's target, or path. To be freed; NULL: out of memory.
+char *file_resolve(const char *path);
 
 #endif

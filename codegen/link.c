@@ -1,12 +1,12 @@
 #include "codegen/link.h"
 
 #include "codegen/error.h"
+#include "codegen/file.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,95 +15,6 @@
 #include <unistd.h>
 
 extern char **environ;
-
-// --- Files ----------------------------------------------------------------------------------------------------------
-
-static int write_all(int fd, const char *data, size_t size)
-{
-    while (size) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
-static int write_fd(int fd, const char *path, const void *data, size_t size, char **error)
-{
-    int failed = write_all(fd, data, size), reason = errno;
-    if (close(fd) && !failed) { // some file systems tell only now that the disk is full
-        failed = -1;
-        reason = errno;
-    }
-    return failed ? error_set(error, "%s: cannot write: %s", path, strerror(reason)) : 0;
-}
-
-// The file that writing to path would change: a symbolic link's target, or path. To be freed; NULL: out of memory.
-static char *resolve(const char *path)
-{
-    char *real = realpath(path, NULL);
-    return real ? real : strdup(path);
-}
-
-// A name beside path that no other thread or process of this machine makes.
-static char *temporary_name(const char *path)
-{
-    static atomic_uint counter;
-    char *name;
-    return asprintf(&name, "%s.tmp%ld-%u", path, (long)getpid(), atomic_fetch_add(&counter, 1)) < 0 ? NULL : name;
-}
-
-int link_prepare_file(struct link_file *f, const char *path, const void *data, size_t size, char **error)
-{
-    *f = (struct link_file){.final = resolve(path)};
-    f->temporary = f->final ? temporary_name(f->final) : NULL;
-    int fd = -1, status = -1;
-    if (!f->temporary) {
-        error_set(error, "out of memory");
-        goto out;
-    }
-    unlink(f->temporary); // a leftover of a dead process of the same number
-    fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    status = fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno))
-                    : write_fd(fd, path, data, size, error);
-out:
-    if (status)
-        link_discard_file(f);
-    return status;
-}
-
-int link_commit_file(struct link_file *f, char **error)
-{
-    int status =
-        rename(f->temporary, f->final) ? error_set(error, "%s: cannot create: %s", f->final, strerror(errno)) : 0;
-    link_discard_file(f);
-    return status;
-}
-
-void link_discard_file(struct link_file *f)
-{
-    if (f->temporary)
-        unlink(f->temporary);
-    free(f->temporary);
-    free(f->final);
-    *f = (struct link_file){0};
-}
-
-int link_write_file(const char *path, const void *data, size_t size, char **error)
-{
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        return fd < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
-                      : write_fd(fd, path, data, size, error);
-    }
-    struct link_file f;
-    return link_prepare_file(&f, path, data, size, error) || link_commit_file(&f, error) ? -1 : 0;
-}
 
 // --- Running the linker ---------------------------------------------------------------------------------------------
 
@@ -243,7 +154,7 @@ static int prepare(struct work *w, char **error)
     struct stat st;
     if (stat(job->output, &st) == 0 && !S_ISREG(st.st_mode))
         return error_set(error, "%s: not a regular file", job->output);
-    w->output = resolve(job->output);
+    w->output = file_resolve(job->output);
     w->n = job->n_objects + (job->weights != NULL);
     w->objects = calloc(w->n + 1, sizeof *w->objects);
     // "./": a name must not look like an option.
@@ -267,9 +178,8 @@ static int prepare(struct work *w, char **error)
             w->objects[i] = NULL;
             return error_set(error, "out of memory");
         }
-        int failed = i < job->n_objects
-                         ? link_write_file(w->objects[i], job->objects[i].data, job->objects[i].size, error)
-                         : elf_write_weights(w->objects[i], job->weights_symbol, job->weights, error);
+        int failed = i < job->n_objects ? file_write(w->objects[i], job->objects[i].data, job->objects[i].size, error)
+                                        : elf_write_weights(w->objects[i], job->weights_symbol, job->weights, error);
         if (failed)
             return -1;
     }

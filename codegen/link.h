@@ -24,19 +24,6 @@ struct link_job {
     size_t n_arguments;
 };
 
-// Writes a file: to a temporary name beside it, then renamed. Follows a symbolic link; what is no regular file
-// (/dev/null, a pipe) is written to directly.
-int link_write_file(const char *path, const void *data, size_t size, char **error);
-
-// The same in two steps, for a file that is only to appear together with another: what fails has written nothing.
-// Whatever was prepared is to be committed or discarded; a file that is all zeros may be discarded.
-struct link_file {
-    char *final, *temporary;
-};
-int link_prepare_file(struct link_file *f, const char *path, const void *data, size_t size, char **error);
-int link_commit_file(struct link_file *f, char **error);
-void link_discard_file(struct link_file *f);
-
 // Links by running $CC (words separated by blanks) or cc; without either by ld, but for an executable. No shell is
 // involved. On failure *error holds what the linker printed.
 int link_run(const struct link_job *job, char **error);

@@ -36,8 +36,8 @@ struct weights {
 };
 
 // What a model's code is for, and so has besides its description (below): C functions; those and the symbol by which
-// `tegula run` finds the description in a shared object; nothing, for this process.
-enum model_form { MODEL_OBJECT, MODEL_SHARED, MODEL_IN_PROCESS };
+// the description is found in a shared object or a program; nothing, for this process.
+enum model_form { MODEL_OBJECT, MODEL_FOUND, MODEL_IN_PROCESS };
 
 // Adds to `out` the functions of a host function NAME, after those of the kernels that it launches, which may be in
 // another module (lower_model.c lists them), and the data symbol NAME__model, a tg_model; by its form

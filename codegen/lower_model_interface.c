@@ -77,7 +77,7 @@ void model_make_description(struct lower *l, const struct symbols *s)
     LLVMSetInitializer(model, value);
     LLVMSetGlobalConstant(model, true);
     LLVMSetAlignment(model, 8);
-    if (l->host->form == MODEL_SHARED)
+    if (l->host->form == MODEL_FOUND)
         LLVMAddAlias2(l->module, LLVMTypeOf(value), 0, model, "tegula_model");
 }
 

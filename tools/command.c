@@ -135,7 +135,7 @@ int command_write(const char *path, const void *data, size_t size, struct diags 
 {
     char *message = NULL;
     if (path && strcmp(path, "-")) {
-        if (!link_write_file(path, data, size, &message))
+        if (!file_write(path, data, size, &message))
             return EXIT_OK;
         diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
         free(message);

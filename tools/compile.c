@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/file.h"
 #include "codegen/header.h"
 #include "codegen/model_file.h"
 #include "tools/command.h"
@@ -10,6 +11,10 @@
 // What --emit asks for; compilation goes no further.
 enum stage { STAGE_GRAPH, STAGE_TILE, STAGE_SHAPED, STAGE_LLVM, STAGE_ASSEMBLY, STAGE_OBJECT, STAGE_COUNT };
 static const char *const stages[STAGE_COUNT] = {"graph", "tile", "shaped", "llvm", "asm", "obj"};
+
+// The object of tools/program.c and what it needs, made by tools/embed.py.
+extern const unsigned char tegula_program[];
+extern const size_t tegula_program_size;
 
 struct job {
     const char *input, *output, *emit, *header, *name;
@@ -40,9 +45,13 @@ static int choose_output(const struct command *c, struct job *j)
     if (!j->output && j->stage == STAGE_OBJECT)
         return options_fail(c, "-o is missing");
     bool shared = j->output && ends_in(j->output, ".so");
-    if (!j->emit && !shared && !ends_in(j->output, ".o"))
-        return options_fail(c, "cannot tell from '%s' what to make; name it .o or .so, or give --emit", j->output);
-    j->kind = shared ? LINK_SHARED : LINK_RELOCATABLE;
+    bool object = j->emit || ends_in(j->output, ".o");
+    const char *slash = object || shared ? NULL : strrchr(j->output, '/');
+    if (!object && !shared && strchr(slash ? slash : j->output, '.'))
+        return options_fail(
+            c, "cannot tell from '%s' what to make: .o, .so, or an executable without an ending; or give --emit",
+            j->output);
+    j->kind = shared ? LINK_SHARED : object ? LINK_RELOCATABLE : LINK_EXECUTABLE;
     if (j->header && j->stage != STAGE_OBJECT)
         return options_fail(c, "--header is for objects");
     return -1;
@@ -105,19 +114,21 @@ static int report(struct diags *diags, char *message)
 static int write_object(const struct job *j, struct module *m, const struct compile_options *options,
                         struct diags *diags)
 {
+    const struct driver_buffer program = {(char *)tegula_program, tegula_program_size}; // is only read
     struct driver_buffer text = {0};
-    struct link_file header = {0};
+    struct file_pending header = {0};
     char *message = NULL;
     int status = EXIT_OK;
     if (j->header && header_print_model(m, j->input, &text, diags))
         return EXIT_ERROR;
-    if (j->header && link_prepare_file(&header, j->header, text.data, text.size, &message))
+    if (j->header && file_prepare(&header, j->header, text.data, text.size, &message))
         status = report(diags, message);
-    if (status == EXIT_OK && model_write(m, options, j->kind, j->output, diags))
+    if (status == EXIT_OK &&
+        model_write(m, options, j->kind, j->kind == LINK_EXECUTABLE ? &program : NULL, j->output, diags))
         status = EXIT_ERROR;
-    if (status == EXIT_OK && j->header && link_commit_file(&header, &message))
+    if (status == EXIT_OK && j->header && file_commit(&header, &message))
         status = report(diags, message);
-    link_discard_file(&header);
+    file_discard(&header);
     driver_buffer_finish(&text);
     return status;
 }
@@ -148,7 +159,7 @@ int command_compile(int argc, char *const *argv)
     static struct words files;
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &j.output, "FILE",
-         "what to write: .o or .so; with --emit any name [-, for text]"},
+         "what to write: .o, .so, an executable without an ending; with --emit any name [-, for text]"},
         {"emit", 0, OPTION_STRING, &j.emit, "WHAT", "graph, tile, shaped, llvm, asm or obj [by -o]"},
         {"header", 0, OPTION_STRING, &j.header, "FILE", "also write a C header that declares the model's functions"},
         {"name", 0, OPTION_STRING, &j.name, "NAME", "what its symbols begin with [by -o]"},

@@ -84,9 +84,10 @@ int options_fail(const struct command *c, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "tegula %s: ", c->name);
+    const char *tool = c->program ? "" : "tegula ";
+    fprintf(stderr, "%s%s: ", tool, c->name);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "\ntegula %s: see tegula %s --help\n", c->name, c->name);
+    fprintf(stderr, "\n%s%s: see %s%s --help\n", tool, c->name, tool, c->name);
     va_end(args);
     return EXIT_USAGE;
 }
@@ -138,8 +139,8 @@ static void print_option(const struct option *o, const char *initial)
 static void print_help(const struct table *t)
 {
     const struct command *c = t->command;
-    printf("usage: tegula %s%s%s [options]\n%s\n\n", c->name, c->files ? " " : "", c->files ? c->files : "",
-           c->summary);
+    printf("usage: %s%s%s%s [options]\n%s\n\n", c->program ? "" : "tegula ", c->name, c->files ? " " : "",
+           c->files ? c->files : "", c->summary);
     for (int i = 0; i < t->n; i++)
         print_option(&t->rows[i].option, t->rows[i].initial);
     print_option(&(struct option){"help", 'h', OPTION_FLAG, NULL, NULL, "print this", 0, 0}, "");

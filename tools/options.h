@@ -58,6 +58,7 @@ struct shared_options {
 };
 
 struct command {
+    bool program; // a program of its own, called `name`; else `tegula name`
     const char *name, *summary;
     const char *files; // how the help calls the other words: "FILE"; NULL if there are none
     int least_files, most_files;

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "codegen/link.h"
+#include "codegen/file.h"
 
 #define LONGEST_QUOTE 80
 #define MOST_PB_BYTES ((size_t)INT32_MAX) // what protobuf readers take
@@ -225,7 +225,7 @@ int tensor_file_write(const char *path, const struct tensor_file *t, enum tensor
     uint8_t *bytes = tensor_file_encode(path, t, format, &size, diags);
     if (!bytes)
         return 1;
-    int status = link_write_file(path, bytes, size, &message);
+    int status = file_write(path, bytes, size, &message);
     free(bytes);
     if (!status)
         return 0;

@@ -1,5 +1,6 @@
 // The LLVM driver: targets, emission, JIT, linking, and what happens when each goes wrong.
 #include "codegen/driver.h"
+#include "codegen/file.h"
 #include "codegen/jit.h"
 #include "codegen/link.h"
 #include "tests/unit/suite.h"
@@ -632,7 +633,7 @@ START_TEST(link_errors)
     ck_assert_int_eq(count_files(), 0);
 
     // What was there stays.
-    WORKS(link_write_file(output, "old", 3, &error));
+    WORKS(file_write(output, "old", 3, &error));
     ck_assert_int_ne(link_run(&job, NULL), 0);
     struct stat st;
     ck_assert_int_eq(stat(output, &st), 0);
@@ -665,24 +666,24 @@ START_TEST(write_file)
     struct stat st;
     strcpy(path, in_folder("file"));
     strcpy(link, in_folder("link"));
-    WORKS(link_write_file(path, "hello", 5, &error));
-    WORKS(link_write_file(path, "", 0, &error));
+    WORKS(file_write(path, "hello", 5, &error));
+    WORKS(file_write(path, "", 0, &error));
     ck_assert_int_eq(stat(path, &st), 0);
     ck_assert_int_eq(st.st_size, 0);
     ck_assert_int_eq(symlink("file", link), 0);
-    WORKS(link_write_file(link, "through", 7, &error));
+    WORKS(file_write(link, "through", 7, &error));
     ck_assert_int_eq(lstat(link, &st), 0);
     ck_assert(S_ISLNK(st.st_mode));
     ck_assert_int_eq(stat(path, &st), 0);
     ck_assert_int_eq(st.st_size, 7);
     ck_assert_int_eq(count_files(), 2);
 
-    WORKS(link_write_file("/dev/null", "x", 1, &error));
+    WORKS(file_write("/dev/null", "x", 1, &error));
     ck_assert_int_eq(stat("/dev/null", &st), 0);
     ck_assert(S_ISCHR(st.st_mode));
-    FAILS("cannot write: No space left", link_write_file("/dev/full", "x", 1, &error));
-    FAILS("cannot create", link_write_file("/no/such/folder/file", "x", 1, &error));
-    FAILS("cannot open", link_write_file(folder, "x", 1, &error));
+    FAILS("cannot write: No space left", file_write("/dev/full", "x", 1, &error));
+    FAILS("cannot create", file_write("/no/such/folder/file", "x", 1, &error));
+    FAILS("cannot open", file_write(folder, "x", 1, &error));
 }
 END_TEST
 
