@@ -43,7 +43,8 @@ enum model_form { MODEL_OBJECT, MODEL_FOUND, MODEL_IN_PROCESS };
 // another module (lower_model.c lists them), and the data symbol NAME__model, a tg_model; by its form
 // also the C functions NAME and NAME_env and the symbol tegula_model (lower_model_interface.c). The constants are the
 // memory at the symbol NAME__weights, aligned to 64 bytes, which whoever links the code defines as *weights says; if
-// `weights` is NULL they are put into the module instead. Returns 0, or 1 after reporting.
+// `weights` is NULL they are put into the module instead. In this process each piece i is at a symbol of its own,
+// NAME__weights_i. Returns 0, or 1 after reporting.
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                enum model_form form, struct weights *weights, struct diags *diags);
 

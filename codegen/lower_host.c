@@ -178,13 +178,13 @@ static void set_root(struct lower *l, struct value *view, LLVMValueRef pointer)
     l->roots[view->id] = root;
 }
 
-// Where the bytes of a constant lie among the weights; the same bytes lie there once.
-static int64_t place_weight(struct lower *l, struct data data)
+// Which piece of the weights the bytes of a constant are; the same bytes are one.
+static int place_weight(struct lower *l, struct data data)
 {
     struct host *h = l->host;
     for (int i = 0; i < h->n_pieces; i++)
         if (h->pieces[i].bytes == data.bytes && h->pieces[i].size == data.size)
-            return h->pieces[i].offset;
+            return i;
     if (h->n_pieces == h->size_pieces) {
         h->size_pieces = 2 * h->size_pieces + 16;
         struct weight *grown = ARENA_ARRAY(&l->kernel->module->arena, struct weight, h->size_pieces);
@@ -200,16 +200,26 @@ static int64_t place_weight(struct lower *l, struct data data)
     }
     h->pieces[h->n_pieces++] = (struct weight){data.bytes, data.size, offset};
     h->bytes = end / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
-    return offset;
+    return h->n_pieces - 1;
+}
+
+static LLVMValueRef weights_symbol(struct lower *l, const char *name)
+{
+    LLVMValueRef symbol = LLVMGetNamedGlobal(l->module, name);
+    return symbol ? symbol : LLVMAddGlobal(l->module, l->i8, name);
 }
 
 static void lower_data(struct lower *l, struct op *op)
 {
-    if (!l->host->weights_symbol)
-        l->host->weights_symbol =
-            LLVMAddGlobal(l->module, l->i8, arena_printf(&l->arena, "%s__weights", l->kernel->name));
-    int64_t offset = place_weight(l, op_attr(op, ATTR_DATA)->data);
-    set_root(l, op->results[0], host_offset(l, l->host->weights_symbol, lower_i64(l, offset)));
+    struct host *h = l->host;
+    const char *name = l->kernel->name;
+    int piece = place_weight(l, op_attr(op, ATTR_DATA)->data);
+    if (h->form == MODEL_IN_PROCESS) {
+        set_root(l, op->results[0], weights_symbol(l, arena_printf(&l->arena, "%s__weights_%d", name, piece)));
+        return;
+    }
+    h->weights_symbol = weights_symbol(l, arena_printf(&l->arena, "%s__weights", name));
+    set_root(l, op->results[0], host_offset(l, h->weights_symbol, lower_i64(l, h->pieces[piece].offset)));
 }
 
 static void lower_buffer(struct lower *l, struct op *op)

@@ -11,32 +11,67 @@
 
 struct loaded_model {
     struct jit *jit;
-    void *weights;
+    int n_weights;
+    void **weights; // memory of constants
     const tg_model *code;
 };
 
 // ---- Placing code and constants --------------------------------------------------------------------------------
 
-// Copies the constants to memory of the model's own and gives the code its address.
-static int place_weights(struct loaded_model *l, const struct model_objects *objects, char **error)
+static bool is_aligned(const void *p)
 {
-    const struct weights *weights = &objects->weights;
+    return (uintptr_t)p % MEMORY_ALIGNMENT == 0;
+}
+
+static size_t padded(int64_t size)
+{
+    return ((size_t)size + MEMORY_ALIGNMENT - 1) / MEMORY_ALIGNMENT * MEMORY_ALIGNMENT;
+}
+
+static int define_piece(struct loaded_model *l, const char *name, int i, void *address, char **error)
+{
     char *symbol;
-    if (!weights->n)
-        return 0;
-    l->weights = memory_alloc((size_t)weights->bytes);
-    if (!l->weights)
-        return error_set(error, "there is no memory for the %lld bytes of the model's constants",
-                         (long long)weights->bytes);
-    for (int i = 0; i < weights->n; i++)
-        if (weights->pieces[i].size)
-            memcpy((char *)l->weights + weights->pieces[i].offset, weights->pieces[i].bytes,
-                   (size_t)weights->pieces[i].size);
-    if (asprintf(&symbol, "%s__weights", objects->name) < 0)
+    if (asprintf(&symbol, "%s__weights_%d", name, i) < 0)
         return error_set(error, "out of memory");
-    int status = jit_define(l->jit, symbol, l->weights, error);
+    int status = jit_define(l->jit, symbol, address, error);
     free(symbol);
     return status;
+}
+
+// Gives the code the addresses of the constants. What the passes made of them is taken over from the module; the rest,
+// which may lie in the model's file, is copied.
+static int place_weights(struct loaded_model *l, struct module *m, const struct model_objects *objects, char **error)
+{
+    const struct weights *weights = &objects->weights;
+    if (!weights->n)
+        return 0;
+    l->weights = calloc((size_t)weights->n + 1, sizeof *l->weights);
+    if (!l->weights)
+        return error_set(error, "out of memory");
+    size_t copied = 0;
+    for (int i = 0; i < weights->n; i++) {
+        void *bytes = (void *)weights->pieces[i].bytes; // written to by nobody
+        if (is_aligned(bytes) && module_disown(m, bytes))
+            l->weights[i] = bytes;
+        else
+            copied += padded(weights->pieces[i].size);
+    }
+    char *to = l->weights[weights->n] = memory_alloc(copied);
+    l->n_weights = weights->n + 1;
+    if (!to)
+        return error_set(error, "there is no memory for the %zu bytes of the model's constants", copied);
+    for (int i = 0; i < weights->n; i++) {
+        const struct weight *piece = &weights->pieces[i];
+        char *at = l->weights[i] ? l->weights[i] : to;
+        if (at == to) {
+            if (piece->size)
+                memcpy(to, piece->bytes, (size_t)piece->size);
+            to += padded(piece->size);
+        }
+        if (define_piece(l, objects->name, i, at, error))
+            return -1;
+    }
+    return 0;
 }
 
 static int find_model(struct loaded_model *l, const struct model_objects *objects, char **error)
@@ -69,7 +104,7 @@ struct load {
 static int load_objects(struct load *w)
 {
     struct loaded_model *model = w->model;
-    if (jit_create(&model->jit, &w->message) || place_weights(model, w->objects, &w->message) ||
+    if (jit_create(&model->jit, &w->message) || place_weights(model, w->m, w->objects, &w->message) ||
         model_objects_wait(w->objects, w->diags))
         return 1;
     for (int i = 0; i < model_objects_count(w->objects); i++)
@@ -118,7 +153,9 @@ void model_unload(struct loaded_model *l)
     if (!l)
         return;
     jit_destroy(l->jit);
-    memory_free(l->weights);
+    for (int i = 0; i < l->n_weights; i++)
+        memory_free(l->weights[i]);
+    free(l->weights);
     free(l);
 }
 

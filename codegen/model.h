@@ -9,9 +9,9 @@
 struct loaded_model;
 
 // Runs the passes of kernels over the module, which holds one host function whose memory is planned and its kernels,
-// and loads its code. The module's constants are copied. Returns 0 and stores the model, which the caller releases, in
-// *out; or 1 after reporting. The module is left as the passes made it and may be destroyed. Running out of memory
-// unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
+// and loads its code. Constants that the module owns are taken over, the others copied. Returns 0 and stores the model,
+// which the caller releases, in *out; or 1 after reporting. The module is of no use any more and may be destroyed.
+// Running out of memory unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
 int model_load(struct module *m, const struct compile_options *options, struct loaded_model **out, struct diags *diags);
 
 // Releases the code and the constants: the model must not be running. l may be NULL.

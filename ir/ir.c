@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ir/layout.h"
+#include "runtime/memory.h"
 
 const struct op_info op_info[OP_COUNT] = {
 #define SCALAR(e, name, n, types, flags, identity, f, i)                                                               \
@@ -55,6 +56,27 @@ void module_own(struct module *m, void *p)
     struct owned *o = ARENA_NEW(&m->arena, struct owned);
     *o = (struct owned){p, m->owned};
     m->owned = o;
+}
+
+bool module_disown(struct module *m, void *p)
+{
+    for (struct owned **o = &m->owned; *o; o = &(*o)->next)
+        if ((*o)->p == p) {
+            *o = (*o)->next;
+            return true;
+        }
+    return false;
+}
+
+void *module_bytes(struct module *m, size_t bytes)
+{
+    struct owned *o = ARENA_NEW(&m->arena, struct owned);
+    o->p = memory_alloc(bytes);
+    if (!o->p)
+        arena_unwind();
+    o->next = m->owned;
+    m->owned = o;
+    return o->p;
 }
 
 void module_destroy(struct module *m)

@@ -267,6 +267,10 @@ struct module {
 struct module *module_create(void);
 void module_destroy(struct module *m);      // NULL is fine
 void module_own(struct module *m, void *p); // frees p, which came from malloc, when the module is destroyed
+// Whether the module owned p, which is the caller's from here on.
+bool module_disown(struct module *m, void *p);
+// Memory for a constant, not cleared, aligned to 64 bytes; the module owns it.
+void *module_bytes(struct module *m, size_t bytes);
 
 int module_symbol(struct module *m, const char *name, size_t length); // the id, made if new
 struct function *module_function(struct module *m, const char *name); // NULL if there is none

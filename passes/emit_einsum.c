@@ -174,9 +174,10 @@ static bool pack_panels(struct product *p, struct lowering *l)
         width = sizes[column];
     int64_t panels = (sizes[column] + width - 1) / width;
     int bytes = dtype_info[b->storage->type->dtype].bits / 8;
-    char *to = arena_alloc(&l->m->arena, (size_t)(panels * depth * width * bytes));
+    char *to = module_bytes(l->m, (size_t)(panels * depth * width * bytes));
     const char *from = b->storage->data.bytes;
-    // What lies behind the last column stays 0, as the arena's memory is.
+    if (sizes[column] % width) // what lies behind the last column
+        memset(to + (panels - 1) * depth * width * bytes, 0, (size_t)(depth * width * bytes));
     for (int64_t first = 0; first < sizes[column]; first += width) {
         int64_t columns = sizes[column] - first < width ? sizes[column] - first : width;
         for (int64_t r = 0; r < depth; r++) {

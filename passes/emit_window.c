@@ -315,8 +315,10 @@ static struct storage *pack_weights(struct windows *w, int64_t groups, int64_t p
     int64_t panels = (f + panel - 1) / panel;
     size_t bytes = (size_t)dtype_info[v->type->dtype].bits / 8,
            total = (size_t)(groups * panels * taps * c * panel) * bytes;
-    char *to = arena_alloc(&w->l->m->arena, total + 1);
+    char *to = module_bytes(w->l->m, total);
     const char *from = p->storage->data.bytes;
+    if (f % panel) // what lies behind the last filter
+        memset(to, 0, total);
     for (int64_t g = 0; g < groups; g++)
         for (int64_t i = 0; i < f; i++)
             for (int64_t t = 0; t < taps; t++) {
