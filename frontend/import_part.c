@@ -183,9 +183,9 @@ static dim bound(struct node *n, dim x, dim size, int64_t step)
             return least;
     }
     dims_range(m, x, &lo, &hi);
-    if (hi < 0)
-        x = dims_add(m, x, size);
-    else if (lo < 0) {
+    if (hi < 0) // from the end, and so below it
+        return dims_max(m, dims_add(m, x, size), least);
+    if (lo < 0) {
         node_error(n, "a bound of the slice, %s, may be below 0 or not, and so count from either end",
                    dim_string(&n->im->arena, m, x));
         return DIM_UNKNOWN;
@@ -208,6 +208,8 @@ static struct part part_of(struct node *n, dim size, dim start, dim end, int64_t
     dims_range(m, start, &lo, &hi);
     if (step > 0 && to == size && lo >= 0) // size - min(size, start), in a form that x[:-start] has as well
         span = dims_sub(m, size, start);
+    else if (step > 0 && to == size && hi < 0) // the last elements, or all
+        span = dims_min(m, dims_sub(m, 0, start), size);
     p.size = dims_max(m, dims_ceildiv(m, span, dims_from_int(m, step > 0 ? step : -step)), 0);
     if (p.size == DIM_UNKNOWN && !n->failed)
         node_error(n, "the bounds of the slice are too large or too complicated");
