@@ -19,10 +19,11 @@ import onnx
 
 import blocks
 import language
+import light
 from evaluate import expected
 
 # A builder takes small (bool) and returns the graph, or anything else with .model(name), and its list of input arrays.
-MODULES = (blocks, language)
+MODULES = (blocks, light, language)
 MODELS = {build.__name__: build for module in MODULES for build in module.BUILDERS}
 
 
