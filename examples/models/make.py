@@ -6,7 +6,7 @@
 
 The expected outputs are computed in float64 (evaluate.py) and rounded to the type the model declares. The float32 model
 always runs in ONNX Runtime too, and has to agree. --small keeps each graph's shape and shrinks its sizes and the number
-of its layers, for tests.
+of its layers, for tests. All of the models in full take 4 GB.
 """
 
 import argparse
@@ -20,10 +20,11 @@ import onnx
 import blocks
 import language
 import light
+import vision
 from evaluate import expected
 
 # A builder takes small (bool) and returns the graph, or anything else with .model(name), and its list of input arrays.
-MODULES = (blocks, light, language)
+MODULES = (blocks, light, vision, language)
 MODELS = {build.__name__: build for module in MODULES for build in module.BUILDERS}
 
 
