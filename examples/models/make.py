@@ -20,11 +20,12 @@ import onnx
 import blocks
 import language
 import light
+import sequences
 import vision
 from evaluate import expected
 
 # A builder takes small (bool) and returns the graph, or anything else with .model(name), and its list of input arrays.
-MODULES = (blocks, light, vision, language)
+MODULES = (blocks, light, vision, language, sequences)
 MODELS = {build.__name__: build for module in MODULES for build in module.BUILDERS}
 
 
