@@ -78,7 +78,7 @@ def mobilenet_v2(small):
     table = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
     at = 1
     for factor, c_out, repeats, stride in table:
-        for i in range(min(repeats, 2) if small else repeats):
+        for i in range(min(repeats, 2 if at == 2 else 1) if small else repeats):
             sizes = c_in, c_in * factor, c_out // part
             x = inverted(g, x, f"features.{at}", sizes, 3, 1 if i else stride, relu6, conv)
             c_in, at = c_out // part, at + 1
@@ -137,7 +137,7 @@ def efficientnet_b0(small):
         (6, 3, 320, 1, 1),
     ]  # fmt: skip
     for stage, (factor, kernel, c_out, repeats, stride) in enumerate(table):
-        for i in range(min(repeats, 2) if small else repeats):
+        for i in range(min(repeats, 2 if stage == 1 else 1) if small else repeats):
             mid, squeezed = c_in * factor, max(1, c_in // 4)
 
             def excite(g, y, name, mid=mid, squeezed=squeezed):

@@ -32,7 +32,19 @@ except ImportError:
 AVX2 = {"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"}
 NEEDS = {"v2": set(), "v3": AVX2, "v4": AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
          "native": set()}
-LEAST_MODELS = 9
+LEAST_MODELS = 38
+
+# Models that are refused, and the operators that are to blame, all of them. Who adds an operator takes it out here.
+NOT_YET = {
+    "alexnet": {"LRN"},
+    "inception_v1": {"LRN"},
+    "zfnet512": {"LRN"},
+    "unet": {"ConvTranspose"},
+    "text_detector": {"ConvTranspose", "Resize"},
+    "lstm": {"LSTM"},
+    "lstm_bidirectional": {"LSTM"},
+    "gru": {"GRU"},
+}
 
 # Every size that the inputs leave open; 0 and 1, powers of two and not.
 SIZES = {
@@ -75,6 +87,13 @@ def run(tegula, model, out, *options):
     return sorted(out.iterdir())
 
 
+def refused(tegula, model):
+    """The operators for which a model is refused."""
+    result = subprocess.run([tegula, "opt", model], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            universal_newlines=True)
+    return set(re.findall(r"operator '(\w+)'.* is not supported", result.stderr)) if result.returncode else set()
+
+
 def same_files(a, b):
     return [p.name for p in a] == [p.name for p in b] and all(p.read_bytes() == q.read_bytes() for p, q in zip(a, b))
 
@@ -106,6 +125,12 @@ def test_outputs(folder, tegula, target):
     digits = make_digits(folder)
     models, bad = sorted(folder.glob("*.onnx")), 0
     for model in models:
+        if model.stem in NOT_YET:
+            blamed, wanted = refused(tegula, model), NOT_YET[model.stem]
+            fits = blamed == wanted
+            print(f"{model.stem}: " + ("refused" if fits else f"NOT_YET says {wanted}, what it lacks is {blamed}"))
+            bad += not fits
+            continue
         inputs, one, two = model.with_suffix(".inputs"), folder / f"{model.stem}.one", folder / f"{model.stem}.two"
         options = ["--input-dir", inputs, "--target", target]
         ones, twos = run(tegula, model, one, *options, "-j1"), run(tegula, model, two, *options, "-j2")
