@@ -209,7 +209,8 @@ class Session:
 
 def compare(name, outputs, expected, tolerance):
     """The largest error relative to the largest expected magnitude of its output; RowError above the tolerance."""
-    errors = [float(np.max(np.abs(have - want)) / np.max(np.abs(want))) for have, want in zip(outputs, expected, strict=True)]
+    pairs = zip(outputs, expected, strict=True)
+    errors = [float(np.max(np.abs(have - want)) / np.max(np.abs(want))) for have, want in pairs]
     for i, error in enumerate(errors):
         if not error <= tolerance:  # a NaN is above every tolerance
             which = f"result {i}" if len(errors) > 1 else "result"

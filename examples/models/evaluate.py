@@ -67,13 +67,13 @@ class ConvTranspose(OpRun):
 
 
 class MaxPool(OpRun):
-    def _run(self, x, kernel_shape=None, pads=None, strides=None, auto_pad=None, ceil_mode=0, dilations=None, storage_order=0):
+    def _run(self, x, kernel_shape=None, pads=None, strides=None, ceil_mode=0, dilations=None, **_):
         assert not ceil_mode and set(dilations or [1]) == {1}
         return (pool(x, kernel_shape, pads, strides, np.maximum, -np.inf),)
 
 
 class AveragePool(OpRun):
-    def _run(self, x, kernel_shape=None, pads=None, strides=None, auto_pad=None, ceil_mode=0, count_include_pad=0, dilations=None):
+    def _run(self, x, kernel_shape=None, pads=None, strides=None, ceil_mode=0, count_include_pad=0, dilations=None, **_):
         assert not ceil_mode and set(dilations or [1]) == {1}
         count = pool(np.ones_like(x[:1, :1]), kernel_shape, pads, strides, np.add, float(count_include_pad))
         return (pool(x, kernel_shape, pads, strides, np.add, 0.0) / count,)
@@ -117,16 +117,17 @@ class LRN(OpRun):
 class Resize(OpRun):
     """Nearest (asymmetric, floor) and linear (half_pixel) of four dimensions, the last two of which change."""
 
-    def _run(self, x, roi=None, scales=None, sizes=None, mode=None, coordinate_transformation_mode=None, nearest_mode=None, **_):
+    def _run(self, x, roi=None, scales=None, sizes=None, **how):
+        mode, coordinates = how["mode"], how["coordinate_transformation_mode"]
         for axis in (2, 3):
             n = x.shape[axis]
             m = int(sizes[axis]) if sizes is not None else int(n * scales[axis])
             factor = m / n if sizes is not None else float(scales[axis])
             if mode == "nearest":
-                assert (coordinate_transformation_mode, nearest_mode) == ("asymmetric", "floor")
+                assert (coordinates, how["nearest_mode"]) == ("asymmetric", "floor")
                 x = np.take(x, np.minimum(np.arange(m) // factor, n - 1).astype(int), axis)
                 continue
-            assert (mode, coordinate_transformation_mode) == ("linear", "half_pixel")
+            assert (mode, coordinates) == ("linear", "half_pixel")
             at = np.clip((np.arange(m) + 0.5) / factor - 0.5, 0, n - 1)
             low = at.astype(int)
             part = (at - low).reshape(-1, *[1] * (3 - axis))

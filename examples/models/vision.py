@@ -62,7 +62,8 @@ def classify(g, x, channels, classes, hidden=None):
     """The head: means of the channels, then one Gemm, or two with a HardSwish between."""
     y = g.node("Flatten", [g.node("GlobalAveragePool", [x], "avgpool")], "flatten", axis=1)
     for i, size in enumerate([hidden, classes] if hidden else [classes]):
-        w, b = g.normal(f"classifier.{i}.weight", (size, channels), channels**-0.5), g.normal(f"classifier.{i}.bias", size, 0.1)
+        w = g.normal(f"classifier.{i}.weight", (size, channels), channels**-0.5)
+        b = g.normal(f"classifier.{i}.bias", size, 0.1)
         y = g.node("Gemm", [y, w, b], "logits" if size == classes else f"classifier.{i}", transB=1)
         if size != classes:
             y, channels = hard_swish(g, y, f"classifier.{i}.act"), size
