@@ -18,6 +18,7 @@ import numpy as np
 import peers
 import suites
 import tegula
+from row import spoil
 
 CHECK_SECONDS = 60  # a first call that takes longer is an error
 SETTLE_SECONDS = 0.05  # between blocks: until the worker threads of the last one have stopped spinning
@@ -108,11 +109,12 @@ class Session:
             return {"threads": self.threads, "error": str(error)}
 
     def measure(self, benchmark):
-        if benchmark.work:
-            benchmark.flops, benchmark.bytes = benchmark.work()
+        for field, value in benchmark.late().items() if benchmark.late else ():
+            setattr(benchmark, field, value)
         operands = benchmark.operands()
-        *inputs, _ = operands
+        inputs = list(operands)[: -benchmark.outputs]
         expected = benchmark.reference(*(operands[name].astype(np.float64) for name in inputs))
+        expected = expected if isinstance(expected, list) else [expected]
         result = {"peer": None, "ratio": None, "flops": benchmark.flops, "bytes": benchmark.bytes}
         sides = []
         try:
@@ -126,7 +128,8 @@ class Session:
         result, timed = {}, {}  # timed: name -> calls -> nanoseconds per call
         if not self.peers_only:
             for name, make in self.tegula_sides(benchmark, operands, result).items():
-                error = check_in_child(make, operands, expected, benchmark.tolerance)
+                outputs = list(operands.values())[-benchmark.outputs :]
+                error = check_in_child(make, outputs, expected, benchmark.tolerance)
                 sides.append(make())
                 if name == "tegula":
                     result["error_of_maximum"] = error
@@ -135,7 +138,7 @@ class Session:
         for name, model in benchmark.peers.items():
             try:
                 peer = peers.Peer(model(operands), self.threads)
-                compare(name, peer.output(), expected, max(benchmark.tolerance, 1e-5))
+                compare(name, peer.call(), expected, max(benchmark.tolerance, 1e-5))
             except Exception as error:  # the peer's exceptions share no narrower class
                 raise RowError(f"{name}: {error}") from error
             timed[name] = peer.time_calls
@@ -169,7 +172,7 @@ class Session:
 
     def tegula_sides(self, benchmark, operands, result):
         """name -> () -> tegula.Side. Kernels are compiled here, models when their side is made."""
-        build, (*_, output) = (self.library, self.timer, self.threads), operands
+        build = self.library, self.timer, self.threads
         if benchmark.tile:
             source, target = self.root / f"examples/kernels/{benchmark.tile}.tile", self.cache / f"{benchmark.name}.so"
             start = time.perf_counter()
@@ -182,8 +185,8 @@ class Session:
             model = model(operands)
             path = self.cache / f"{benchmark.name if name == 'tegula' else name}.onnx"
             path.write_bytes(model.bytes)
-            inputs = [operands[key] for key in model.inputs]
-            made[name] = functools.partial(tegula.Model, *build, path, inputs, operands[output])
+            sides = [[operands[key] for key in names] for names in (model.inputs, model.outputs)]
+            made[name] = functools.partial(tegula.Model, *build, path, *sides)
         return made
 
     def alternate(self, timed):
@@ -204,25 +207,28 @@ class Session:
         return medians, minima, {name: (q[2] - q[0]) / medians[name] for name, q in quarters.items()}
 
 
-def compare(name, output, expected, tolerance):
-    """The largest error relative to the largest expected magnitude; RowError above the tolerance."""
-    error = float(np.max(np.abs(output - expected)) / np.max(np.abs(expected)))
-    if not error <= tolerance:  # a NaN is above every tolerance
-        raise RowError(f"{name}: wrong result: error {error:.2g} of the maximum, tolerance {tolerance:.2g}")
-    return error
+def compare(name, outputs, expected, tolerance):
+    """The largest error relative to the largest expected magnitude of its output; RowError above the tolerance."""
+    pairs = zip(outputs, expected, strict=True)
+    errors = [float(np.max(np.abs(have - want)) / np.max(np.abs(want))) for have, want in pairs]
+    for i, error in enumerate(errors):
+        if not error <= tolerance:  # a NaN is above every tolerance
+            which = f"result {i}" if len(errors) > 1 else "result"
+            raise RowError(f"{name}: wrong {which}: error {error:.2g} of the maximum, tolerance {tolerance:.2g}")
+    return max(errors)
 
 
-def check_in_child(make, operands, expected, tolerance):
+def check_in_child(make, outputs, expected, tolerance):
     """Makes a side of tegula and calls it once, in a child process: a crash or a hang costs its row, not the run."""
-    output = operands[list(operands)[-1]]
     reader, writer = os.pipe()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
         try:
-            output.fill(np.nan)
+            for output in outputs:
+                spoil(output)
             make().time_calls(1)
-            message = json.dumps({"value": compare("tegula", output, expected, tolerance)})
+            message = json.dumps({"value": compare("tegula", outputs, expected, tolerance)})
         except tegula.TegulaError as error:
             message = json.dumps({"error": f"tegula: {error}"})
         except Exception as error:

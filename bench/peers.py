@@ -7,6 +7,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from row import spoil
+
 VERSION = f"onnxruntime {onnxruntime.__version__}"
 ANY_VERSION_DOMAIN = "com.microsoft"
 
@@ -20,7 +22,8 @@ class Model:
     """
 
     def __init__(self, operands, nodes, constants=(), opset=17, blocked_layout=True, compare=lambda output: output):
-        *inputs, self.output = operands
+        *inputs, output = operands
+        self.outputs = [output]
         self.inputs = [name for name in inputs if name not in constants]
         self.operands, self.compare = operands, compare
         self.optimisation = "ORT_ENABLE_ALL" if blocked_layout else "ORT_ENABLE_EXTENDED"
@@ -28,7 +31,7 @@ class Model:
             [make_node(*node) for node in nodes],
             "benchmark",
             [value_info(name, operands[name]) for name in self.inputs],
-            [value_info(self.output, operands[self.output])],
+            [value_info(output, operands[output])],
             [onnx.numpy_helper.from_array(np.asarray(operands[name]), name) for name in constants],
         )
         opsets = [helper.make_opsetid("", opset), helper.make_opsetid(ANY_VERSION_DOMAIN, 1)]
@@ -36,10 +39,11 @@ class Model:
 
 
 class Stored(Model):
-    """A whole model, from its bytes. `operands`: its inputs in their order, then its only output."""
+    """A whole model, from its bytes. `operands`: its inputs in their order, then its outputs."""
 
-    def __init__(self, operands, data, blocked_layout=True):
-        *self.inputs, self.output = operands
+    def __init__(self, operands, data, outputs=1, blocked_layout=True):
+        names = list(operands)
+        self.inputs, self.outputs = names[:-outputs], names[-outputs:]
         self.operands, self.compare, self.bytes = operands, lambda output: output, data
         self.optimisation = "ORT_ENABLE_ALL" if blocked_layout else "ORT_ENABLE_EXTENDED"
 
@@ -63,11 +67,12 @@ class Peer:
         options.log_severity_level = 3
         options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, model.optimisation)
         self.session = onnxruntime.InferenceSession(model.bytes, options, providers=["CPUExecutionProvider"])
-        self.model, self.result = model, np.empty_like(model.operands[model.output])
+        self.model, self.results = model, [np.empty_like(model.operands[name]) for name in model.outputs]
         self.binding = self.session.io_binding()
         for name in model.inputs:
             self.binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(model.operands[name]))
-        self.binding.bind_ortvalue_output(model.output, onnxruntime.OrtValue.ortvalue_from_numpy(self.result))
+        for name, result in zip(model.outputs, self.results):
+            self.binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(result))
 
     def time_calls(self, calls, warm=0):
         run, binding = self.session.run_with_iobinding, self.binding
@@ -78,11 +83,12 @@ class Peer:
             run(binding)
         return (time.perf_counter_ns() - start) / calls
 
-    def output(self):
-        """The result of one call, in the reference's layout."""
-        self.result.fill(np.nan)
+    def call(self):
+        """The results of one call, in the reference's layout."""
+        for result in self.results:
+            spoil(result)
         self.time_calls(1)
-        return self.model.compare(self.result)
+        return [self.model.compare(result) for result in self.results]
 
 
 def identity(threads):

@@ -11,8 +11,8 @@ class Benchmark:
     """tegula runs a kernel (tile, dims, defines) or an ONNX model (model)."""
 
     name: str
-    operands: Callable  # () -> {name: array}, in the order of the kernel's parameters or model's inputs, output last
-    reference: Callable  # (operands as f64, without the output) -> expected output
+    operands: Callable  # () -> {name: array}, in the order of the kernel's parameters or model's inputs, outputs last
+    reference: Callable  # (operands as f64, without the outputs) -> expected output, or a list of them
     peers: dict  # name -> (operands) -> peers.Model; the fastest one is compared with
     tile: str = None  # file in examples/kernels, and the kernel's name
     dims: dict = field(default_factory=dict)  # the kernel's symbolic dimensions, in order of first appearance
@@ -21,7 +21,8 @@ class Benchmark:
     beside: dict = field(default_factory=dict)  # name -> (operands) -> peers.Model, timed by tegula in the same turns
     flops: float = 0  # a multiply-add is two
     bytes: float = 0  # read + written once each
-    work: Callable = None  # () -> (flops, bytes), for rows that are made when they run
+    outputs: int = 1  # how many operands are outputs
+    late: Callable = None  # () -> {field: value}, for rows that are made when they run
     tolerance: float = 1e-5  # of the largest magnitude in the reference
 
 
@@ -51,7 +52,7 @@ def operands(output, **shapes):
         for array in made.values():
             array[...] = generator.standard_normal(array.shape, dtype=np.float32)
         made[output[0]] = aligned(output[1])
-        made[output[0]].fill(np.nan)
+        spoil(made[output[0]])
         return made
 
     return make
@@ -63,6 +64,11 @@ def aligned(shape, dtype=np.float32):
     raw = np.empty(bytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + bytes].view(dtype).reshape(shape)
+
+
+def spoil(output):
+    """Fills it with what no row computes, so that an unwritten element shows."""
+    output.fill(np.nan if output.dtype.kind == "f" else -99 if output.dtype.kind == "i" else 1)
 
 
 def volume(*shapes):

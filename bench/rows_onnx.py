@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 import peers
-from row import Benchmark, aligned, operands, volume
+from row import Benchmark, aligned, operands, spoil, volume
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "examples/models"))
+import evaluate  # noqa: E402
 import make  # noqa: E402
 
 
@@ -125,7 +127,7 @@ def gelu(rows, columns):
 
 
 class Example:
-    """A model of make.py, its inputs, and its output in float64 (see make.expected)."""
+    """A model of make.py, its inputs, and its outputs in float64 (see evaluate.expected)."""
 
     def __init__(self, name, inputs_of=None, batch=None):
         graph, inputs = make.MODELS[name](False)
@@ -135,48 +137,62 @@ class Example:
         self.bytes = model.SerializeToString()
         names = [value.name for value in model.graph.input]
         self.feeds = {key: array[:batch] for key, array in zip(names, inputs, strict=True)}
-        self.output = model.graph.output[0].name
-        self.expected = make.expected(name, model, self.feeds)[0][0]
-        weights = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
-        self.work = flops(model, self.feeds), float(
-            weights + self.expected.nbytes + sum(array.nbytes for array in self.feeds.values())
-        )
+        self.outputs = [value.name for value in model.graph.output]
+        self.expected = evaluate.expected(name, model, self.feeds)
+        moved = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+        moved += [*self.expected, *self.feeds.values()]
+        self.late = {
+            "flops": flops(model, self.feeds),
+            "bytes": float(sum(array.nbytes for array in moved)),
+            "outputs": len(self.outputs),
+        }
 
     def operands(self):
-        made = {name: aligned(array.shape, array.dtype) for name, array in self.feeds.items()}
-        for name, array in self.feeds.items():
-            made[name][...] = array
-        made[self.output] = aligned(self.expected.shape)
-        made[self.output].fill(np.nan)
+        made = {}
+        for name, array in (*self.feeds.items(), *zip(self.outputs, self.expected)):
+            made[name] = aligned(array.shape, array.dtype)
+            if name in self.feeds:
+                made[name][...] = array
+            else:
+                spoil(made[name])
         return made
+
+    def stored(self, operands, blocked_layout=True):
+        return peers.Stored(operands, self.bytes, len(self.outputs), blocked_layout)
 
 
 def flops(model, feeds):
-    """Of products and convolutions, for inputs of these sizes."""
-    sized = onnx.ModelProto()
-    sized.CopyFrom(model)
-    for value in sized.graph.input:
-        for dim, size in zip(value.type.tensor_type.shape.dim, feeds[value.name].shape, strict=True):
-            dim.dim_value = size
-    for value in sized.graph.output:  # the sizes there may be names that no longer fit
-        value.type.tensor_type.ClearField("shape")
-    graph = onnx.shape_inference.infer_shapes(sized, strict_mode=True, data_prop=True).graph
-    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        shapes[value.name] = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    """Of products, convolutions and recurrent cells, by the sizes that a run with these inputs meets."""
+    seen = onnx.ModelProto()
+    seen.CopyFrom(model)
+    sizes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    sizes |= {name: array.shape for name, array in feeds.items()}
+    nodes = [node for node in model.graph.node if node.op_type in FLOPS]
+    names = {name for node in nodes for name in (*node.input[:2], node.output[0])} - sizes.keys()
+    del seen.graph.output[:]
+    seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    values = evaluate.run_onnxruntime(seen, feeds) if names else []
+    sizes |= {value.name: array.shape for value, array in zip(seen.graph.output, values)}
     total = 0
-    for node in graph.node:
-        if node.op_type not in ("MatMul", "Gemm", "Conv"):
-            continue
-        factor, result = shapes[node.input[1]], shapes[node.output[0]]
+    for node in nodes:
+        shapes = [sizes.get(name) for name in node.input]
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
-        inner = math.prod(factor[1:]) if node.op_type == "Conv" else factor[-1] if transposed else factor[-2]
-        assert inner > 0 and all(size > 0 for size in result), f"{node.name}: no sizes"
-        total += 2 * inner * math.prod(result)
+        total += 2 * FLOPS[node.op_type](sizes[node.output[0]], transposed, *shapes)
     return float(total)
 
 
-@functools.cache
+# operator -> (shapes of the result, whether the second input is transposed, shapes of the inputs) -> multiplications
+FLOPS = {
+    "MatMul": lambda result, transposed, a, b: math.prod(result) * b[-2],
+    "Gemm": lambda result, transposed, a, b, *c: math.prod(result) * b[-1 if transposed else -2],
+    "Conv": lambda result, transposed, x, w, *b: math.prod(result) * math.prod(w[1:]),
+    "ConvTranspose": lambda result, transposed, x, w, *b: math.prod(x) * math.prod(w[1:]),
+    "LSTM": lambda result, transposed, x, w, r, *rest: math.prod(x[:2]) * (math.prod(w) + math.prod(r)),
+}
+FLOPS["GRU"] = FLOPS["LSTM"]
+
+
+@functools.lru_cache(maxsize=2)  # what one row needs; some take a gigabyte
 def example(name, inputs_of=None, batch=None):
     return Example(name, inputs_of, batch)
 
@@ -184,17 +200,17 @@ def example(name, inputs_of=None, batch=None):
 def example_model(label, name, inputs_of=None, batch=None, beside=None):
     """Made when the row runs. beside: a model of make.py on the same inputs, timed by tegula in the same turns."""
     get = functools.partial(example, name, inputs_of, batch)
-    others = {beside: lambda o: peers.Stored(o, example(beside).bytes)} if beside else {}
+    others = {beside: lambda o: example(beside).stored(o)} if beside else {}
     return Benchmark(
         name=label,
         operands=lambda: get().operands(),
         reference=lambda *_: get().expected,
-        model=lambda o: peers.Stored(o, get().bytes),
+        model=lambda o: get().stored(o),
         beside=others,
         peers={
-            "onnxruntime NCHWc": lambda o: peers.Stored(o, get().bytes),
-            "onnxruntime NCHW": lambda o: peers.Stored(o, get().bytes, blocked_layout=False),
+            "onnxruntime NCHWc": lambda o: get().stored(o),
+            "onnxruntime NCHW": lambda o: get().stored(o, blocked_layout=False),
         },
-        work=lambda: get().work,
+        late=lambda: get().late,
         tolerance=1e-4,
     )

@@ -285,6 +285,29 @@ SUITES = {
     ],
 }
 
+# Whole models of examples/models. They take minutes and gigabytes, so they are measured when asked for by name.
+SUITES["whole"] = [
+    rows_onnx.example_model(label, label.split("-")[0])
+    for label in (
+        "resnet50",
+        "densenet121",
+        "squeezenet",
+        "shufflenet",
+        "vgg19",
+        "alexnet",
+        "inception_v1",
+        "inception_v2",
+        "zfnet512",
+        "mobilenet_v2",
+        "bert_base-128",
+        "gpt2_decode-255",
+        "text_detector-736x1280",
+        "keyword_net",
+        "lstm-100",
+    )
+]
+BY_DEFAULT = [suite for suite in SUITES if suite != "whole"]
+
 # What rows are meant to reach; of several patterns of SUITE/ROW the first one that fits counts.
 TARGETS = [
     ("operators/MatMul-*", Target(ratio=0.95)),
@@ -297,6 +320,13 @@ TARGETS = [
     ("models/resnet_stage-*", Target(ratio=0.9)),
     ("models/bert_layer*", Target(ratio=0.9)),
     ("models/*", Target(ratio=1.0)),
+    *[
+        (f"whole/{name}*", Target(ratio=0.9))
+        for name in ("resnet50", "densenet121", "squeezenet", "shufflenet", "vgg19", "mobilenet_v2", "bert_base", "gpt2")
+    ],
+    ("whole/text_detector*", Target(ratio=1.5)),
+    ("whole/keyword_net", Target(ratio=2.0)),
+    ("whole/lstm*", Target(ratio=2.0)),
 ]
 
 

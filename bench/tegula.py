@@ -145,7 +145,7 @@ class Kernel(Side):
 class Model(Side):
     needs_context = True
 
-    def __init__(self, library, timer, threads, path, inputs, output):
+    def __init__(self, library, timer, threads, path, inputs, outputs):
         super().__init__(library, timer, threads)
         self.handle = ctypes.c_void_p()
         start = time.perf_counter()
@@ -154,11 +154,11 @@ class Model(Side):
             self.close()
             raise TegulaError(message)
         self.compile_ms = 1e3 * (time.perf_counter() - start)
-        self.arrays = [*inputs, output]
+        self.arrays = [*inputs, *outputs]
         self.inputs = (Tensor * max(1, len(inputs)))(*map(tensor, inputs))
-        self.output = (Tensor * 1)(tensor(output))
-        words = [self.handle.value, len(inputs), ctypes.addressof(self.inputs), 1, ctypes.addressof(self.output)]
-        self.set_call(self.api.tg_model_run, words)
+        self.outputs = (Tensor * len(outputs))(*map(tensor, outputs))
+        sides = [len(inputs), ctypes.addressof(self.inputs), len(outputs), ctypes.addressof(self.outputs)]
+        self.set_call(self.api.tg_model_run, [self.handle.value, *sides])
 
     def close(self):
         if self.context:

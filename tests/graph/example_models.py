@@ -24,12 +24,15 @@ except ImportError:
     print("SKIP the Python packages onnx and onnxruntime are missing: scripts/setup installs them")
     sys.exit(77)
 
+sys.path.append(str(ROOT / "tests/models"))
+from models import NOT_YET  # noqa: E402
+
 with tempfile.TemporaryDirectory() as folder:
     subprocess.run([sys.executable, ROOT / "examples/models/make.py", "--small", folder], check=True)
-    models = sorted(pathlib.Path(folder).glob("*.onnx"))
+    models = sorted(m for m in pathlib.Path(folder).glob("*.onnx") if m.stem not in NOT_YET)
     cases = "".join(f"{m} {m.with_suffix('.inputs')} {m.with_suffix('.outputs')}\n" for m in models)
     result = subprocess.run([sys.argv[1]], input=cases, stdout=subprocess.PIPE, universal_newlines=True)
 lines = result.stdout.splitlines()
 for model, line in zip(models, lines):
     print(f"{model.stem}: {line}")
-sys.exit(1 if result.returncode or len(models) < 8 or lines != ["ok"] * len(models) else 0)
+sys.exit(1 if result.returncode or len(models) < 25 or lines != ["ok"] * len(models) else 0)

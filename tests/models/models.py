@@ -32,7 +32,19 @@ except ImportError:
 AVX2 = {"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"}
 NEEDS = {"v2": set(), "v3": AVX2, "v4": AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
          "native": set()}
-LEAST_MODELS = 9
+LEAST_MODELS = 35
+
+# Models that are refused, and the operators that are to blame, all of them. Who adds an operator takes it out here.
+NOT_YET = {
+    "alexnet": {"LRN"},
+    "inception_v1": {"LRN"},
+    "zfnet512": {"LRN"},
+    "unet": {"ConvTranspose"},
+    "text_detector": {"ConvTranspose", "Resize"},
+    "lstm": {"LSTM"},
+    "lstm_bidirectional": {"LSTM"},
+    "gru": {"GRU"},
+}
 
 # Every size that the inputs leave open; 0 and 1, powers of two and not.
 SIZES = {
@@ -44,6 +56,22 @@ SIZES = {
     "bert_layer_static": [""],
     "tiny_gemms": [""],
     "if_model": [f"N={n}" for n in (0, 1, 2, 7, 33, 128, 20001)],
+    "mobilenet_v2": ["N=0", "N=1", "N=3"],
+    "mobilenet_v3": ["N=2"],
+    "efficientnet_b0": ["N=2"],
+    "unet": ["N=0", "N=1", "N=3"],
+    "text_detector": ["N=1,H=32,W=64", "N=2,H=64,W=32", "N=0,H=32,W=32"],
+    "vit_tiny": ["batch=0", "batch=1", "batch=3"],
+    "bert_base": [f"batch={n},sequence={s}" for n, s in ((1, 1), (2, 24), (3, 7), (0, 5))],
+    "gpt2_decode": [f"batch={n},past={p},sequence={s},total={p + s}" for n, p, s in
+                    ((1, 0, 1), (2, 3, 2), (1, 0, 32), (1, 31, 1))],
+    "t5_encoder": ["batch=1,sequence=1", "batch=2,sequence=70"],
+    "t5_decoder": [f"batch={n},sequence={s},encoder_sequence={t}" for n, s, t in ((1, 1, 1), (2, 5, 3), (1, 40, 9))],
+    "lstm": [f"steps={s},batch={n}" for s, n in ((0, 1), (1, 1), (9, 3))],
+    "lstm_bidirectional": [f"steps={s},batch={n}" for s, n in ((0, 1), (1, 1), (9, 3))],
+    "gru": [f"steps={s},batch={n}" for s, n in ((0, 1), (1, 1), (9, 3))],
+    "speech_features": ["N=1,samples=17", "N=2,samples=333", "N=1,samples=3000"],
+    "half_weights": ["N=0", "N=1", "N=5"],
 }
 
 
@@ -73,6 +101,13 @@ def run(tegula, model, out, *options):
         print(f"{model.name} {' '.join(map(str, options))}: status {result.returncode}\n{result.stdout}")
         return None
     return sorted(out.iterdir())
+
+
+def refused(tegula, model):
+    """The operators for which a model is refused."""
+    result = subprocess.run([tegula, "opt", model], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            universal_newlines=True)
+    return set(re.findall(r"operator '(\w+)'.* is not supported", result.stderr)) if result.returncode else set()
 
 
 def same_files(a, b):
@@ -106,6 +141,12 @@ def test_outputs(folder, tegula, target):
     digits = make_digits(folder)
     models, bad = sorted(folder.glob("*.onnx")), 0
     for model in models:
+        if model.stem in NOT_YET:
+            blamed, wanted = refused(tegula, model), NOT_YET[model.stem]
+            fits = blamed == wanted
+            print(f"{model.stem}: " + ("refused" if fits else f"NOT_YET says {wanted}, what it lacks is {blamed}"))
+            bad += not fits
+            continue
         inputs, one, two = model.with_suffix(".inputs"), folder / f"{model.stem}.one", folder / f"{model.stem}.two"
         options = ["--input-dir", inputs, "--target", target]
         ones, twos = run(tegula, model, one, *options, "-j1"), run(tegula, model, two, *options, "-j2")
@@ -126,6 +167,8 @@ def test_sizes(folder, run_sizes):
     make_models(folder, "--small")
     bad = 0
     for name, sizes in SIZES.items():
+        if name in NOT_YET:
+            continue
         result = subprocess.run([run_sizes, folder / f"{name}.onnx", "native", *sizes], stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, universal_newlines=True)
         lines = result.stdout.splitlines()
