@@ -107,7 +107,7 @@ def gpt2(small, batch, sequence, past):
     """Inputs and outputs as optimum names them; the mask of causality is a slice of a stored triangle."""
     g = Graph(42, opset=14)
     t = TorchNames(g)
-    hidden, heads, layers, words, places = (32, 2, 2, 50, 32) if small else (768, 12, 12, 50257, 1024)
+    hidden, heads, layers, words, places = (32, 2, 6, 50, 32) if small else (768, 12, 12, 50257, 1024)
     head = hidden // heads
     ids = g.input("input_ids", ["batch", "sequence"], INT64)
     kept = ["batch", heads, "past", head]

@@ -36,9 +36,6 @@ LEAST_MODELS = 35
 
 # Models that are refused, and the operators that are to blame, all of them. Who adds an operator takes it out here.
 NOT_YET = {
-    "alexnet": {"LRN"},
-    "inception_v1": {"LRN"},
-    "zfnet512": {"LRN"},
     "unet": {"ConvTranspose"},
     "text_detector": {"ConvTranspose", "Resize"},
     "lstm": {"LSTM"},
