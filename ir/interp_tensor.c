@@ -186,7 +186,8 @@ static bool find_part(struct interp *in, const struct op *op, const struct type 
                       const struct value *index, struct part *p)
 {
     int axis = (int)op_int(op, ATTR_AXIS, 0);
-    int64_t i = interp_index(in, index), size = part->dims[axis], inner = elements_between(whole, axis + 1, whole->rank);
+    int64_t i = interp_index(in, index), size = part->dims[axis],
+            inner = elements_between(whole, axis + 1, whole->rank);
     if (i < 0 || size > whole->dims[axis] || i > whole->dims[axis] - size)
         return interp_fail(in, op, "%lld elements from %lld on are not within the size %lld of dimension %d",
                            (long long)size, (long long)i, (long long)whole->dims[axis], axis);
