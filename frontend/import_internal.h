@@ -157,6 +157,10 @@ struct value *import_transpose(struct import *im, struct value *v, const int64_t
 struct value *import_slice(struct import *im, struct value *v, const dim *starts, const int64_t *steps,
                            const dim *sizes);
 struct value *import_slice_axis(struct import *im, struct value *v, int axis, dim start, int64_t step, dim size);
+struct value *import_dynamic_slice(struct import *im, struct value *v, struct value *index, int axis, dim size);
+struct value *import_slice_update(struct import *im, struct value *v, struct value *part, struct value *index,
+                                  int axis);
+struct value *import_einsum(struct import *im, const char *labels, struct value *a, struct value *b);
 struct value *import_concat(struct import *im, int axis, int count, struct value *const *v);
 struct value *import_broadcast_to(struct import *im, struct value *v, int rank, const dim *dims);
 struct value *import_reduce(struct import *im, enum opcode combine, struct value *v, const bool *axes);
@@ -180,18 +184,22 @@ struct scope *import_scope(struct import *im, struct scope *outer, const struct 
 
 // The operators' functions, and the parameters that are not opcodes.
 enum activation {
+    ACTIVATION_AFFINE,
     ACTIVATION_CELU,
     ACTIVATION_ELU,
     ACTIVATION_HARD_SIGMOID,
     ACTIVATION_HARD_SWISH,
     ACTIVATION_LEAKY_RELU,
     ACTIVATION_MISH,
+    ACTIVATION_SCALED_TANH,
     ACTIVATION_SELU,
     ACTIVATION_SHRINK,
     ACTIVATION_SOFTSIGN,
     ACTIVATION_SWISH,
     ACTIVATION_THRESHOLDED_RELU
 };
+// With what the operator calls alpha and beta, where it has such numbers (SELU: gamma; Shrink: lambd and bias).
+struct value *import_activation(struct node *n, enum activation a, struct value *x, double alpha, double beta);
 enum reduction {
     REDUCE_L1,
     REDUCE_L2,
