@@ -251,18 +251,23 @@ static struct value *one_less(const struct cell *s, struct value *x)
     return import_binary(s->n, OP_SUB, import_number(s->n, x->type->dtype, 1), x);
 }
 
-// Function i of what is clipped.
-static struct value *activate(const struct cell *s, int i, struct value *x)
+static struct value *apply(const struct cell *s, int i, struct value *x)
 {
     const struct use *f = &s->functions[i];
+    if (f->row->code != OP_NONE)
+        return import_unary(s->n, f->row->code, x);
+    return import_activation(s->n, f->row->activation, x, f->alpha, f->beta);
+}
+
+// Function i of a gate, which is clipped.
+static struct value *activate(const struct cell *s, int i, struct value *x)
+{
     double clip = s->c->clip;
     if (clip > 0) {
         x = import_binary(s->n, OP_MIN, x, import_number(s->n, x->type->dtype, clip));
         x = import_binary(s->n, OP_MAX, x, import_number(s->n, x->type->dtype, -clip));
     }
-    if (f->row->code != OP_NONE)
-        return import_unary(s->n, f->row->code, x);
-    return import_activation(s->n, f->row->activation, x, f->alpha, f->beta);
+    return apply(s, i, x);
 }
 
 // The state times gates `first` up to `end` of R.
@@ -278,23 +283,27 @@ static void rnn_step(const struct cell *s, struct value *x, struct value *const 
     next[0] = activate(s, 0, add(s, recur(s, state[0], 0, 1), x));
 }
 
-// Gates z, r, h.
+// Gates z, r, h. If the reset is linear, R is applied before it, to all gates at once.
 static void gru_step(const struct cell *s, struct value *x, struct value *const *state, struct value **next)
 {
     const struct recurrence *c = s->c;
-    struct value *h = state[0], *new;
     bool linear = node_int(s->n, "linear_before_reset", 0) != 0;
-    struct value *product = recur(s, h, 0, linear ? 3 : 2), *zr = product;
-    if (linear && s->r_bias)
-        zr = product = add(s, product, s->r_bias);
-    zr = add(s, linear ? blocks(c, product, 0, 2) : zr, blocks(c, x, 0, 2));
-    struct value *z = activate(s, 0, block(c, zr, 0)), *r = activate(s, 0, block(c, zr, 1));
+    struct value *h = state[0], *product = recur(s, h, 0, linear ? 3 : 2), *new;
+    if (!linear)
+        product = add(s, product, blocks(c, x, 0, 2));
+    else if (s->r_bias)
+        product = add(s, product, s->r_bias);
+    struct value *gate[2];
+    for (int i = 0; i < 2; i++) {
+        gate[i] = block(c, product, i);
+        gate[i] = activate(s, 0, linear ? add(s, gate[i], block(c, x, i)) : gate[i]);
+    }
     if (linear)
-        new = mul(s, r, block(c, product, 2));
+        new = mul(s, gate[1], block(c, product, 2));
     else
-        new = recur(s, mul(s, r, h), 2, 3);
+        new = recur(s, mul(s, gate[1], h), 2, 3);
     new = activate(s, 1, add(s, new, block(c, x, 2)));
-    next[0] = add(s, mul(s, one_less(s, z), new), mul(s, z, h));
+    next[0] = add(s, mul(s, one_less(s, gate[0]), new), mul(s, gate[0], h));
 }
 
 // A gate, and what it sees of the cell's state through peephole i.
@@ -303,19 +312,22 @@ static struct value *peep(const struct cell *s, struct value *gate, int i, struc
     return s->p ? add(s, gate, mul(s, block(s->c, s->p, i), state)) : gate;
 }
 
-// Gates i, o, f, c; peepholes i, o, f.
+// Gates i, o, f, c; peepholes i, o, f. Without peepholes gate o does not wait for the new state, and is computed early:
+// the kernel of what follows takes in what only it reads.
 static void lstm_step(const struct cell *s, struct value *x, struct value *const *state, struct value **next)
 {
     const struct recurrence *c = s->c;
     struct value *z = add(s, recur(s, state[0], 0, 4), x);
+    struct value *o = s->p ? NULL : activate(s, 0, block(c, z, 1));
     struct value *i = activate(s, 0, peep(s, block(c, z, 0), 0, state[1])), *f;
     if (node_int(s->n, "input_forget", 0))
         f = one_less(s, i);
     else
         f = activate(s, 0, peep(s, block(c, z, 2), 2, state[1]));
     next[1] = add(s, mul(s, f, state[1]), mul(s, i, activate(s, 1, block(c, z, 3))));
-    struct value *o = activate(s, 0, peep(s, block(c, z, 1), 1, next[1]));
-    next[0] = mul(s, o, activate(s, 2, next[1]));
+    if (s->p)
+        o = activate(s, 0, peep(s, block(c, z, 1), 1, next[1]));
+    next[0] = mul(s, o, apply(s, 2, next[1]));
 }
 
 typedef void step_function(const struct cell *s, struct value *x, struct value *const *state, struct value **next);
