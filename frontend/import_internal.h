@@ -24,6 +24,8 @@ struct import_value {
     struct value *value;            // NULL: not made yet
     const struct tensor_data *data; // the elements of a constant, else NULL
     struct list list;               // the elements as size expressions, of integers and i1 of rank 0 and 1
+    struct value *counter;          // of a loop from 0 on, as an index, or NULL
+    dim end;                        // of the counter
     bool absent;                    // the input of a function that its call does not give
 };
 
@@ -180,6 +182,10 @@ void import_composite_end(struct import *im, struct op *op, struct value *const 
 struct import_value *import_lookup(struct import *im, struct scope *s, const char *name);
 void import_define(struct import *im, struct scope *s, const char *name, struct import_value *v);
 void import_nodes(struct import *im, struct scope *s);
+// A new scope for a graph that is an attribute of the node; NULL after node_error.
+struct scope *import_subgraph(struct node *n, const char *attribute);
+// The one element of a value as a scalar of that type; NULL after node_error.
+struct value *import_scalar(struct node *n, struct import_value *v, enum dtype want, const char *what);
 struct scope *import_scope(struct import *im, struct scope *outer, const struct model_graph *g);
 
 // The operators' functions, and the parameters that are not opcodes.
