@@ -25,27 +25,26 @@ struct loop {
     struct value *initial[MAX_OPERANDS], *next[MAX_OPERANDS];
 };
 
-// The body is built in a block of its own, and goes into the loop when that can be made.
-static bool begin(struct loop *c, struct node *n, int n_states)
+// The body is built in a block of its own, and goes into the loop when that can be made. `inputs` is how
+// many the body has, `outputs` how many that are neither states nor scan outputs.
+static bool begin(struct loop *c, struct node *n, int n_states, int inputs, int outputs)
 {
     *c = (struct loop){.n = n, .im = n->im, .b = &n->im->b, .outer = n->im->b.block, .n_states = n_states};
     c->scope = import_subgraph(n, "body");
     c->body = c->scope ? c->scope->graph->proto : NULL;
-    c->n_scans = n->n_outputs - n_states;
     if (!c->body)
         return false;
-    if (n_states < 0 || c->n_scans < 0 || n->n_outputs + 2 > MAX_OPERANDS - 3)
-        node_error(n, "has %d inputs and %d outputs, which do not fit together or are more than %d", n->n_inputs,
-                   n->n_outputs, MAX_OPERANDS - 5);
+    if (c->body->n_input != (size_t)inputs) {
+        node_error(n, "the body has %zu inputs where %d are wanted", c->body->n_input, inputs);
+    } else if (c->body->n_output > MAX_OPERANDS - 4 || (int)c->body->n_output < outputs + n_states) {
+        node_error(n, "the body has %zu outputs where %d to %d are wanted", c->body->n_output, outputs + n_states,
+                   MAX_OPERANDS - 4);
+    } else {
+        c->n_scans = (int)c->body->n_output - outputs - n_states;
+        if (n->n_outputs > n_states + c->n_scans)
+            node_error(n, "has %d outputs; its body gives %d", n->n_outputs, n_states + c->n_scans);
+    }
     return !n->failed;
-}
-
-static bool check_body(struct loop *c, int inputs, int outputs)
-{
-    if (c->body->n_input != (size_t)inputs || c->body->n_output != (size_t)outputs)
-        node_error(c->n, "the body has %zu inputs and %zu outputs where %d and %d are wanted", c->body->n_input,
-                   c->body->n_output, inputs, outputs);
-    return !c->n->failed;
 }
 
 static struct value *argument(struct loop *c, struct type *t)
@@ -110,11 +109,12 @@ static bool add_scan(struct loop *c, int i, int output, int64_t axis, bool rever
         c->n->failed = true;
         return false;
     }
-    if (v->type->rank == MAX_RANK || !node_axis(c->n, axis, v->type->rank + 1, &at)) {
-        node_error(c->n, "scan output %d cannot have %d dimensions and axis %lld", i + 1, v->type->rank + 1,
-                   (long long)axis);
+    if (v->type->rank == MAX_RANK) {
+        node_error(c->n, "scan output %d would have %d dimensions; %d is the most", i + 1, MAX_RANK + 1, MAX_RANK);
         return false;
     }
+    if (!node_axis(c->n, axis, v->type->rank + 1, &at))
+        return false;
     dim all[MAX_RANK], one[MAX_RANK];
     int rank = v->type->rank + 1;
     for (int d = 0, from = 0; d < rank; d++) {
@@ -163,13 +163,10 @@ static void make_for(struct loop *c, struct value *end)
 // 1, 0, or -1: it depends.
 static int known_truth(const struct import_value *v)
 {
-    int64_t truth;
     if (v->data && v->data->n == 1)
         return import_element(v->data, 0) != 0;
-    if (v->list.v && v->list.n == 1 && !dim_is_symbol(v->list.v[0])) {
-        truth = v->list.v[0];
-        return truth != 0;
-    }
+    if (v->list.v && v->list.n == 1 && !dim_is_symbol(v->list.v[0]))
+        return v->list.v[0] != 0;
     return -1;
 }
 
@@ -231,24 +228,21 @@ static void drop_condition(struct loop *c, struct value *condition, struct op *u
     memmove(&c->block->args[1], &c->block->args[2], sizeof(struct value *) * (size_t)(c->block->n_args - 1));
 }
 
-void import_op_loop(struct node *n)
+// Whether scan outputs and the end are possible.
+static bool check_end(struct loop *c, const struct value *limit, bool always)
 {
-    struct loop loop, *c = &loop;
-    struct import *im = n->im;
-    int states = n->n_inputs > 2 ? n->n_inputs - 2 : 0, agreed = im->n_agreed;
-    if (!begin(c, n, states) || !check_body(c, 2 + states, 1 + n->n_outputs))
-        return;
-    c->trips = DIM_UNKNOWN;
-    struct value *limit = limit_of(c), *go = NULL;
-    int first = node_has_input(n, 1) ? known_truth(n->inputs[1]) : 1;
-    if (first < 0)
-        go = import_scalar(n, n->inputs[1], DTYPE_I1, "the condition");
-    else
-        go = build_int(c->b, type_scalar(im->module, DTYPE_I1), first);
-    if (n->failed || !go)
-        return;
-    c->block = block_create(im->function, NULL);
-    build_enter(c->b, c->block);
+    if (c->n_scans && (!always || c->trips == DIM_UNKNOWN))
+        node_error(c->n, "has scan outputs, and the number of its iterations is not known before it runs; give M as a "
+                         "size or a constant, and no condition");
+    else if (always && !limit)
+        node_error(c->n, "does not end: it has no number of iterations, and its condition always holds");
+    return !c->n->failed;
+}
+
+// `first`: what is known of the condition go.
+static void make_loop(struct loop *c, struct value *limit, struct value *go, int first)
+{
+    struct import *im = c->im;
     c->index = argument(c, type_scalar(im->module, DTYPE_INDEX));
     struct value *condition = argument(c, type_scalar(im->module, DTYPE_I1));
     struct value *counter = import_broadcast_to(im, build_cast(c->b, DTYPE_I64, c->index), 0, NULL);
@@ -258,28 +252,42 @@ void import_op_loop(struct node *n)
     define_states(c, 2, 2);
     import_nodes(im, c->scope);
     struct import_value *again = body_output(c, 0);
-    n->failed |= !again->type || !take_states(c, 1);
-    if (n->failed)
-        goto end;
+    c->n->failed |= !again->type;
+    if (c->n->failed || !take_states(c, 1))
+        return;
     bool always = first == 1 && (again->value == holds || known_truth(again) == 1);
-    if (c->n_scans && (!always || c->trips == DIM_UNKNOWN))
-        node_error(n,
-                   "has scan outputs, and the number of its iterations is not known before it runs; give M as a size "
-                   "or a constant, and no condition");
-    else if (always && !limit)
-        node_error(n, "does not end: it has no number of iterations, and its condition always holds");
-    for (int i = 0; i < c->n_scans && !n->failed; i++)
-        add_scan(c, i, 1 + c->n_states + i, 0, false);
-    struct value *next_go = always || n->failed ? NULL : import_scalar(n, again, DTYPE_I1, "the condition");
-    if (n->failed)
-        goto end;
+    if (!check_end(c, limit, always))
+        return;
+    for (int i = 0; i < c->n_scans; i++)
+        if (!add_scan(c, i, 1 + c->n_states + i, 0, false))
+            return;
     if (always) {
         drop_condition(c, condition, holds->def);
         make_for(c, limit);
     } else {
-        make_while(c, limit, go, next_go);
+        struct value *next_go = import_scalar(c->n, again, DTYPE_I1, "the condition");
+        if (next_go)
+            make_while(c, limit, go, next_go);
     }
-end:
+}
+
+void import_op_loop(struct node *n)
+{
+    struct loop loop, *c = &loop;
+    struct import *im = n->im;
+    int states = n->n_inputs > 2 ? n->n_inputs - 2 : 0, agreed = im->n_agreed;
+    if (!begin(c, n, states, 2 + states, 1))
+        return;
+    c->trips = DIM_UNKNOWN;
+    int first = node_has_input(n, 1) ? known_truth(n->inputs[1]) : 1;
+    struct value *limit = limit_of(c);
+    struct value *go = first < 0 ? import_scalar(n, n->inputs[1], DTYPE_I1, "the condition")
+                                 : build_int(c->b, type_scalar(im->module, DTYPE_I1), first);
+    if (n->failed || !go)
+        return;
+    c->block = block_create(im->function, NULL);
+    build_enter(c->b, c->block);
+    make_loop(c, limit, go, first);
     im->n_agreed = agreed; // what the body asserts holds in it only
     build_enter(c->b, c->outer);
 }
@@ -334,8 +342,7 @@ void import_op_scan_body(struct node *n)
         node_error(n, "'num_scan_inputs' is %lld of %d inputs", (long long)inputs, n->n_inputs);
         return;
     }
-    if (!begin(c, n, n->n_inputs - (int)inputs) || !check_body(c, n->n_inputs, n->n_outputs) ||
-        !find_trips(c, (int)inputs, axes))
+    if (!begin(c, n, n->n_inputs - (int)inputs, n->n_inputs, 0) || !find_trips(c, (int)inputs, axes))
         return;
     for (int i = 0; i < inputs; i++)
         if (!(x[i] = import_match(n, node_input(n, c->n_states + i), axes[i], c->trips)))

@@ -105,13 +105,21 @@ static void bind_concat(struct lowering *l, const struct block *b, struct op *op
     }
 }
 
-// What a loop starts from, if nothing else reads it, lies where the loop's result will.
+// Whether nothing but one operation reads v, and what it is a view of.
+static bool is_read_once(const struct block *b, const struct value *v)
+{
+    while (lower_loop_uses(b, v) == 1 && v->def && tensor_view_is_layout(v->def))
+        v = v->def->operands[0];
+    return lower_loop_uses(b, v) == 1;
+}
+
+// What a loop starts from lies where the loop's result will, if the loop is all that reads it.
 static void bind_initial(struct lowering *l, const struct block *b, struct op *op)
 {
     int first = op->n_operands - op->n_results;
     for (int i = 0; i < op->n_results; i++) {
         struct value *initial = op->operands[first + i];
-        if (initial->type->kind == TYPE_TENSOR && lower_loop_uses(b, initial) == 1)
+        if (initial->type->kind == TYPE_TENSOR && is_read_once(b, initial))
             bind_value(l, b, initial, *lower_graph_result(l, op->results[i], NULL));
     }
 }
