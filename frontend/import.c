@@ -210,7 +210,9 @@ static void check_counts(struct node *n)
     int outputs = n->n_outputs;
     while (outputs && !*n->proto->output[outputs - 1])
         outputs--;
-    for (int i = 0; i < row->least_inputs; i++)
+    // Inputs that may be left out although they do not stand last.
+    int optional = row->function == import_op_loop ? 2 : row->function == import_op_scan_batches ? 1 : 0;
+    for (int i = optional; i < row->least_inputs; i++)
         if (!node_has_input(n, i)) {
             node_error(n, "input %d is missing; version %lld takes at least %d", i + 1, (long long)n->version,
                        row->least_inputs);
@@ -219,7 +221,7 @@ static void check_counts(struct node *n)
     if (row->most_inputs >= 0 && n->n_inputs > row->most_inputs)
         node_error(n, "has %d inputs; version %lld takes at most %d", n->n_inputs, (long long)n->version,
                    row->most_inputs);
-    for (int i = 0; row->most_inputs < 0 && i < n->n_inputs; i++)
+    for (int i = optional; row->most_inputs < 0 && i < n->n_inputs; i++)
         if (!n->inputs[i]) {
             node_error(n, "input %d is missing", i + 1);
             return;

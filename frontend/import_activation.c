@@ -26,49 +26,66 @@ static struct value *hard_sigmoid(struct node *n, struct value *x, double alpha,
     return clamp_to_one(n, with(n, OP_ADD, with(n, OP_MUL, x, alpha), beta));
 }
 
-static struct value *shrink(struct node *n, struct value *x)
+static struct value *shrink(struct node *n, struct value *x, double limit, double bias)
 {
-    double bias = node_float(n, "bias", 0), limit = node_float(n, "lambd", 0.5);
     struct value *zero = import_number(n, x->type->dtype, 0);
     struct value *low = with(n, OP_ADD, x, bias), *high = with(n, OP_SUB, x, bias);
     return either(n, OP_LT, x, -limit, low, either(n, OP_GT, x, limit, high, zero));
 }
 
-static struct value *activate(struct node *n, struct value *x)
+struct value *import_activation(struct node *n, enum activation a, struct value *x, double alpha, double beta)
 {
-    double alpha;
-    switch ((enum activation)n->row->parameter) {
+    switch (a) {
+    case ACTIVATION_AFFINE:
+        return with(n, OP_ADD, with(n, OP_MUL, x, alpha), beta);
     case ACTIVATION_CELU:
-        alpha = node_float(n, "alpha", 1);
         return either(n, OP_LT, x, 0, with(n, OP_MUL, import_unary(n, OP_EXPM1, with(n, OP_DIV, x, alpha)), alpha), x);
     case ACTIVATION_ELU:
-        return either(n, OP_LT, x, 0, with(n, OP_MUL, import_unary(n, OP_EXPM1, x), node_float(n, "alpha", 1)), x);
+        return either(n, OP_LT, x, 0, with(n, OP_MUL, import_unary(n, OP_EXPM1, x), alpha), x);
     case ACTIVATION_HARD_SIGMOID:
-        return hard_sigmoid(n, x, node_float(n, "alpha", (double)0.2f), node_float(n, "beta", 0.5));
+        return hard_sigmoid(n, x, alpha, beta);
     case ACTIVATION_HARD_SWISH:
         return import_binary(n, OP_MUL, x, hard_sigmoid(n, x, 1.0 / 6, 0.5));
     case ACTIVATION_LEAKY_RELU:
-        return either(n, OP_LT, x, 0, with(n, OP_MUL, x, node_float(n, "alpha", (double)0.01f)), x);
+        return either(n, OP_LT, x, 0, with(n, OP_MUL, x, alpha), x);
     case ACTIVATION_MISH:
         return import_binary(n, OP_MUL, x, import_unary(n, OP_TANH, import_unary(n, OP_SOFTPLUS, x)));
+    case ACTIVATION_SCALED_TANH:
+        return with(n, OP_MUL, import_unary(n, OP_TANH, with(n, OP_MUL, x, beta)), alpha);
     case ACTIVATION_SELU:
-        alpha = node_float(n, "alpha", (double)1.67326319217681884765625f);
         x = either(n, OP_LE, x, 0, with(n, OP_MUL, import_unary(n, OP_EXPM1, x), alpha), x);
-        return with(n, OP_MUL, x, node_float(n, "gamma", (double)1.05070102214813232421875f));
+        return with(n, OP_MUL, x, beta);
     case ACTIVATION_SHRINK:
-        return shrink(n, x);
+        return shrink(n, x, alpha, beta);
     case ACTIVATION_SOFTSIGN:
         return import_binary(n, OP_DIV, x, with(n, OP_ADD, import_unary(n, OP_ABS, x), 1));
     case ACTIVATION_SWISH:
-        alpha = node_float(n, "alpha", 1);
         if (alpha == 1)
             return import_unary(n, OP_SILU, x);
         return import_binary(n, OP_MUL, x, import_unary(n, OP_SIGMOID, with(n, OP_MUL, x, alpha)));
     case ACTIVATION_THRESHOLDED_RELU:
-        return either(n, OP_GT, x, node_float(n, "alpha", 1), x, import_number(n, x->type->dtype, 0));
+        return either(n, OP_GT, x, alpha, x, import_number(n, x->type->dtype, 0));
     }
     return NULL;
 }
+
+// The attributes that are alpha and beta, and their defaults.
+static const struct activation_row {
+    const char *alpha, *beta;
+    double default_alpha, default_beta;
+} activations[] = {
+    [ACTIVATION_CELU] = {"alpha", "", 1, 0},
+    [ACTIVATION_ELU] = {"alpha", "", 1, 0},
+    [ACTIVATION_HARD_SIGMOID] = {"alpha", "beta", (double)0.2f, 0.5},
+    [ACTIVATION_HARD_SWISH] = {"", "", 0, 0},
+    [ACTIVATION_LEAKY_RELU] = {"alpha", "", (double)0.01f, 0},
+    [ACTIVATION_MISH] = {"", "", 0, 0},
+    [ACTIVATION_SELU] = {"alpha", "gamma", (double)1.67326319217681884765625f, (double)1.05070102214813232421875f},
+    [ACTIVATION_SHRINK] = {"lambd", "bias", 0.5, 0},
+    [ACTIVATION_SOFTSIGN] = {"", "", 0, 0},
+    [ACTIVATION_SWISH] = {"alpha", "", 1, 0},
+    [ACTIVATION_THRESHOLDED_RELU] = {"alpha", "", 1, 0},
+};
 
 static struct value *float_input(struct node *n)
 {
@@ -83,8 +100,10 @@ static struct value *float_input(struct node *n)
 void import_op_activation(struct node *n)
 {
     struct value *x = float_input(n);
+    const struct activation_row *a = &activations[n->row->parameter];
+    double alpha = node_float(n, a->alpha, a->default_alpha), beta = node_float(n, a->beta, a->default_beta);
     if (x)
-        node_output(n, 0, activate(n, x));
+        node_output(n, 0, import_activation(n, (enum activation)n->row->parameter, x, alpha, beta));
 }
 
 void import_op_gelu(struct node *n)

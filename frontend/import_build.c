@@ -79,6 +79,22 @@ struct value *import_slice_axis(struct import *im, struct value *v, int axis, di
     return import_slice(im, v, starts, steps, sizes);
 }
 
+struct value *import_dynamic_slice(struct import *im, struct value *v, struct value *index, int axis, dim size)
+{
+    dim dims[MAX_RANK];
+    memcpy(dims, v->type->dims, sizeof dims);
+    dims[axis] = size;
+    return build_value(&im->b, OP_DYNAMIC_SLICE, 2, (struct value *[]){v, index}, 1,
+                       &(struct attr){ATTR_AXIS, {.i = axis}},
+                       type_tensor(im->module, v->type->dtype, v->type->rank, dims));
+}
+
+struct value *import_slice_update(struct import *im, struct value *v, struct value *part, struct value *index, int axis)
+{
+    return build_value(&im->b, OP_SLICE_UPDATE, 3, (struct value *[]){v, part, index}, 1,
+                       &(struct attr){ATTR_AXIS, {.i = axis}}, NULL);
+}
+
 struct value *import_concat(struct import *im, int axis, int count, struct value *const *v)
 {
     struct value *parts[MAX_OPERANDS];

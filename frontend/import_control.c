@@ -3,25 +3,26 @@
 
 #include "frontend/import_internal.h"
 
-static const TgOnnx__GraphProto *branch_of(struct node *n, int i)
+struct scope *import_subgraph(struct node *n, const char *attribute)
 {
-    const TgOnnx__AttributeProto *a = node_attribute(n, i ? "else_branch" : "then_branch");
-    return a->g;
+    struct import *im = n->im;
+    const struct model_graph *graph = model_subgraph(im->model, node_attribute(n, attribute)->g);
+    struct scope *outer = graph ? n->scope : NULL;
+    while (outer && outer->graph != graph->outer) // the attribute of a call stands outside of the function
+        outer = outer->outer ? outer->outer : outer->call ? outer->call->scope : NULL;
+    if (!outer)
+        node_error(n, "'%s' is not a graph of this model", attribute);
+    return outer ? import_scope(im, outer, graph) : NULL;
 }
 
 // Imports a branch at the current place. NULL if it failed; its values otherwise.
 static struct import_value **import_branch(struct node *n, int i)
 {
     struct import *im = n->im;
-    const TgOnnx__GraphProto *g = branch_of(n, i);
-    const struct model_graph *graph = model_subgraph(im->model, g);
-    struct scope *outer = graph ? n->scope : NULL;
-    while (outer && outer->graph != graph->outer) // the attribute of a call stands outside of the function
-        outer = outer->outer ? outer->outer : outer->call ? outer->call->scope : NULL;
-    if (!outer) {
-        node_error(n, "a branch is not a graph of this model");
+    struct scope *s = import_subgraph(n, i ? "else_branch" : "then_branch");
+    const TgOnnx__GraphProto *g = s ? s->graph->proto : NULL;
+    if (!g)
         return NULL;
-    }
     if (g->n_input) {
         node_error(n, "a branch has inputs");
         return NULL;
@@ -30,7 +31,6 @@ static struct import_value **import_branch(struct node *n, int i)
         node_error(n, "the branches have %zu and the node %d outputs", g->n_output, n->n_outputs);
         return NULL;
     }
-    struct scope *s = import_scope(im, outer, graph);
     import_nodes(im, s);
     struct import_value **out = ARENA_ARRAY(&im->arena, struct import_value *, g->n_output + 1);
     bool good = true;
@@ -68,16 +68,16 @@ static bool match_types(struct node *n, struct value **then, struct value **othe
     return true;
 }
 
-static struct value *condition(struct node *n)
+struct value *import_scalar(struct node *n, struct import_value *v, enum dtype want, const char *what)
 {
     struct import *im = n->im;
-    const struct type *t = node_type(n, 0);
-    if (t->dtype != DTYPE_I1 || dims_product(im->module, t->rank, t->dims) != 1) {
-        node_error(n, "the condition %s must be one bool, not %s", model_quote(im->model, n->inputs[0]->name),
+    const struct type *t = v->type;
+    if (t->dtype != want || dims_product(im->module, t->rank, t->dims) != 1) {
+        node_error(n, "%s %s must be one %s, not %s", what, model_quote(im->model, v->name), dtype_info[want].name,
                    type_string(&im->arena, im->module, t));
         return NULL;
     }
-    struct value *operands[MAX_RANK + 1] = {node_input(n, 0)};
+    struct value *operands[MAX_RANK + 1] = {import_need(im, v)};
     for (int d = 0; d < t->rank; d++)
         operands[1 + d] = build_index(&im->b, 0);
     return build_value(&im->b, OP_EXTRACT, t->rank + 1, operands, 0, NULL, NULL);
@@ -100,7 +100,7 @@ void import_op_if(struct node *n)
             return;
         }
     }
-    struct value *c = condition(n);
+    struct value *c = import_scalar(n, n->inputs[0], DTYPE_I1, "the condition");
     if (!c)
         return;
     // The results' types come from the branches, so the operation is checked at its end.

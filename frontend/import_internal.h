@@ -24,6 +24,8 @@ struct import_value {
     struct value *value;            // NULL: not made yet
     const struct tensor_data *data; // the elements of a constant, else NULL
     struct list list;               // the elements as size expressions, of integers and i1 of rank 0 and 1
+    struct value *counter;          // of a loop from 0 on, as an index, or NULL
+    dim end;                        // of the counter
     bool absent;                    // the input of a function that its call does not give
 };
 
@@ -157,6 +159,10 @@ struct value *import_transpose(struct import *im, struct value *v, const int64_t
 struct value *import_slice(struct import *im, struct value *v, const dim *starts, const int64_t *steps,
                            const dim *sizes);
 struct value *import_slice_axis(struct import *im, struct value *v, int axis, dim start, int64_t step, dim size);
+struct value *import_dynamic_slice(struct import *im, struct value *v, struct value *index, int axis, dim size);
+struct value *import_slice_update(struct import *im, struct value *v, struct value *part, struct value *index,
+                                  int axis);
+struct value *import_einsum(struct import *im, const char *labels, struct value *a, struct value *b);
 struct value *import_concat(struct import *im, int axis, int count, struct value *const *v);
 struct value *import_broadcast_to(struct import *im, struct value *v, int rank, const dim *dims);
 struct value *import_reduce(struct import *im, enum opcode combine, struct value *v, const bool *axes);
@@ -176,22 +182,30 @@ void import_composite_end(struct import *im, struct op *op, struct value *const 
 struct import_value *import_lookup(struct import *im, struct scope *s, const char *name);
 void import_define(struct import *im, struct scope *s, const char *name, struct import_value *v);
 void import_nodes(struct import *im, struct scope *s);
+// A new scope for a graph that is an attribute of the node; NULL after node_error.
+struct scope *import_subgraph(struct node *n, const char *attribute);
+// The one element of a value as a scalar of that type; NULL after node_error.
+struct value *import_scalar(struct node *n, struct import_value *v, enum dtype want, const char *what);
 struct scope *import_scope(struct import *im, struct scope *outer, const struct model_graph *g);
 
 // The operators' functions, and the parameters that are not opcodes.
 enum activation {
+    ACTIVATION_AFFINE,
     ACTIVATION_CELU,
     ACTIVATION_ELU,
     ACTIVATION_HARD_SIGMOID,
     ACTIVATION_HARD_SWISH,
     ACTIVATION_LEAKY_RELU,
     ACTIVATION_MISH,
+    ACTIVATION_SCALED_TANH,
     ACTIVATION_SELU,
     ACTIVATION_SHRINK,
     ACTIVATION_SOFTSIGN,
     ACTIVATION_SWISH,
     ACTIVATION_THRESHOLDED_RELU
 };
+// With what the operator calls alpha and beta, where it has such numbers (SELU: gamma; Shrink: lambd and bias).
+struct value *import_activation(struct node *n, enum activation a, struct value *x, double alpha, double beta);
 enum reduction {
     REDUCE_L1,
     REDUCE_L2,

@@ -126,6 +126,23 @@ static bool gather_one(struct node *n, int axis)
     return true;
 }
 
+// The part at the counter of a loop that ends where the axis does is a view.
+static bool gather_at_counter(struct node *n, int axis)
+{
+    const struct import_value *at = n->inputs[1];
+    const struct type *t = node_type(n, 0);
+    dim dims[MAX_RANK];
+    int rank = 0;
+    if (!at->counter || at->end != t->dims[axis])
+        return false;
+    for (int d = 0; d < t->rank; d++)
+        if (d != axis)
+            dims[rank++] = t->dims[d];
+    struct value *part = import_dynamic_slice(n->im, node_input(n, 0), at->counter, axis, 1);
+    node_output(n, 0, import_reshape(n->im, part, rank, dims));
+    return true;
+}
+
 // Whether an index below 0 is possible.
 static bool may_be_negative(const struct import_value *v)
 {
@@ -151,7 +168,7 @@ void import_op_gather(struct node *n)
                    model_quote(im->model, n->inputs[1]->name), type_string(&im->arena, im->module, u), MAX_RANK);
         return;
     }
-    if (gather_list(n) || (u->rank <= 1 && gather_one(n, axis)) || n->failed)
+    if (gather_list(n) || (u->rank <= 1 && gather_one(n, axis)) || gather_at_counter(n, axis) || n->failed)
         return;
     struct value *x = node_input(n, 0), *at = node_input(n, 1);
     if (may_be_negative(n->inputs[1])) {

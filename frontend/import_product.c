@@ -3,7 +3,7 @@
 
 #include "frontend/import_internal.h"
 
-static struct value *einsum(struct import *im, const char *labels, struct value *a, struct value *b)
+struct value *import_einsum(struct import *im, const char *labels, struct value *a, struct value *b)
 {
     return build_value(&im->b, OP_EINSUM, 2, (struct value *[]){a, b}, 1,
                        &(struct attr){ATTR_LABELS, {.string = labels}}, NULL);
@@ -93,7 +93,7 @@ static struct value *matmul(struct node *n, struct value *x, struct value *y)
         add_label(&result, 'n');
     }
     const char *labels = arena_printf(&im->arena, "%s,%s->%s", f[0].labels, f[1].labels, result.labels);
-    return einsum(im, labels, drop(im, f[0].v, dropped[0]), drop(im, f[1].v, dropped[1]));
+    return import_einsum(im, labels, drop(im, f[0].v, dropped[0]), drop(im, f[1].v, dropped[1]));
 }
 
 static bool check_factors(struct node *n)
@@ -181,7 +181,7 @@ void import_op_gemm(struct node *n)
     char labels[] = "mk,kn->mn";
     memcpy(labels, trans_a ? "km" : "mk", 2);
     memcpy(labels + 3, trans_b ? "nk" : "kn", 2);
-    struct value *v = scaled(n, einsum(n->im, labels, a, b), alpha);
+    struct value *v = scaled(n, import_einsum(n->im, labels, a, b), alpha);
     if (v && node_has_input(n, 2) && beta != 0) {
         struct value *c = node_input(n, 2);
         if (c->type->dtype != v->type->dtype || c->type->rank > 2) {

@@ -203,6 +203,41 @@ const char *check_slice(const struct checker *c)
     return NULL;
 }
 
+// A part of a tensor is as large as it, but for the axis along which it is cut out. Whether it fits there is seen when
+// the graph runs: it may stand in a loop that does not.
+static const char *check_part(const struct checker *c, const struct type *whole, const struct type *part, int index)
+{
+    int64_t axis = op_int(c->op, ATTR_AXIS, 0);
+    NEED(axis >= 0 && axis < whole->rank, "axis %lld is not one of %s", (long long)axis, text(c, whole));
+    NEED(is_index(operand(c, index)), "the place must be an index, not %s", text(c, operand(c, index)));
+    bool fits = part->rank == whole->rank && part->dtype == whole->dtype;
+    for (int d = 0; fits && d < whole->rank; d++)
+        fits = d == axis || part->dims[d] == whole->dims[d];
+    NEED(fits, "%s and its part %s differ in more than axis %lld", text(c, whole), text(c, part), (long long)axis);
+    return NULL;
+}
+
+const char *check_dynamic_slice(const struct checker *c)
+{
+    const char *fault = check_tensor(c, 0);
+    if (fault)
+        return fault;
+    NEED(stated(c, 0) && stated(c, 0)->kind == TYPE_TENSOR, "needs the type of the slice");
+    c->types[0] = (struct type *)stated(c, 0);
+    return check_part(c, operand(c, 0), stated(c, 0), 1);
+}
+
+const char *check_slice_update(const struct checker *c)
+{
+    const char *fault = check_tensor(c, 0);
+    if (!fault)
+        fault = check_tensor(c, 1);
+    if (fault)
+        return fault;
+    c->types[0] = (struct type *)operand(c, 0);
+    return check_part(c, operand(c, 0), operand(c, 1), 2);
+}
+
 const char *check_pad_tensor(const struct checker *c)
 {
     const char *fault = check_tensor(c, 0);

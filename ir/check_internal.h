@@ -51,6 +51,8 @@ const char *check_einsum(const struct checker *c);
 const char *check_conv(const struct checker *c);
 const char *check_window_reduce(const struct checker *c);
 const char *check_slice(const struct checker *c);
+const char *check_dynamic_slice(const struct checker *c);
+const char *check_slice_update(const struct checker *c);
 const char *check_pad_tensor(const struct checker *c);
 const char *check_concat(const struct checker *c);
 const char *check_take(const struct checker *c);

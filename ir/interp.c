@@ -219,6 +219,10 @@ static bool run_op(struct interp *in, const struct op *op)
         return interp_window_reduce(in, op);
     case OP_SLICE:
         return interp_slice(in, op);
+    case OP_DYNAMIC_SLICE:
+        return interp_dynamic_slice(in, op);
+    case OP_SLICE_UPDATE:
+        return interp_slice_update(in, op);
     case OP_PAD:
         return interp_pad(in, op);
     case OP_CONCAT:

@@ -118,6 +118,8 @@ bool interp_assert(struct interp *in, const struct op *op);
 bool interp_conv(struct interp *in, const struct op *op);
 bool interp_window_reduce(struct interp *in, const struct op *op);
 bool interp_slice(struct interp *in, const struct op *op);
+bool interp_dynamic_slice(struct interp *in, const struct op *op);
+bool interp_slice_update(struct interp *in, const struct op *op);
 bool interp_pad(struct interp *in, const struct op *op);
 bool interp_concat(struct interp *in, const struct op *op);
 bool interp_take(struct interp *in, const struct op *op);

@@ -177,6 +177,51 @@ static int64_t elements_between(const struct type *t, int first, int end)
     return n;
 }
 
+// The runs of elements next to each other that a part of a tensor has in the whole; false after an error.
+struct part {
+    int64_t rows, row, whole_row, at;
+};
+
+static bool find_part(struct interp *in, const struct op *op, const struct type *whole, const struct type *part,
+                      const struct value *index, struct part *p)
+{
+    int axis = (int)op_int(op, ATTR_AXIS, 0);
+    int64_t i = interp_index(in, index), size = part->dims[axis],
+            inner = elements_between(whole, axis + 1, whole->rank);
+    if (i < 0 || size > whole->dims[axis] || i > whole->dims[axis] - size)
+        return interp_fail(in, op, "%lld elements from %lld on are not within the size %lld of dimension %d",
+                           (long long)size, (long long)i, (long long)whole->dims[axis], axis);
+    *p = (struct part){elements_between(whole, 0, axis), size * inner, whole->dims[axis] * inner, i * inner};
+    return true;
+}
+
+bool interp_dynamic_slice(struct interp *in, const struct op *op)
+{
+    const struct type *from = interp_type(in, op->operands[0]), *to = interp_type(in, op->results[0]);
+    struct part p;
+    union scalar *result = interp_result(in, op, op->results[0]);
+    if (!result || !find_part(in, op, from, to, op->operands[1], &p) || !interp_charge(in, op, type_elements(to)))
+        return false;
+    const union scalar *x = interp_elements(in, op->operands[0]);
+    for (int64_t r = 0; r < p.rows; r++)
+        memcpy(result + r * p.row, x + r * p.whole_row + p.at, sizeof *x * (size_t)p.row);
+    return true;
+}
+
+bool interp_slice_update(struct interp *in, const struct op *op)
+{
+    const struct type *t = interp_type(in, op->results[0]), *part = interp_type(in, op->operands[1]);
+    struct part p;
+    union scalar *result = interp_result(in, op, op->results[0]);
+    if (!result || !find_part(in, op, t, part, op->operands[2], &p) || !interp_charge(in, op, type_elements(t)))
+        return false;
+    const union scalar *x = interp_elements(in, op->operands[1]);
+    memcpy(result, interp_elements(in, op->operands[0]), sizeof *result * (size_t)type_elements(t));
+    for (int64_t r = 0; r < p.rows; r++)
+        memcpy(result + r * p.whole_row + p.at, x + r * p.row, sizeof *x * (size_t)p.row);
+    return true;
+}
+
 bool interp_concat(struct interp *in, const struct op *op)
 {
     const struct type *to = interp_type(in, op->results[0]);

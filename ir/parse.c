@@ -69,7 +69,8 @@ static enum dtype literal_dtype(enum opcode code, const struct statement *s, int
     int view = effect == EFFECT_WRITE ? 1 : first_is_view ? 0 : -1;
     bool index = view >= 0
                      ? i > view
-                     : code == OP_SCRATCH || code == OP_BUFFER || code == OP_ASSUME || (code == OP_REDUCE && i == 1);
+                     : code == OP_SCRATCH || code == OP_BUFFER || code == OP_ASSUME || (code == OP_REDUCE && i == 1) ||
+                           (code == OP_DYNAMIC_SLICE && i == 1) || (code == OP_SLICE_UPDATE && i == 2);
     if (index)
         return DTYPE_INDEX;
     if (code == OP_SELECT && i == 0)

@@ -190,8 +190,8 @@ static void drop_broadcasts(struct fold *f, struct op *op)
         bool shaped_by_other = false;
         for (int j = 0; j < op->n_operands; j++) {
             const struct type *t = op->operands[j]->type;
-            shaped_by_other |=
-                j != i && t->rank == type->rank && !memcmp(t->dims, type->dims, sizeof(dim) * (size_t)t->rank);
+            shaped_by_other |= j != i && t->kind == type->kind && t->rank == type->rank &&
+                               !memcmp(t->dims, type->dims, sizeof(dim) * (size_t)t->rank);
         }
         if (!shaped_by_other)
             continue;

@@ -80,15 +80,24 @@ static void set_space(struct group *g, const struct type *t)
 
 // ---- Order -----------------------------------------------------------------------------------------------------
 
-// Calls visit for each group that an operation, with the operations nested in it, reads from; stops when it is true.
-static bool any_source(struct work *w, const struct op *op, bool (*visit)(struct work *, struct group *, void *),
-                       void *data)
+typedef bool visit_group(struct work *, struct group *, void *);
+
+// The group that v comes from, and those of the indices of slices in between.
+static bool any_source_of(struct work *w, struct value *v, visit_group *visit, void *data)
 {
-    for (int i = 0; i < op->n_operands; i++) {
-        struct group *g = group_of(w, op->operands[i]);
-        if (g && visit(w, g, data))
+    for (; v->def && tensor_view_is_layout(v->def); v = v->def->operands[0])
+        if (v->def->code == OP_DYNAMIC_SLICE && any_source_of(w, v->def->operands[1], visit, data))
             return true;
-    }
+    struct group *g = w->out->of[v->id];
+    return g && visit(w, g, data);
+}
+
+// Calls visit for each group that an operation, with the operations nested in it, reads from; stops when it is true.
+static bool any_source(struct work *w, const struct op *op, visit_group *visit, void *data)
+{
+    for (int i = 0; i < op->n_operands; i++)
+        if (any_source_of(w, op->operands[i], visit, data))
+            return true;
     for (int i = 0; i < op->n_blocks; i++)
         for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
             if (any_source(w, inner, visit, data))
@@ -120,12 +129,9 @@ static bool reaches(struct work *w, struct group *from, void *to)
 static bool would_wait(struct work *w, const struct op *op, struct group *g)
 {
     w->search++;
-    for (int i = 0; i < op->n_operands; i++) {
-        struct group *other = group_of(w, op->operands[i]);
-        bool direct = other == g && w->out->of[op->operands[i]->id] == g;
-        if (other && !direct && group_reaches(w, other, g))
+    for (int i = 0; i < op->n_operands; i++)
+        if (w->out->of[op->operands[i]->id] != g && any_source_of(w, op->operands[i], reaches, g))
             return true;
-    }
     return false;
 }
 
@@ -233,10 +239,15 @@ static void place_op(struct work *w, struct op *op)
     case OP_CONCAT:
         g = new_group(w, GROUP_CONCAT);
         break;
+    case OP_SLICE_UPDATE:
+        g = new_group(w, GROUP_UPDATE);
+        break;
     case OP_SIZES:
         g = new_group(w, GROUP_SIZES);
         break;
     case OP_IF:
+    case OP_FOR:
+    case OP_WHILE:
     case OP_ASSERT:
     case OP_EXTRACT:
         g = new_group(w, GROUP_HOST);

@@ -26,7 +26,7 @@ static const struct storage *memory_of(const struct lowering *l, const struct va
 static bool reads(const struct lowering *l, const struct op *op, const struct storage *s)
 {
     for (int i = 0; i < op->n_operands; i++)
-        if (memory_of(l, op->operands[i]) == s)
+        if (storage_root(memory_of(l, op->operands[i])) == storage_root(s))
             return true;
     for (int i = 0; i < op->n_blocks; i++)
         for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
@@ -94,9 +94,10 @@ static bool reads_elements(const struct lowering *l, const struct group *g, cons
         for (int o = 0; o < op->n_operands; o++) {
             const struct value *v = op->operands[o];
             derived[i] |= depends(g, derived, v);
-            if (l->grouping.of[v->id] == g || memory_of(l, v) != p->storage)
+            if (l->grouping.of[v->id] == g || storage_root(memory_of(l, v)) != storage_root(p->storage))
                 continue;
-            if (!is_element_wise(op) || !same_view(&l->places[v->id].view, &p->view))
+            if (!is_element_wise(op) || l->places[v->id].storage != p->storage ||
+                !same_view(&l->places[v->id].view, &p->view))
                 return false;
             derived[i] = true;
         }
@@ -150,4 +151,20 @@ void in_place_choose(struct lowering *l, const struct group *g, const struct val
                 return;
             }
         }
+}
+
+bool in_place_allows(const struct lowering *l, const struct group *g, const struct value *result, const struct place *p)
+{
+    bool any = false;
+    for (int i = 0; i < g->n_ops; i++)
+        any |= reads(l, g->ops[i], p->storage);
+    return !is_read_later(l, g, p->storage) && (!any || (walks_space(g, result->type) && reads_elements(l, g, p)));
+}
+
+bool in_place_updates(const struct lowering *l, const struct group *g)
+{
+    const struct op *update = g->ops[0];
+    const struct place *p = &l->places[update->operands[0]->id];
+    return is_own_buffer(l, p) && storage_root(memory_of(l, update->operands[1])) != p->storage &&
+           !is_read_later(l, g, p->storage);
 }

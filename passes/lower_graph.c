@@ -108,6 +108,8 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
         return p;
     }
     struct place from = *lower_graph_place(l, op->operands[0]);
+    if (op->code == OP_DYNAMIC_SLICE)
+        return *p = lower_loop_part(l, op, &from, v->type, op->operands[1]), p;
     *p = from;
     if (tensor_view_apply(l->m, op, &p->view))
         return p;
@@ -186,120 +188,7 @@ bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct
     return false;
 }
 
-// ---- Writing values where they end up --------------------------------------------------------------------------
-
-// The view of a layout operation's operand, given that of its result. False: not every element would be written.
-static bool invert(struct lowering *l, const struct op *op, struct tensor_view *v)
-{
-    const struct type *from = op->operands[0]->type;
-    if (op->code == OP_TRANSPOSE) {
-        struct tensor_view result = *v;
-        struct ints axes = op_ints(op, ATTR_AXES);
-        for (int d = 0; d < v->rank; d++) {
-            v->sizes[axes.v[d]] = result.sizes[d];
-            v->strides[axes.v[d]] = result.strides[d];
-        }
-        return true;
-    }
-    if (op->code != OP_RESHAPE)
-        return false;
-    struct value operand = {.type = (struct type *)from}, *operands[1] = {&operand}, *results[1] = {&operand};
-    struct op back = {.code = OP_RESHAPE, .n_operands = 1, .operands = operands, .n_results = 1, .results = results};
-    return tensor_view_apply(l->m, &back, v);
-}
-
-// Lets v's producer write to a place. False: it must be copied there.
-static bool bind(struct lowering *l, struct block *b, struct value *v, struct place to)
-{
-    while (v->def && tensor_view_is_layout(v->def)) {
-        if (v->def->block != b || l->places[v->id].storage || !invert(l, v->def, &to.view))
-            return false;
-        v = v->def->operands[0];
-    }
-    const struct group *g = l->grouping.of[v->id];
-    if (!v->def || v->def->block != b || !g || g->kind == GROUP_HOST || l->places[v->id].storage)
-        return false;
-    l->places[v->id] = to;
-    return true;
-}
-
-// Reshapes that no view of a row-major operand can express: the operand is produced in the order of the reshaped
-// tensor.
-static void bind_reshapes(struct lowering *l, struct block *b)
-{
-    for (struct op *op = b->last; op; op = op->previous) {
-        if (op->code != OP_RESHAPE || l->places[op->results[0]->id].storage)
-            continue;
-        struct value *chain[64], *source = op->results[0];
-        int n = 0;
-        bool plain = true;
-        while (plain && source->def && tensor_view_is_layout(source->def) && n < 64) {
-            chain[n++] = source;
-            plain = source->def->code == OP_TRANSPOSE || source->def->code == OP_RESHAPE;
-            source = source->def->operands[0];
-        }
-        if (!plain || l->places[source->id].storage)
-            continue;
-        struct tensor_view v = tensor_view_create(l->m, source->type, NULL);
-        bool fits = true;
-        for (int i = n - 1; i >= 0 && fits; i--)
-            fits = tensor_view_apply(l->m, chain[i]->def, &v);
-        if (fits)
-            continue;
-        struct value *result = op->results[0];
-        struct storage *s = ARENA_NEW(l->arena, struct storage);
-        struct place to = {s, tensor_view_create(l->m, result->type, NULL)};
-        s->type = type_view(l->m, result->type->dtype, result->type->rank, result->type->dims, NULL);
-        if (bind(l, b, result, to))
-            s->view = build_value(&l->b, OP_BUFFER, 0, NULL, 0, NULL, (struct type *)s->type);
-    }
-}
-
-static void slice_of(struct lowering *l, const struct op *concat, int operand, struct place *p)
-{
-    int64_t axis = op_int(concat, ATTR_AXIS, 0);
-    for (int i = 0; i < operand; i++)
-        p->view.offset = dims_add(l->m, p->view.offset,
-                                  dims_mul(l->m, concat->operands[i]->type->dims[axis], p->view.strides[axis]));
-    p->view.sizes[axis] = concat->operands[operand]->type->dims[axis];
-}
-
-static void bind_concats(struct lowering *l, struct block *b)
-{
-    for (struct op *op = b->last; op; op = op->previous) {
-        if (op->code != OP_CONCAT)
-            continue;
-        struct place *all = lower_graph_result(l, op->results[0], NULL);
-        for (int i = 0; i < op->n_operands; i++) {
-            struct place part = *all;
-            slice_of(l, op, i, &part);
-            bind(l, b, op->operands[i], part);
-        }
-    }
-}
-
-static bool same_place(const struct place *a, const struct place *b)
-{
-    bool same = a->storage == b->storage && a->view.rank == b->view.rank && a->view.offset == b->view.offset;
-    for (int d = 0; same && d < a->view.rank; d++)
-        same = a->view.sizes[d] == 1 || a->view.strides[d] == b->view.strides[d];
-    return same;
-}
-
-static void lower_concat(struct lowering *l, const struct op *op)
-{
-    const struct place *all = lower_graph_place(l, op->results[0]);
-    for (int i = 0; i < op->n_operands; i++) {
-        struct place part = *all, from = *lower_graph_place(l, op->operands[i]);
-        slice_of(l, op, i, &part);
-        if (!same_place(&part, &from))
-            emit_copy(l, op->operands[i]->type, &from, &part, op->loc);
-    }
-}
-
 // ---- Host ------------------------------------------------------------------------------------------------------
-
-static void lower_block(struct lowering *l, struct block *b, const struct place *results);
 
 // One element of a tensor.
 static struct value *load_element(struct lowering *l, const struct op *op)
@@ -355,24 +244,21 @@ static void lower_assert(struct lowering *l, const struct op *op)
     build_op(&l->b, OP_ASSERT, 1, &condition, op->n_attrs, op->attrs, 0, NULL);
 }
 
-// What has been made so far. What a nested block makes, also of values outside of it, is not there after the block.
-struct made {
-    struct place *places, *channels_last;
-    struct value **host_scalars;
-};
+// ---- Nested blocks ---------------------------------------------------------------------------------------------
 
-static struct made remember(struct lowering *l)
+struct lower_graph_made lower_graph_remember(struct lowering *l)
 {
     size_t n = (size_t)l->graph->n_values + 1;
-    struct made now = {ARENA_ARRAY(l->arena, struct place, (int64_t)n), ARENA_ARRAY(l->arena, struct place, (int64_t)n),
-                       ARENA_ARRAY(l->arena, struct value *, (int64_t)n)};
+    struct lower_graph_made now = {ARENA_ARRAY(l->arena, struct place, (int64_t)n),
+                                   ARENA_ARRAY(l->arena, struct place, (int64_t)n),
+                                   ARENA_ARRAY(l->arena, struct value *, (int64_t)n)};
     memcpy(now.places, l->places, sizeof *now.places * n);
     memcpy(now.channels_last, l->channels_last, sizeof *now.channels_last * n);
     memcpy(now.host_scalars, l->host_scalars, sizeof *now.host_scalars * n);
     return now;
 }
 
-static void go_back(struct lowering *l, const struct made *to)
+void lower_graph_go_back(struct lowering *l, const struct lower_graph_made *to)
 {
     size_t n = (size_t)l->graph->n_values + 1;
     memcpy(l->places, to->places, sizeof *to->places * n);
@@ -386,13 +272,13 @@ static void lower_if(struct lowering *l, struct op *op)
     struct value *condition = lower_graph_scalar(l, op->operands[0]);
     for (int i = 0; i < op->n_results; i++)
         results[i] = *lower_graph_result(l, op->results[i], NULL);
-    struct made before = remember(l);
+    struct lower_graph_made before = lower_graph_remember(l);
     struct op *host = build_if(&l->b, condition, 0, NULL);
     for (int i = 0; i < 2; i++) {
         build_enter(&l->b, host->blocks[i]);
-        lower_block(l, op->blocks[i], results);
+        lower_graph_block(l, op->blocks[i], results, false);
         build_yield(&l->b, 0, NULL);
-        go_back(l, &before);
+        lower_graph_go_back(l, &before);
     }
     build_end(&l->b, host);
 }
@@ -417,6 +303,8 @@ static void lower_host(struct lowering *l, struct op *op)
 {
     if (op->code == OP_IF)
         lower_if(l, op);
+    else if (op->code == OP_FOR || op->code == OP_WHILE)
+        lower_loop(l, op);
     else if (op->code == OP_ASSERT)
         lower_assert(l, op);
     else // scalars are made where they are asked for
@@ -458,7 +346,10 @@ static void lower_group(struct lowering *l, struct group *g)
         emit_pad(l, g);
         break;
     case GROUP_CONCAT:
-        lower_concat(l, g->ops[0]);
+        bind_concat_rest(l, g->ops[0]);
+        break;
+    case GROUP_UPDATE:
+        lower_loop_update(l, g);
         break;
     case GROUP_SIZES:
         if (g->ops[0]->results[0]->type->rank || lower_graph_escapes(l, g, g->ops[0]->results[0]))
@@ -470,21 +361,24 @@ static void lower_group(struct lowering *l, struct group *g)
     }
 }
 
-static void lower_block(struct lowering *l, struct block *b, const struct place *results)
+void lower_graph_block(struct lowering *l, struct block *b, const struct place *results, bool carries)
 {
     struct grouping outer = l->grouping;
     group_operations(l, b, &l->grouping);
     layout_choose(l, b);
     const struct op *end = block_terminator(b);
-    for (int i = 0; i < end->n_operands; i++)
-        bind(l, b, end->operands[i], results[i]);
-    bind_concats(l, b);
-    bind_reshapes(l, b);
+    if (carries)
+        lower_loop_bind(l, b, results);
+    for (int i = 0; i < end->n_operands && !carries; i++)
+        bind_value(l, b, end->operands[i], results[i]);
+    bind_operands(l, b);
     for (int i = 0; i < l->grouping.n && !l->failed; i++)
         lower_group(l, l->grouping.list[i]);
-    for (int i = 0; i < end->n_operands && !l->failed; i++) {
+    if (carries)
+        lower_loop_hand_on(l, b, results);
+    for (int i = 0; i < end->n_operands && !l->failed && !carries; i++) {
         struct place from = *lower_graph_place(l, end->operands[i]);
-        if (!same_place(&from, &results[i]))
+        if (!bind_same_place(&from, &results[i]))
             emit_copy(l, end->operands[i]->type, &from, &results[i], end->loc);
     }
     l->grouping = outer;
@@ -503,6 +397,7 @@ static bool lower_function(struct module *m, struct function *graph, struct pass
     struct lowering l = {
         .m = m, .graph = graph, .target = c->target, .schedules = c->schedules, .diags = c->diags, .arena = c->scratch};
     const struct op *end = block_terminator(graph->body);
+    lower_loop_prepare(graph->body, &(struct builder){.function = graph, .diags = c->diags});
     l.host = function_create(m, graph->name, graph->loc);
     l.host->kind = FUNCTION_HOST;
     l.host->n_inputs = graph->n_params;
@@ -513,12 +408,13 @@ static bool lower_function(struct module *m, struct function *graph, struct pass
     l.places = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     l.channels_last = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     l.host_scalars = ARENA_ARRAY(l.arena, struct value *, graph->n_values + 1);
+    l.parts = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     for (int i = 0; i < graph->n_params; i++)
         l.places[graph->params[i]->id] = parameter(&l, graph->params[i]->type, arena_printf(&m->arena, "input%d", i));
     struct place *results = ARENA_ARRAY(l.arena, struct place, end->n_operands + 1);
     for (int i = 0; i < end->n_operands; i++)
         results[i] = parameter(&l, end->operands[i]->type, arena_printf(&m->arena, "output%d", i));
-    lower_block(&l, graph->body, results);
+    lower_graph_block(&l, graph->body, results, false);
     if (l.b.failed && !l.failed)
         lower_graph_error(&l, graph->loc, "the host function of @%s could not be built", graph->name);
     // The arena's size is known once memory is planned.

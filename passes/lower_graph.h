@@ -2,6 +2,8 @@
 //
 //   group.c         which operations become one kernel
 //   lower_graph.c   walks a graph: memory for values, kernels in order, the host function
+//   lower_loop.c    loops, and parts of tensors whose place is found out at run time
+//   bind.c          which values are written where they end up
 //   in_place.c      which results take over the memory of an operand
 //   layout.c        in which order of dimensions images lie in memory
 //   emit.c          one kernel: its axes, parameters, grid, loads, stores, and its launch
@@ -20,7 +22,15 @@ struct storage {
     struct value *view; // in the host function; constants get one when a kernel first reads them
     struct data data;   // of a constant; bytes NULL: not constant
     const struct type *type;
+    struct storage *whole; // of which it is a part, at an offset that is found out at run time; NULL: none
 };
+
+static inline const struct storage *storage_root(const struct storage *s)
+{
+    while (s && s->whole)
+        s = s->whole;
+    return s;
+}
 
 // Where a tensor lies.
 struct place {
@@ -39,8 +49,9 @@ enum group_kind {
     GROUP_TAKE, // these are one operation
     GROUP_PAD,
     GROUP_CONCAT,
+    GROUP_UPDATE,
     GROUP_SIZES,
-    GROUP_HOST, // if, assert
+    GROUP_HOST, // if, for, while, assert
 };
 
 struct group {
@@ -81,6 +92,7 @@ struct lowering {
     bool *wants_channels_last;   // by value id; see layout.c
     struct place *channels_last; // by value id: a copy with the channels innermost
     struct value **host_scalars; // by value id of the graph: scalars
+    struct place *parts;         // by value id of a slice_update: where its part is written, if that is known at once
     struct grouping grouping;    // of the block being lowered
     int n_kernels;
     struct kernel_text {
@@ -111,8 +123,52 @@ bool lower_graph_is_channels_last(const struct place *p);
 struct place *lower_graph_channels_last(struct lowering *l, const struct value *v);
 // Whether a value is read outside of its group, or handed over by the block.
 bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct value *v);
+// The block's operations. What it yields is written to the places, or, if it is the body of a loop that carries values
+// there, handed on to the next iteration.
+void lower_graph_block(struct lowering *l, struct block *b, const struct place *results, bool carries);
+// What has been made so far. What a nested block makes, also of values outside of it, is not there after the block.
+struct lower_graph_made {
+    struct place *places, *channels_last;
+    struct value **host_scalars;
+};
+struct lower_graph_made lower_graph_remember(struct lowering *l);
+void lower_graph_go_back(struct lowering *l, const struct lower_graph_made *to);
+
+// ---- Where values are written (bind.c, in_place.c) ---------------------------------------------------------------
+
+// What computes v, and in *to the place of that, given v's, if v can be written there at once; else NULL.
+struct value *bind_producer(struct lowering *l, const struct block *b, struct value *v, struct place *to);
+// Lets v's producer write to a place. False: it must be copied there.
+bool bind_value(struct lowering *l, const struct block *b, struct value *v, struct place to);
+// Binds what operations of the block put together or start from.
+void bind_operands(struct lowering *l, struct block *b);
+bool bind_same_place(const struct place *a, const struct place *b);
+// Copies the operands of a concat that are not where it wants them.
+void bind_concat_rest(struct lowering *l, const struct op *concat);
+
 // Gives a result of the group, if it has no place yet, that of an operand that is not needed any more (in_place.c).
 void in_place_choose(struct lowering *l, const struct group *g, const struct value *result, const int *order);
+// Whether the group may write its result to a place that holds another value: nothing reads that later, and the group
+// itself reads it element by element where it writes.
+bool in_place_allows(const struct lowering *l, const struct group *g, const struct value *result,
+                     const struct place *p);
+// Whether the group may overwrite a part of the place of its first operand.
+bool in_place_updates(const struct lowering *l, const struct group *g);
+
+// ---- Loops (lower_loop.c) --------------------------------------------------------------------------------------
+
+void lower_loop(struct lowering *l, struct op *op);
+// Gives what a loop's body yields the places of the carried values, where that may be written in place.
+void lower_loop_bind(struct lowering *l, struct block *body, const struct place *at);
+// Copies what the body yields to the places of the carried values.
+void lower_loop_hand_on(struct lowering *l, struct block *body, const struct place *at);
+// A part of the size t of a place, from an index along the axis of op on.
+struct place lower_loop_part(struct lowering *l, const struct op *op, const struct place *whole, const struct type *t,
+                             struct value *index);
+void lower_loop_update(struct lowering *l, struct group *g);
+// Values that loops carry on and write to a part of another tensor become two, so that one kernel writes both.
+void lower_loop_prepare(struct block *b, struct builder *build);
+int lower_loop_uses(const struct block *b, const struct value *v); // how often operations of the block read it
 
 // ---- Kernels (emit.c) ------------------------------------------------------------------------------------------
 

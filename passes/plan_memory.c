@@ -8,11 +8,12 @@
 //       launch "k" %a, %b                               launch "k" %a, %b
 //       launch "k" %b, %c                               launch "k" %b, %c
 //
-// A buffer is live from the first operation of the body that uses it, or a view of it, to the last; an operation with
-// blocks counts as one. The size of a buffer is a number times a unit, the part that depends on the inputs (N above).
-// Buffers of the same unit share a region, whose size is a number of units: there memory is planned as for constant
-// sizes, the largest buffer first, each in the smallest gap that it fits in while it is live (best fit; Pisarchyk and
-// Lee: Efficient Memory Management for Deep Neural Net Inference, 2020, "greedy by size"). Before a region grows, the
+// A buffer is live from the first operation that uses it, or a view of it, to the last, counted through all blocks.
+// What a loop uses and is not made in it lives through the whole loop; what is made in it, through a part of an
+// iteration. The size of a buffer is a number times a unit, the part that depends on the inputs (N above). Buffers of
+// the same unit share a region, whose size is a number of units: there memory is planned as for constant sizes, the
+// largest buffer first, each in the smallest gap that it fits in while it is live (best fit; Pisarchyk and Lee:
+// Efficient Memory Management for Deep Neural Net Inference, 2020, "greedy by size"). Before a region grows, the
 // regions whose unit is provably not smaller are tried.
 //
 // Numbers are multiples of 64, so all places are, whatever the unit turns out to be: 700 * N bytes are 704 units of N.
@@ -30,7 +31,7 @@
 
 struct buffer {
     struct op *op;
-    int first, last; // positions in the body; first > last: never used
+    int first, last; // positions of operations; first > last: never used
     int64_t units;   // how many
     dim unit, least; // least: what ALIGNMENT units make, or must make at least
     int region;
@@ -52,6 +53,7 @@ struct plan {
     int n;
     struct buffer *buffers;
     int *buffer_of; // by value id: the buffer that a view is of; -1: none
+    int position;   // of the operation that is being visited
     int n_regions;
     struct region *regions;
 };
@@ -70,18 +72,35 @@ static int count_buffers(const struct block *b, bool *unplanned)
     return n;
 }
 
-static void use(struct plan *p, const struct value *v, int position)
+static void use(struct plan *p, const struct value *v)
 {
     if (p->buffer_of[v->id] < 0)
         return;
     struct buffer *b = &p->buffers[p->buffer_of[v->id]];
-    if (b->first > position)
-        b->first = position;
-    if (b->last < position)
-        b->last = position;
+    if (b->first > p->position)
+        b->first = p->position;
+    b->last = p->position;
 }
 
-static void visit(struct plan *p, struct op *op, int position)
+static void visit_block(struct plan *p, const struct block *b);
+
+static void visit_blocks(struct plan *p, const struct op *op)
+{
+    int start = p->position, n = p->n;
+    for (int i = 0; i < op->n_blocks; i++)
+        visit_block(p, op->blocks[i]);
+    if (op->code != OP_FOR && op->code != OP_WHILE)
+        return;
+    for (int i = 0; i < n; i++) {
+        struct buffer *b = &p->buffers[i];
+        if (b->last < start) // not used in the loop
+            continue;
+        b->first = b->first < start ? b->first : start;
+        b->last = p->position;
+    }
+}
+
+static void visit(struct plan *p, struct op *op)
 {
     if (op->code == OP_BUFFER) {
         p->buffer_of[op->results[0]->id] = p->n;
@@ -92,10 +111,16 @@ static void visit(struct plan *p, struct op *op, int position)
         p->buffer_of[op->results[0]->id] = p->buffer_of[op->operands[0]->id];
     else
         for (int i = 0; i < op->n_operands; i++)
-            use(p, op->operands[i], position);
-    for (int i = 0; i < op->n_blocks; i++)
-        for (struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
-            visit(p, inner, position);
+            use(p, op->operands[i]);
+    visit_blocks(p, op);
+}
+
+static void visit_block(struct plan *p, const struct block *b)
+{
+    for (struct op *op = b->first; op; op = op->next) {
+        visit(p, op);
+        p->position++;
+    }
 }
 
 // ---- Sizes -----------------------------------------------------------------------------------------------------
@@ -335,9 +360,7 @@ static bool plan_function(struct function *f, int n, struct pass_context *c)
     p.buffer_of = ARENA_ARRAY(a, int, f->n_values);
     for (int i = 0; i < f->n_values; i++)
         p.buffer_of[i] = -1;
-    int position = 0;
-    for (struct op *op = f->body->first; op; op = op->next)
-        visit(&p, op, position++);
+    visit_block(&p, f->body);
     struct buffer **order = ARENA_ARRAY(a, struct buffer *, n);
     for (int i = 0; i < n; i++) {
         if (!measure(&p, &p.buffers[i]))

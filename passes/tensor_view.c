@@ -25,7 +25,8 @@ struct tensor_view tensor_view_create(struct module *m, const struct type *t, co
 
 bool tensor_view_is_layout(const struct op *op)
 {
-    return op->code == OP_TRANSPOSE || op->code == OP_RESHAPE || op->code == OP_BROADCAST || op->code == OP_SLICE;
+    return op->code == OP_TRANSPOSE || op->code == OP_RESHAPE || op->code == OP_BROADCAST || op->code == OP_SLICE ||
+           op->code == OP_DYNAMIC_SLICE;
 }
 
 bool tensor_view_merges(struct module *m, const struct tensor_view *v, int a, int b)

@@ -18,9 +18,10 @@ struct tensor_view {
 struct tensor_view tensor_view_create(struct module *m, const struct type *t, const int *order);
 
 // The view of a layout operation's result, given that of its operand. False if it has none: a reshape that merges
-// dimensions with gaps, a slice that runs backwards, any other operation.
+// dimensions with gaps, a slice that runs backwards or lies at a place that is found out at run time, any other
+// operation.
 bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view *v);
-bool tensor_view_is_layout(const struct op *op); // transpose, reshape, broadcast, slice
+bool tensor_view_is_layout(const struct op *op); // transpose, reshape, broadcast, slice, dynamic_slice
 
 bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v); // row-major without gaps
 // The number of elements from the first to behind the last.

@@ -764,10 +764,72 @@ class Generator:
         self.pools[-1].append(v)
         return v
 
+    def named(self, x, dims=None):
+        """A value that an operation with blocks names."""
+        self.count += 1
+        v = Value("%%v%d" % self.count, x.dtype, x.dims if dims is None else dims, False, MOST_BOUND)
+        self.types[v.name] = type_text(v.dtype, v.dims)
+        return v
+
+    def next_state(self, x, states):
+        """What an iteration makes of the state x: of its type and bounded, if only its own or another's old value."""
+        v = x
+        for _ in range(self.pick((0, 1, 1, 2))):
+            f = self.pick((self.unary, self.binary, self.reduce, self.einsum))
+            made = f(v) if f != self.einsum or is_float(v.dtype) else None
+            if made and made.dtype == x.dtype and self.joined(made.dims, x.dims) == x.dims and made.bound <= MOST_BOUND and not made.wild:
+                v = made if made.dims == x.dims else self.define("max %s, %s" % (made, x), x.dtype, x.dims, False, max(made.bound, x.bound))
+        if v is x or self.chance(0.2):
+            v = self.pick([s for s in states if s.dtype == x.dtype and s.dims == x.dims])
+        return v
+
+    def for_(self):
+        """States, and rows of a tensor read and written at the counter or a place computed from it."""
+        if len(self.pools) > 2:
+            return None
+        bounded = lambda v: is_float(v.dtype) and v.bound <= MOST_BOUND
+        initial = [self.some(bounded, dtype="f32") for _ in range(self.pick((1, 1, 2)))]
+        if self.chance(0.4):
+            initial.append(initial[0])
+        rows = self.some(lambda v: v.dims and bounded(v), dtype="f32")
+        if not rows.dims or not all(bounded(v) for v in (rows, *initial)):
+            return None
+        axis = self.rng.randrange(len(rows.dims))
+        size, n = rows.dims[axis].text(), self.value_of(rows.dims[axis])
+        walks = re.fullmatch(r"\w+", size) and n <= 5
+        trips = size if walks and self.chance(0.8) else str(self.rng.randrange(min(n, 4) + 1))
+        y = rows if self.chance(0.3) else self.define("constant 0.0 : %s" % type_text(rows.dtype, rows.dims), rows.dtype, rows.dims)
+        start = len(self.lines)
+        initial.append(y)
+        states, results = [self.named(v) for v in initial], [self.named(v) for v in initial]
+        self.count += 1
+        t = "%%t%d" % self.count
+        self.emit("%s = for %s = 0 to %s step 1 with (%s) {" % (
+            ", ".join(v.name for v in results), t, trips, ", ".join("%s = %s" % (a.name, v) for a, v in zip(states, initial))))
+        self.pools.append(list(states[:-1] if self.chance(0.7) else states))
+        place = t if trips != size or self.chance(0.6) else "sub(sub(%s, 1), %s)" % (size, t)
+        dims = rows.dims[:axis] + (ONE,) + rows.dims[axis + 1:]
+        source = self.pick((rows, rows, states[-1]))
+        row = self.define("dynamic_slice %s, %s, %d : %s" % (source, place, axis, type_text(rows.dtype, dims)), rows.dtype, dims,
+                          False, MOST_BOUND)
+        following = [self.next_state(v, states[:-1]) for v in states[:-1]]
+        fits = lambda v: v.dtype == row.dtype and v.dims == dims and v.bound <= MOST_BOUND
+        made = self.old(fits) if self.chance(0.4) else self.unary(row)
+        part = made and self.tame(made)
+        part = part if part and fits(part) and not part.wild else row
+        self.count += 1
+        self.emit("%%u%d = slice_update %s, %s, %s, %d" % (self.count, states[-1], part, place, axis))
+        self.emit("yield %s" % ", ".join([str(v) for v in following] + ["%%u%d" % self.count]))
+        self.pools.pop()
+        self.emit("}")
+        self.lines[start:] = ["\n".join(self.lines[start:])]
+        self.pools[-1].extend(results)
+        return results[0]
+
     OPERATIONS = (("unary", 6), ("binary", 12), ("compare", 1), ("select", 1.5), ("cast", 1.5), ("scalar", 0.5), ("reduce", 5),
                   ("scan", 0.7), ("transpose", 3), ("reshape", 4), ("broadcast", 1.5), ("slice", 3), ("pad", 1.5),
                   ("concat", 2), ("take", 1.5), ("iota", 0.7), ("sizes_of", 0.4), ("einsum", 5), ("conv", 3),
-                  ("window_reduce", 2), ("residual", 1.5), ("if_", 0.7))
+                  ("window_reduce", 2), ("residual", 1.5), ("if_", 0.7), ("for_", 1.5))
 
     def step(self):
         names = [n for n, _ in self.OPERATIONS]
@@ -907,7 +969,8 @@ class Reducer:
     def alive(self, params, lines, outputs):
         used, kept = set(outputs), []
         for line in reversed(lines):
-            if self.defined(line) in used:
+            names = re.match(r"\s*((?:%\w+, )*%\w+) = ", line)
+            if names and used.intersection(names.group(1).split(", ")):
                 used |= set(re.findall(r"%\w+", line))
                 kept.append(line)
         symbols = set(re.findall(r"\b[NST]\b", re.sub("x", " ", "\n".join(kept))))
