@@ -141,6 +141,9 @@ bool import_broadcast(struct node *n, int count, struct value **v, struct type *
 // Asserts what is not known: the size is not negative; a is a multiple of b.
 void import_assert_size(struct node *n, dim size);
 bool import_assert_divides(struct node *n, dim a, dim b);
+// The value whose size at an axis is written as a product, `by` times *quotient, which an assert makes sure of where it
+// is open; NULL after node_error.
+struct value *import_divide(struct node *n, struct value *v, int axis, int64_t by, dim *quotient);
 void import_assert(struct node *n, enum opcode compare, dim a, dim b, const char *message);
 // A tensor of rank 0 that holds the size.
 struct value *import_size(struct import *im, dim size, enum dtype t);

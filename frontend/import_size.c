@@ -244,3 +244,27 @@ bool import_assert_divides(struct node *n, dim a, dim b)
                       arena_printf(&im->arena, "%s must be a multiple of %s", size_text(im, a), size_text(im, b)));
     return true;
 }
+
+struct value *import_divide(struct node *n, struct value *v, int axis, int64_t by, dim *quotient)
+{
+    struct import *im = n->im;
+    struct module *m = im->module;
+    dim dims[MAX_RANK], size = agreed(im, v->type->dims[axis]);
+    memcpy(dims, v->type->dims, sizeof dims);
+    *quotient = dims_exact(m, size, by);
+    if (*quotient == DIM_UNKNOWN) {
+        if (!import_assert_divides(n, size, by))
+            return NULL;
+        *quotient = dims_floordiv(m, size, by);
+        dim product = dims_mul(m, *quotient, by);
+        if (product == DIM_UNKNOWN) {
+            node_error(n, "the size %s is too complicated to be divided by %lld; give it a value by --dim",
+                       size_text(im, size), (long long)by);
+            return NULL;
+        }
+        remember(im, size, product, false);
+        size = product;
+    }
+    dims[axis] = size;
+    return import_coerce(im, v, dims);
+}
