@@ -50,7 +50,7 @@ static void remember(struct import *im, dim from, dim to, bool or_one)
 
 static void assert_that(struct node *n, struct value *condition, const char *message)
 {
-    message = arena_printf(&n->im->arena, "%s: node '%s': %s", n->loc.file, n->loc.node, message);
+    message = arena_printf(&n->im->arena, "node '%s': %s", n->loc.node, message);
     build_op(&n->im->b, OP_ASSERT, 1, &condition, 1, &(struct attr){ATTR_MESSAGE, {.string = message}}, 0, NULL);
 }
 
