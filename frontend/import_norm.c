@@ -195,7 +195,7 @@ void import_op_batch_norm(struct node *n)
         return;
     }
     if (!node_int(n, "spatial", 1)) {
-        node_error(n, "'spatial' of 0 is not supported");
+        node_error(n, "'spatial' of 0 is not supported; write it as Sub, Div, Mul and Add");
         return;
     }
     for (int i = 0; i < 4; i++)

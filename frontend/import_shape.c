@@ -95,7 +95,7 @@ void import_op_constant(struct node *n)
     if (!name)
         node_error(n, "has no value");
     else if (!strcmp(name, "value"))
-        n->failed = model_tensor(n->im->model, a->t, &t, n->im->diags) || !output_data(n, &t);
+        n->failed = model_tensor_at(n->im->model, n->loc, a->t, &t, n->im->diags) || !output_data(n, &t);
     else if (!strcmp(name, "value_float"))
         output_numbers(n, DTYPE_F32, 0, 1, &a->f, NULL);
     else if (!strcmp(name, "value_floats"))
@@ -105,7 +105,7 @@ void import_op_constant(struct node *n)
     else if (!strcmp(name, "value_ints"))
         output_numbers(n, DTYPE_I64, 1, (int64_t)a->n_ints, NULL, a->ints);
     else
-        node_error(n, "'%s' is not supported; only dense numbers are", name);
+        node_error(n, "'%s' is not supported; only dense numbers are: store them as 'value'", name);
 }
 
 void import_op_constant_of_shape(struct node *n)
@@ -116,7 +116,7 @@ void import_op_constant_of_shape(struct node *n)
     const TgOnnx__AttributeProto *value = node_attribute(n, "value");
     union scalar x = {0};
     if (value) {
-        if (model_tensor(im->model, value->t, &t, im->diags)) {
+        if (model_tensor_at(im->model, n->loc, value->t, &t, im->diags)) {
             n->failed = true;
             return;
         }

@@ -68,6 +68,31 @@ static bool differ(const struct import *im, dim a, dim b)
     return lo > 0 || (hi != INT64_MAX && hi < 0);
 }
 
+static void note_symbol(void *seen, int id)
+{
+    ((bool *)seen)[id] = true;
+}
+
+bool import_sizes_differ(struct import *im, dim a, dim b)
+{
+    struct module *m = im->module;
+    bool *in_a = ARENA_ARRAY(&im->arena, bool, m->n_symbols + 1),
+         *in_b = ARENA_ARRAY(&im->arena, bool, m->n_symbols + 1);
+    a = agreed(im, a);
+    b = agreed(im, b);
+    // What N and M broadcast to is N, mostly.
+    bool broadcasts =
+        dims_may_be_one(m, a) && dims_may_be_one(m, b) && (dims_stretches(m, a, b) || dims_stretches(m, b, a));
+    if (a == b || broadcasts)
+        return false;
+    dims_symbols(m, a, note_symbol, in_a);
+    dims_symbols(m, b, note_symbol, in_b);
+    for (int i = 0; i < m->n_symbols; i++)
+        if (in_a[i] && in_b[i])
+            return true;
+    return false;
+}
+
 dim import_agree(struct node *n, dim a, dim b)
 {
     struct import *im = n->im;
@@ -258,7 +283,8 @@ struct value *import_divide(struct node *n, struct value *v, int axis, int64_t b
         *quotient = dims_floordiv(m, size, by);
         dim product = dims_mul(m, *quotient, by);
         if (product == DIM_UNKNOWN) {
-            node_error(n, "the size %s is too complicated to be divided by %lld; give it a value by --dim",
+            node_error(n,
+                       "the size %s is too complicated to be divided by %lld; give it a value when compiling, by --dim",
                        size_text(im, size), (long long)by);
             return NULL;
         }
