@@ -19,6 +19,8 @@
 #include "ir/scalar.h"
 
 #define WEIGHT_ALIGNMENT 64
+#define MOST_SHOWN 8            // sizes in the message of an assertion
+#define MOST_DEPTH 12           // of the arithmetic that is looked through for them
 #define USUAL_LEAST_INSTANCES 2 // of launches that are shared by several threads
 
 // ---- Preparation -----------------------------------------------------------------------------------------------
@@ -324,6 +326,37 @@ static void lower_launch(struct lower *l, struct op *op)
     LLVMPositionBuilderAtEnd(l->b, done);
 }
 
+// Symbols that a condition is made of, each once. The depth keeps hand-written conditions from taking for ever.
+static int find_symbols(const struct value *v, int depth, int n, struct value **found)
+{
+    if (v->symbol >= 0) {
+        for (int i = 0; i < n; i++)
+            if (found[i]->symbol == v->symbol)
+                return n;
+        if (n < MOST_SHOWN)
+            found[n++] = (struct value *)v;
+        return n;
+    }
+    for (int i = 0; v->def && depth && i < v->def->n_operands; i++)
+        n = find_symbols(v->def->operands[i], depth - 1, n, found);
+    return n;
+}
+
+// The message says what the sizes are: "N must be a multiple of 4 (N = 6)".
+static void lower_assert(struct lower *l, const struct op *op)
+{
+    struct value *symbols[MOST_SHOWN];
+    LLVMValueRef args[1 + 2 * MOST_SHOWN] = {host_text(l, op_attr(op, ATTR_MESSAGE)->string)};
+    int n = find_symbols(op->operands[0], MOST_DEPTH, 0, symbols);
+    const char *format = "%s";
+    for (int i = 0; i < n; i++) {
+        format = arena_printf(&l->arena, "%s%s%%s = %%lld%s", format, i ? ", " : " (", i + 1 == n ? ")" : "");
+        args[1 + 2 * i] = host_text(l, l->kernel->module->symbols[symbols[i]->symbol]);
+        args[2 + 2 * i] = lower_scalar(l, symbols[i]);
+    }
+    host_require(l, lower_scalar(l, op->operands[0]), format, 1 + 2 * n, args);
+}
+
 bool host_op(struct lower *l, struct op *op)
 {
     switch (op->code) {
@@ -340,8 +373,7 @@ bool host_op(struct lower *l, struct op *op)
         lower_launch(l, op);
         return true;
     case OP_ASSERT:
-        host_require(l, lower_scalar(l, op->operands[0]), "%s", 1,
-                     (LLVMValueRef[]){host_text(l, op_attr(op, ATTR_MESSAGE)->string)});
+        lower_assert(l, op);
         return true;
     case OP_LOAD: // a launch that comes later may change the memory
     case OP_GATHER:

@@ -149,6 +149,8 @@ static const char *map_file(const struct external *e, int fd, struct mapping **m
     }
     if (!S_ISREG(st.st_mode))
         return "is not a regular file";
+    if (st.st_nlink > 1) // the other names may be of a file that the model's author must not read
+        return "has other names (hard links), which may lie outside of the model's folder; replace it by a copy";
     for (struct mapping *old = e->mappings; old; old = old->next)
         if (old->device == st.st_dev && old->inode == st.st_ino) {
             *m = old;

@@ -3,8 +3,8 @@
 // `location` is a relative path without "..". It must name a regular file inside the model's folder. Symbolic links on
 // the way are followed if they end inside the model's folder, or inside the folder of the file that the model's own
 // path is a link to (in a Hugging Face cache the model and its data are links into one folder of blobs); others are
-// refused. Hard links cannot be told from the file itself and are allowed: they are made by deduplicating stores,
-// nobody without access to a file can make one where the kernel protects hard links, and the data is only read.
+// refused. A file with several hard links is refused, too: its other names may lie anywhere, and which of them it was
+// meant to have nobody can tell. Where a deduplicating store made them, a copy of the file is needed.
 #ifndef TEGULA_FRONTEND_EXTERNAL_H
 #define TEGULA_FRONTEND_EXTERNAL_H
 

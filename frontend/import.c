@@ -42,13 +42,6 @@ static const char *identifier(struct import *im, const char *name, const char *o
     return word || isdigit((unsigned char)*text) ? arena_printf(&im->arena, "_%s", text) : text;
 }
 
-struct symbol_name {
-    const char *model_name; // NULL: the model has none
-    const char *name;
-    int id;
-    struct symbol_name *next;
-};
-
 static bool symbol_taken(const struct import *im, const char *name)
 {
     for (const struct symbol_name *s = im->symbols; s; s = s->next)
@@ -128,17 +121,17 @@ static struct import_value *failed_value(struct import *im, const char *name)
 static struct import_value *initializer(struct import *im, const struct model_name *found)
 {
     struct loc loc = {.file = im->model->file, .node = found->name};
-    struct tensor_data t;
+    struct tensor_data t; // what is wrong with it is said of the node that wants it
     const char *name = model_quote(im->model, found->name);
     if (!found->initializer)
-        diag_error(im->diags, loc, "the sparse initializer %s is not supported; store it dense", name);
-    else if (model_tensor(im->model, found->initializer, &t, im->diags))
+        diag_error(im->diags, im->b.loc, "the sparse initializer %s is not supported; store it dense", name);
+    else if (model_tensor_at(im->model, im->b.loc, found->initializer, &t, im->diags))
         ;
     else if (t.dtype == DTYPE_NONE)
-        diag_error(im->diags, loc, "the element type %s of initializer %s is not supported",
+        diag_error(im->diags, im->b.loc, "the element type %s of initializer %s is not supported",
                    onnx_type_name(&im->arena, t.onnx_type), name);
     else if (t.rank > MAX_RANK)
-        diag_error(im->diags, loc, "initializer %s has %d dimensions; %d is the most", name, t.rank, MAX_RANK);
+        diag_error(im->diags, im->b.loc, "initializer %s has %d dimensions; %d is the most", name, t.rank, MAX_RANK);
     else
         return import_data(im, &t, found->name, loc);
     return failed_value(im, found->name);
@@ -237,9 +230,9 @@ static void import_node(struct import *im, struct scope *s, const TgOnnx__NodePr
     const struct model_function *f = model_callee(im->model, proto);
     n->version = model_opset(im->model, s->graph->function, proto->domain);
     n->row = f ? NULL : find_row(proto, n->version);
-    bool good = gather_inputs(n);
     struct loc outer = im->b.loc;
     im->b.loc = n->loc;
+    bool good = gather_inputs(n);
     if (!good || (!f && !n->row)) {
         n->failed = im->failed = true;
     } else if (f) {
@@ -357,7 +350,9 @@ static struct import_value *input_value(struct import *im, const TgOnnx__ValueIn
     }
     enum dtype t = onnx_type_dtype(type->tensor_type->elem_type);
     const TgOnnx__TensorShapeProto *shape = type->tensor_type->shape;
-    if (t == DTYPE_NONE)
+    if (!type->tensor_type->elem_type)
+        diag_error(im->diags, loc, "input %s has no element type; give it one", name);
+    else if (t == DTYPE_NONE)
         diag_error(im->diags, loc, "the element type %s of input %s is not supported",
                    onnx_type_name(&im->arena, type->tensor_type->elem_type), name);
     else if (!shape)

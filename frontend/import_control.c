@@ -42,6 +42,62 @@ static struct import_value **import_branch(struct node *n, int i)
     return good ? out : NULL;
 }
 
+// ---- If --------------------------------------------------------------------------------------------------------
+
+#define MOST_DEPTH 12 // of the arithmetic that is looked through for sizes
+
+struct open_sizes {
+    const struct import *im;
+    bool *seen; // by symbol
+};
+
+static void see_size(void *sizes, int id)
+{
+    ((struct open_sizes *)sizes)->seen[id] = true;
+}
+
+// Whether the value is computed from sizes and constants alone; notes the open ones.
+static bool made_of_sizes(const struct value *v, int depth, struct open_sizes *sizes)
+{
+    const struct op *op = v->def;
+    if (!op || !depth || op->n_blocks)
+        return false;
+    if (op->code == OP_SIZES) {
+        struct dims dims = op_attr(op, ATTR_DIMS)->dims;
+        for (int i = 0; i < dims.n; i++)
+            dims_symbols(sizes->im->module, dims.v[i], see_size, sizes);
+    }
+    for (int i = 0; i < op->n_operands; i++)
+        if (!made_of_sizes(op->operands[i], depth - 1, sizes))
+            return false;
+    return op->n_operands || op->code == OP_SIZES || op->code == OP_CONSTANT || op->code == OP_DATA;
+}
+
+// What would leave one branch, for a message.
+static const char *remedy(struct node *n)
+{
+    struct import *im = n->im;
+    struct open_sizes sizes = {im, ARENA_ARRAY(&im->arena, bool, im->module->n_symbols + 1)};
+    const char *names = "";
+    if (made_of_sizes(node_input(n, 0), MOST_DEPTH, &sizes))
+        for (const struct symbol_name *s = im->symbols; s; s = s->next)
+            if (sizes.seen[s->id])
+                names = arena_printf(&im->arena, " --dim %s=SIZE%s", s->name, names);
+    return *names
+               ? arena_printf(
+                     &im->arena,
+                     "give the sizes that the condition is about when compiling, by%s, which leaves one branch", names)
+               : "make them so, or the condition a constant";
+}
+
+// Whether the sizes are equal, or sizes of different things that an assert can see to.
+static bool same_sizes(struct import *im, dim a, dim b)
+{
+    int64_t difference;
+    bool constant = dims_to_int(im->module, dims_sub(im->module, a, b), &difference);
+    return constant ? !difference : !import_sizes_differ(im, a, b);
+}
+
 // Makes the results of the second branch be of the types of the first.
 static bool match_types(struct node *n, struct value **then, struct value **otherwise)
 {
@@ -49,14 +105,11 @@ static bool match_types(struct node *n, struct value **then, struct value **othe
     for (int i = 0; i < n->n_outputs; i++) {
         const struct type *t = then[i]->type, *u = otherwise[i]->type;
         bool same = t->dtype == u->dtype && t->rank == u->rank;
-        for (int d = 0; d < t->rank && same; d++) {
-            int64_t difference;
-            bool constant = dims_to_int(im->module, dims_sub(im->module, t->dims[d], u->dims[d]), &difference);
-            same = !constant || !difference;
-        }
+        for (int d = 0; d < t->rank && same; d++)
+            same = same_sizes(im, t->dims[d], u->dims[d]);
         if (!same) {
-            node_error(n, "output %d is %s in one branch and %s in the other; both must be of one type", i + 1,
-                       type_string(&im->arena, im->module, t), type_string(&im->arena, im->module, u));
+            node_error(n, "output %d is %s in one branch and %s in the other; both must be of one type: %s", i + 1,
+                       type_string(&im->arena, im->module, t), type_string(&im->arena, im->module, u), remedy(n));
             return false;
         }
         for (int d = 0; d < t->rank; d++) {
@@ -66,6 +119,13 @@ static bool match_types(struct node *n, struct value **then, struct value **othe
         }
     }
     return true;
+}
+
+// Whether both branches give the same list of sizes, which then is known.
+static bool same_list(const struct import_value *a, const struct import_value *b)
+{
+    return a->list.v && b->list.v && a->list.n == b->list.n && a->type->dtype == b->type->dtype &&
+           a->type->rank == b->type->rank && !memcmp(a->list.v, b->list.v, sizeof(dim) * (size_t)a->list.n);
 }
 
 struct value *import_scalar(struct node *n, struct import_value *v, enum dtype want, const char *what)
@@ -106,11 +166,12 @@ void import_op_if(struct node *n)
     // The results' types come from the branches, so the operation is checked at its end.
     struct op *op = build_op(&im->b, OP_IF, 1, &c, 0, NULL, n->n_outputs, NULL);
     struct value **results[2] = {NULL};
+    struct import_value **values[2];
     bool good = true;
     for (int i = 0; i < 2; i++) {
         int agreed = im->n_agreed; // what a branch asserts holds in it only
         build_enter(&im->b, op->blocks[i]);
-        struct import_value **out = import_branch(n, i);
+        struct import_value **out = values[i] = import_branch(n, i);
         results[i] = ARENA_ARRAY(&im->arena, struct value *, n->n_outputs + 1);
         for (int j = 0; out && j < n->n_outputs; j++)
             results[i][j] = import_need(im, out[j]);
@@ -125,6 +186,11 @@ void import_op_if(struct node *n)
     if (!good)
         return; // reported; the module is not kept
     build_end(&im->b, op);
-    for (int i = 0; i < n->n_outputs; i++)
-        node_output(n, i, op->results[i]);
+    for (int i = 0; i < n->n_outputs; i++) {
+        const struct import_value *v = values[0][i];
+        if (same_list(v, values[1][i]))
+            node_output_list(n, i, v->type->dtype, v->type->rank, v->list);
+        else
+            node_output(n, i, op->results[i]);
+    }
 }

@@ -208,7 +208,7 @@ void import_op_max_pool(struct node *n)
     if (node_int(n, "ceil_mode", 0))
         round_up(n, &w, node_type(n, 0)->dims + 2);
     if (node_wants(n, 1))
-        node_error(n, "the indices of the maxima, output 2, are not supported");
+        node_error(n, "the indices of the maxima, output 2, are not supported; leave them out if nothing needs them");
     else
         node_output(n, 0, window_reduce(n, OP_MAX, node_input(n, 0), &w));
 }

@@ -285,7 +285,7 @@ void import_op_eye_like(struct node *n)
         return;
     }
     if (d == DTYPE_NONE) {
-        node_error(n, "element type %s is not supported", onnx_type_name(&n->im->arena, (int32_t)type));
+        node_error(n, "element type %s is not supported; take another", onnx_type_name(&n->im->arena, (int32_t)type));
         return;
     }
     struct value *k = build_int(&n->im->b, type_scalar(n->im->module, DTYPE_I64), node_int(n, "k", 0));

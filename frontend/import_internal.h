@@ -43,6 +43,14 @@ struct agreed_sizes {
     bool or_one; // or one of them is 1
 };
 
+// A size that the model leaves open.
+struct symbol_name {
+    const char *model_name; // NULL: the model has none
+    const char *name;
+    int id;
+    struct symbol_name *next;
+};
+
 struct import {
     struct model *model;
     const struct import_options *options;
@@ -120,6 +128,8 @@ void node_output_list(struct node *n, int i, enum dtype t, int rank, struct list
 // ---- Values (import_value.c) ----
 
 struct import_value *import_data(struct import *im, const struct tensor_data *t, const char *name, struct loc loc);
+// The elements of a constant list of integers as sizes; none of u64, or of a higher rank.
+struct list import_list_of_data(struct import *im, const struct tensor_data *t);
 struct value *import_need(struct import *im, struct import_value *v);
 double import_element(const struct tensor_data *t, int64_t i); // as a number
 const char *import_dims_text(struct import *im, int rank, const dim *dims);
@@ -128,6 +138,8 @@ const char *import_dims_text(struct import *im, int rank, const dim *dims);
 
 // The size that both are: equal, or made so by an assert. DIM_UNKNOWN after node_error: they differ.
 dim import_agree(struct node *n, dim a, dim b);
+// Whether two sizes are made of the same ones and yet not equal, but by chance: N and 2 * N.
+bool import_sizes_differ(struct import *im, dim a, dim b);
 // The same elements with sizes that were agreed on.
 struct value *import_coerce(struct import *im, struct value *v, const dim *dims);
 // The value with a size at an axis that it was agreed to have; NULL after node_error.
@@ -143,6 +155,9 @@ bool import_broadcast(struct node *n, int count, struct value **v, struct type *
 // Asserts what is not known: the size is not negative; a is a multiple of b.
 void import_assert_size(struct node *n, dim size);
 bool import_assert_divides(struct node *n, dim a, dim b);
+// The value whose size at an axis is written as a product, `by` times *quotient, which an assert makes sure of where it
+// is open; NULL after node_error.
+struct value *import_divide(struct node *n, struct value *v, int axis, int64_t by, dim *quotient);
 void import_assert(struct node *n, enum opcode compare, dim a, dim b, const char *message);
 // A tensor of rank 0 that holds the size.
 struct value *import_size(struct import *im, dim size, enum dtype t);

@@ -152,7 +152,7 @@ void import_op_cast(struct node *n)
     int64_t to = node_int(n, "to", 0);
     enum dtype t = to == (int32_t)to ? onnx_type_dtype((int32_t)to) : DTYPE_NONE;
     if (t == DTYPE_NONE)
-        node_error(n, "element type %s is not supported", onnx_type_name(&n->im->arena, (int32_t)to));
+        node_error(n, "element type %s is not supported; take another", onnx_type_name(&n->im->arena, (int32_t)to));
     else
         cast_to(n, t);
 }

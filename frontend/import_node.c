@@ -157,21 +157,32 @@ struct value *node_input(struct node *n, int i)
     return import_need(n->im, n->inputs[i]);
 }
 
+static bool by_if(const struct import_value *v)
+{
+    return v->value && v->value->def && v->value->def->code == OP_IF;
+}
+
 bool node_list(struct node *n, int i, const char *what, struct list *list)
 {
     const struct import_value *v = n->inputs[i];
     *list = v->list;
+    if (v->data && !v->list.v) // a long one
+        *list = import_list_of_data(n->im, v->data);
     if (!dtype_is_int(v->type->dtype))
         node_error(n, "%s %s must be integers, not %s", what, model_quote(n->im->model, v->name),
                    dtype_info[v->type->dtype].name);
     else if (v->type->rank > 1)
         node_error(n, "%s %s must be a list, not %s", what, model_quote(n->im->model, v->name),
                    type_string(&n->im->arena, n->im->module, v->type));
-    else if (!v->list.v)
+    else if (v->data && !list->v)
+        node_error(n, "%s %s is of type %s; store it as i64", what, model_quote(n->im->model, v->name),
+                   dtype_info[v->type->dtype].name);
+    else if (!list->v)
         node_error(n,
-                   "%s %s depends on the data of tensors; it must be made of sizes and of constants, at most %d of "
-                   "them",
-                   what, model_quote(n->im->model, v->name), MOST_LISTED);
+                   "%s %s depends on the data of tensors%s; it must be made of sizes and of constants, at most %d of "
+                   "them%s",
+                   what, model_quote(n->im->model, v->name), by_if(v) ? ", by the condition of an If" : "", MOST_LISTED,
+                   by_if(v) ? ": put the node into both branches" : ": make it an initializer of the model");
     return !n->failed;
 }
 

@@ -195,7 +195,7 @@ void import_op_batch_norm(struct node *n)
         return;
     }
     if (!node_int(n, "spatial", 1)) {
-        node_error(n, "'spatial' of 0 is not supported");
+        node_error(n, "'spatial' of 0 is not supported; write it as Sub, Div, Mul and Add");
         return;
     }
     for (int i = 0; i < 4; i++)
@@ -241,18 +241,16 @@ void import_op_group_norm(struct node *n)
         node_error(n, "'num_groups' is %lld; it must be positive", (long long)groups);
         return;
     }
-    dim each = dims_exact(m, t->dims[1], groups), rest = dims_product(m, t->rank - 2, t->dims + 2);
-    if (each == DIM_UNKNOWN) {
-        node_error(n, "%s channels do not make %lld groups", dim_string(&im->arena, m, t->dims[1]), (long long)groups);
-        return;
-    }
+    dim each, rest = dims_product(m, t->rank - 2, t->dims + 2);
     bool by_channel = n->row->parameter, axes[MAX_RANK] = {false, false, true, true};
-    struct value *v[3] = {x};
-    for (int i = 1; i < 3; i++) {
-        v[i] = channels(n, i, by_channel ? t->dims[1] : groups, 2);
+    struct value *v[3] = {import_divide(n, x, 1, groups, &each)};
+    for (int i = 1; i < 3 && v[0]; i++) {
+        v[i] = channels(n, i, by_channel ? v[0]->type->dims[1] : groups, 2);
         if (!v[i])
             return;
     }
+    if (!v[0])
+        return;
     enum dtype in = stash_type(n, t->dtype);
     dim grouped[4] = {t->dims[0], groups, each, rest}, scales[4] = {1, groups, by_channel ? each : 1, 1};
     struct op *op = import_composite(im, "group_norm", 3, v, 1);
@@ -261,7 +259,7 @@ void import_op_group_norm(struct node *n)
     y = import_cast(im, normalize(n, y, axes, true).y, t->dtype);
     y = import_binary(n, OP_MUL, y, import_reshape(im, args[1], 4, scales));
     y = import_binary(n, OP_ADD, y, import_reshape(im, args[2], 4, scales));
-    y = import_reshape(im, y, t->rank, t->dims);
+    y = import_reshape(im, y, t->rank, v[0]->type->dims);
     import_composite_end(im, op, &y);
-    node_output(n, 0, op->results[0]);
+    node_output(n, 0, import_coerce(im, op->results[0], t->dims));
 }

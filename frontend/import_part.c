@@ -203,7 +203,9 @@ static dim bound(struct node *n, dim x, dim size, int64_t step)
     if (hi < 0) // from the end, and so below it
         return dims_max(m, dims_add(m, x, size), least);
     if (lo < 0) {
-        node_error(n, "a bound of the slice, %s, may be below 0 or not, and so count from either end",
+        node_error(n,
+                   "a bound of the slice, %s, may be below 0 or not, and so count from either end; "
+                   "give its sizes when compiling, by --dim, or take its Max with 0",
                    dim_string(&n->im->arena, m, x));
         return DIM_UNKNOWN;
     }

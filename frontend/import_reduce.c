@@ -29,20 +29,43 @@ static struct value *count_of(struct node *n, const struct type *t, const bool *
     return import_size(n->im, count, t->dtype);
 }
 
-// log(sum(exp(x))), which stays finite where exp(x) would not.
-static struct value *log_sum_exp(struct node *n, struct value *x, const bool *axes)
+// log(sum(exp(x))), which stays finite where exp(x) would not; the functions are of type `in`.
+static struct value *log_sum_exp(struct node *n, struct value *x, const bool *axes, enum dtype in)
 {
-    struct value *high = import_reduce(n->im, OP_MAXIMUM, x, axes), *zero = import_number(n, x->type->dtype, 0);
+    struct import *im = n->im;
+    struct value *high = import_reduce(im, OP_MAXIMUM, x, axes), *zero = import_number(n, x->type->dtype, 0);
     high = import_select(n, import_unary(n, OP_ISINF, high), zero, high);
-    struct value *e = import_unary(n, OP_EXP, import_binary(n, OP_SUB, x, high));
-    return import_binary(n, OP_ADD, high, import_unary(n, OP_LOG, import_reduce(n->im, OP_ADD, e, axes)));
+    struct value *e = import_unary(n, OP_EXP, import_cast(im, import_binary(n, OP_SUB, x, high), in));
+    struct value *log = import_unary(n, OP_LOG, import_reduce(im, OP_ADD, e, axes));
+    return import_binary(n, OP_ADD, high, import_cast(im, log, x->type->dtype));
+}
+
+// A function of the reals, of integers: rounded towards 0 as ONNX's definitions of these reductions have it. f64 holds
+// 32 bits exactly, and has a square root; its exponential and logarithm are left to f32.
+static struct value *reduce_integers(struct node *n, struct value *x, const bool *axes)
+{
+    struct import *im = n->im;
+    enum dtype t = x->type->dtype;
+    struct value *y;
+    if (n->row->parameter == REDUCE_L2) {
+        y = import_reduce(im, OP_ADD, import_binary(n, OP_MUL, x, x), axes);
+        y = import_unary(n, OP_SQRT, import_cast(im, y, DTYPE_F64));
+    } else if (n->row->parameter == REDUCE_LOG_SUM) {
+        y = import_unary(n, OP_LOG, import_cast(im, import_reduce(im, OP_ADD, x, axes), DTYPE_F32));
+    } else {
+        y = log_sum_exp(n, import_cast(im, x, DTYPE_F64), axes, DTYPE_F32);
+    }
+    return import_cast(im, y, t);
 }
 
 static struct value *reduce(struct node *n, struct value *x, const bool *axes)
 {
     struct import *im = n->im;
     bool is_float = dtype_is_float(x->type->dtype), is_bool = x->type->dtype == DTYPE_I1;
-    switch ((enum reduction)n->row->parameter) {
+    enum reduction kind = (enum reduction)n->row->parameter;
+    if (!is_float && (kind == REDUCE_L2 || kind == REDUCE_LOG_SUM || kind == REDUCE_LOG_SUM_EXP))
+        return reduce_integers(n, x, axes);
+    switch (kind) {
     case REDUCE_L1:
         return import_reduce(im, OP_ADD, import_unary(n, OP_ABS, x), axes);
     case REDUCE_L2:
@@ -50,7 +73,7 @@ static struct value *reduce(struct node *n, struct value *x, const bool *axes)
     case REDUCE_LOG_SUM:
         return import_unary(n, OP_LOG, import_reduce(im, OP_ADD, x, axes));
     case REDUCE_LOG_SUM_EXP:
-        return log_sum_exp(n, x, axes);
+        return log_sum_exp(n, x, axes, x->type->dtype);
     case REDUCE_MAX:
         return import_reduce(im, is_bool ? OP_OR : is_float ? OP_MAXIMUM : OP_MAX, x, axes);
     case REDUCE_MIN:
@@ -103,9 +126,7 @@ void import_op_reduce(struct node *n)
         return;
     for (int d = 0; d < t->rank && !list.n && !none; d++)
         axes[d] = true;
-    bool needs_float = kind == REDUCE_L2 || kind == REDUCE_LOG_SUM || kind == REDUCE_LOG_SUM_EXP;
-    if ((t->dtype == DTYPE_I1 && kind != REDUCE_MAX && kind != REDUCE_MIN) ||
-        (needs_float && !dtype_is_float(t->dtype))) {
+    if (t->dtype == DTYPE_I1 && kind != REDUCE_MAX && kind != REDUCE_MIN) {
         node_error(n, "is not supported for %s, the type of input %s; cast it to a float", dtype_info[t->dtype].name,
                    model_quote(n->im->model, n->inputs[0]->name));
         return;

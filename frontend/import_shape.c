@@ -95,7 +95,7 @@ void import_op_constant(struct node *n)
     if (!name)
         node_error(n, "has no value");
     else if (!strcmp(name, "value"))
-        n->failed = model_tensor(n->im->model, a->t, &t, n->im->diags) || !output_data(n, &t);
+        n->failed = model_tensor_at(n->im->model, n->loc, a->t, &t, n->im->diags) || !output_data(n, &t);
     else if (!strcmp(name, "value_float"))
         output_numbers(n, DTYPE_F32, 0, 1, &a->f, NULL);
     else if (!strcmp(name, "value_floats"))
@@ -105,7 +105,7 @@ void import_op_constant(struct node *n)
     else if (!strcmp(name, "value_ints"))
         output_numbers(n, DTYPE_I64, 1, (int64_t)a->n_ints, NULL, a->ints);
     else
-        node_error(n, "'%s' is not supported; only dense numbers are", name);
+        node_error(n, "'%s' is not supported; only dense numbers are: store them as 'value'", name);
 }
 
 void import_op_constant_of_shape(struct node *n)
@@ -116,7 +116,7 @@ void import_op_constant_of_shape(struct node *n)
     const TgOnnx__AttributeProto *value = node_attribute(n, "value");
     union scalar x = {0};
     if (value) {
-        if (model_tensor(im->model, value->t, &t, im->diags)) {
+        if (model_tensor_at(im->model, n->loc, value->t, &t, im->diags)) {
             n->failed = true;
             return;
         }
@@ -425,30 +425,22 @@ static int64_t block_size(struct node *n)
     return size;
 }
 
-static dim quotient(struct node *n, dim a, int64_t b)
-{
-    dim q = dims_exact(n->im->module, a, b);
-    if (q == DIM_UNKNOWN)
-        node_error(n, "%s is not a multiple of the block size, %lld", dim_string(&n->im->arena, n->im->module, a),
-                   (long long)b);
-    return q;
-}
-
 void import_op_depth_to_space(struct node *n)
 {
     struct import *im = n->im;
     const struct type *t = node_type(n, 0);
     bool first = blocks_first(n);
     int64_t b = block_size(n);
-    dim c = n->failed ? DIM_UNKNOWN : quotient(n, t->dims[1], b * b);
-    if (c == DIM_UNKNOWN)
+    dim c;
+    struct value *v = n->failed ? NULL : import_divide(n, node_input(n, 0), 1, b * b, &c);
+    if (!v)
         return;
     dim h = t->dims[2], w = t->dims[3];
     dim split[6] = {t->dims[0], first ? b : c, b, first ? c : b, h, w};
     dim joined[4] = {t->dims[0], c, dims_mul(im->module, h, b), dims_mul(im->module, w, b)};
     static const int64_t axes[2][6] = {{0, 1, 4, 2, 5, 3}, {0, 3, 4, 1, 5, 2}};
-    struct value *v = import_reshape(im, node_input(n, 0), 6, split);
-    node_output(n, 0, import_reshape(im, import_transpose(im, v, axes[first]), 4, joined));
+    v = import_transpose(im, import_reshape(im, v, 6, split), axes[first]);
+    node_output(n, 0, import_reshape(im, v, 4, joined));
 }
 
 void import_op_space_to_depth(struct node *n)
@@ -456,14 +448,14 @@ void import_op_space_to_depth(struct node *n)
     struct import *im = n->im;
     const struct type *t = node_type(n, 0);
     int64_t b = block_size(n);
-    if (n->failed)
-        return;
-    dim h = quotient(n, t->dims[2], b), w = quotient(n, t->dims[3], b);
-    if (n->failed)
+    dim h, w;
+    struct value *v = n->failed ? NULL : import_divide(n, node_input(n, 0), 2, b, &h);
+    v = v ? import_divide(n, v, 3, b, &w) : NULL;
+    if (!v)
         return;
     dim split[6] = {t->dims[0], t->dims[1], h, b, w, b};
     dim joined[4] = {t->dims[0], dims_mul(im->module, t->dims[1], b * b), h, w};
     static const int64_t axes[2][6] = {{0, 1, 3, 5, 2, 4}, {0, 3, 5, 1, 2, 4}};
-    struct value *v = import_transpose(im, import_reshape(im, node_input(n, 0), 6, split), axes[blocks_first(n)]);
+    v = import_transpose(im, import_reshape(im, v, 6, split), axes[blocks_first(n)]);
     node_output(n, 0, import_reshape(im, v, 4, joined));
 }

@@ -50,7 +50,7 @@ static void remember(struct import *im, dim from, dim to, bool or_one)
 
 static void assert_that(struct node *n, struct value *condition, const char *message)
 {
-    message = arena_printf(&n->im->arena, "%s: node '%s': %s", n->loc.file, n->loc.node, message);
+    message = arena_printf(&n->im->arena, "node '%s': %s", n->loc.node, message);
     build_op(&n->im->b, OP_ASSERT, 1, &condition, 1, &(struct attr){ATTR_MESSAGE, {.string = message}}, 0, NULL);
 }
 
@@ -66,6 +66,31 @@ static bool differ(const struct import *im, dim a, dim b)
     int64_t lo, hi;
     dims_range(im->module, dims_sub(im->module, a, b), &lo, &hi);
     return lo > 0 || (hi != INT64_MAX && hi < 0);
+}
+
+static void note_symbol(void *seen, int id)
+{
+    ((bool *)seen)[id] = true;
+}
+
+bool import_sizes_differ(struct import *im, dim a, dim b)
+{
+    struct module *m = im->module;
+    bool *in_a = ARENA_ARRAY(&im->arena, bool, m->n_symbols + 1),
+         *in_b = ARENA_ARRAY(&im->arena, bool, m->n_symbols + 1);
+    a = agreed(im, a);
+    b = agreed(im, b);
+    // What N and M broadcast to is N, mostly.
+    bool broadcasts =
+        dims_may_be_one(m, a) && dims_may_be_one(m, b) && (dims_stretches(m, a, b) || dims_stretches(m, b, a));
+    if (a == b || broadcasts)
+        return false;
+    dims_symbols(m, a, note_symbol, in_a);
+    dims_symbols(m, b, note_symbol, in_b);
+    for (int i = 0; i < m->n_symbols; i++)
+        if (in_a[i] && in_b[i])
+            return true;
+    return false;
 }
 
 dim import_agree(struct node *n, dim a, dim b)
@@ -265,4 +290,29 @@ bool import_assert_divides(struct node *n, dim a, dim b)
         import_assert(n, OP_EQ, rest, 0,
                       arena_printf(&im->arena, "%s must be a multiple of %s", size_text(im, a), size_text(im, b)));
     return true;
+}
+
+struct value *import_divide(struct node *n, struct value *v, int axis, int64_t by, dim *quotient)
+{
+    struct import *im = n->im;
+    struct module *m = im->module;
+    dim dims[MAX_RANK], size = agreed(im, v->type->dims[axis]);
+    memcpy(dims, v->type->dims, sizeof dims);
+    *quotient = dims_exact(m, size, by);
+    if (*quotient == DIM_UNKNOWN) {
+        if (!import_assert_divides(n, size, by))
+            return NULL;
+        *quotient = dims_floordiv(m, size, by);
+        dim product = dims_mul(m, *quotient, by);
+        if (product == DIM_UNKNOWN) {
+            node_error(n,
+                       "the size %s is too complicated to be divided by %lld; give it a value when compiling, by --dim",
+                       size_text(im, size), (long long)by);
+            return NULL;
+        }
+        remember(im, size, product, false);
+        size = product;
+    }
+    dims[axis] = size;
+    return import_coerce(im, v, dims);
 }

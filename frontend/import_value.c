@@ -13,11 +13,9 @@ double import_element(const struct tensor_data *t, int64_t i)
     return t->dtype == DTYPE_U64 ? (double)(uint64_t)x.i : (double)x.i;
 }
 
-// The elements of a small integer tensor as sizes; none if one of them is out of range.
-static struct list list_of_data(struct import *im, const struct tensor_data *t)
+struct list import_list_of_data(struct import *im, const struct tensor_data *t)
 {
-    bool fits = t->rank <= 1 && t->n <= MOST_LISTED && !dtype_is_float(t->dtype) && t->dtype != DTYPE_U64;
-    if (!fits)
+    if (t->rank > 1 || t->n > INT32_MAX || dtype_is_float(t->dtype) || t->dtype == DTYPE_U64)
         return (struct list){0};
     dim *v = ARENA_ARRAY(&im->arena, dim, t->n + 1);
     for (int64_t i = 0; i < t->n; i++) {
@@ -39,7 +37,8 @@ struct import_value *import_data(struct import *im, const struct tensor_data *t,
     v->loc = loc;
     v->type = type_tensor(im->module, t->dtype, t->rank, dims);
     v->data = arena_copy(&im->arena, t, sizeof *t);
-    v->list = list_of_data(im, t);
+    if (t->n <= MOST_LISTED)
+        v->list = import_list_of_data(im, t);
     return v;
 }
 

@@ -19,7 +19,7 @@ const char *onnx_type_name(struct arena *a, int32_t type)
 #include "frontend/onnx_type.def"
 #undef ONNX_TYPE
     default:
-        return arena_printf(a, "element type %d", type);
+        return arena_printf(a, "%d", type);
     }
 }
 

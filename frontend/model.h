@@ -186,5 +186,8 @@ struct tensor_data {
 // unsupported types, shapes and data that do not match, external data that is not there. External data must lie in the
 // model's folder; see external.h.
 int model_tensor(struct model *m, const TgOnnx__TensorProto *t, struct tensor_data *out, struct diags *diags);
+// The same with the place that wants the tensor, for diagnostics.
+int model_tensor_at(struct model *m, struct loc loc, const TgOnnx__TensorProto *t, struct tensor_data *out,
+                    struct diags *diags);
 
 #endif

@@ -25,6 +25,7 @@ static const struct type {
 
 struct fetch {
     struct model *m;
+    struct loc loc;
     struct diags *diags;
     const TgOnnx__TensorProto *t;
     const struct type *type;
@@ -38,8 +39,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(struct fetch *f, const ch
     const char *text = arena_vprintf(&f->m->arena, format, args);
     va_end(args);
     bool named = f->t->name && *f->t->name;
-    diag_error(f->diags, (struct loc){.file = f->m->file}, "tensor%s%s: %s", named ? " " : "",
-               named ? model_quote(f->m, f->t->name) : "", text);
+    diag_error(f->diags, f->loc, "tensor%s%s: %s", named ? " " : "", named ? model_quote(f->m, f->t->name) : "", text);
     return false;
 }
 
@@ -47,13 +47,14 @@ static bool fetch_type(struct fetch *f)
 {
     int32_t number = f->t->data_type;
     if (!number)
-        return fail(f, "it has no element type");
+        return fail(f, "it has no element type; store it with one");
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (types[i].number == number)
             f->type = &types[i];
     f->out.dtype = onnx_type_dtype(number);
     if (!f->type || (f->out.dtype == DTYPE_NONE && number != ONNX_STRING))
-        return fail(f, "%s is not supported", onnx_type_name(&f->m->arena, number));
+        return fail(f, "its element type %s is not supported; store it as FLOAT, INT8 or another that is",
+                    onnx_type_name(&f->m->arena, number));
     f->out.onnx_type = number;
     f->out.bits = f->type->bits;
     return true;
@@ -284,12 +285,18 @@ static bool fetch(struct fetch *f)
 
 int model_tensor(struct model *m, const TgOnnx__TensorProto *t, struct tensor_data *out, struct diags *diags)
 {
+    return model_tensor_at(m, (struct loc){.file = m->file}, t, out, diags);
+}
+
+int model_tensor_at(struct model *m, struct loc loc, const TgOnnx__TensorProto *t, struct tensor_data *out,
+                    struct diags *diags)
+{
     const struct tensor_data *known = map_find(&m->tensors, &t, sizeof t);
     if (known) {
         *out = *known;
         return 0;
     }
-    struct fetch f = {.m = m, .diags = diags, .t = t};
+    struct fetch f = {.m = m, .loc = loc, .diags = diags, .t = t};
     if (!fetch(&f))
         return 1;
     *out = f.out;

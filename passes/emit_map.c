@@ -55,14 +55,15 @@ static bool walks_alone(const struct group *g, int d)
 }
 
 // The host checks that rows of unknown length fit the tile.
-static void assert_row(struct emit *e, dim size, int64_t most)
+static void assert_row(struct emit *e, const struct op *op, dim size, int64_t most)
 {
     struct builder *b = &e->l->b;
     struct value *fits = build_binary(b, OP_LE, dims_build(b, size), build_index(b, most));
     const char *message =
         arena_printf(&e->l->m->arena,
-                     "a reduction over %s elements: compiled for sizes that are not constant it takes "
+                     "%s%s%sa reduction over %s elements: compiled for sizes that are not constant it takes "
                      "at most %lld; give the size when compiling",
+                     op->loc.node ? "node '" : "", op->loc.node ? op->loc.node : "", op->loc.node ? "': " : "",
                      dim_string(e->l->arena, e->l->m, size), (long long)most);
     build_op(b, OP_ASSERT, 1, &fits, 1, &(struct attr){ATTR_MESSAGE, {.string = message}}, 0, NULL);
 }
@@ -138,7 +139,7 @@ void emit_map(struct lowering *l, struct group *g)
         bool constant = dims_to_int(l->m, x->size, &size);
         x->tile = !constant ? longest : size < 1 ? 1 : size;
         if (!constant)
-            assert_row(&e, x->size, longest);
+            assert_row(&e, g->ops[0], x->size, longest);
         if (__builtin_mul_overflow(row, constant ? x->tile : 512, &row) || row > MOST_ELEMENTS) {
             lower_graph_error(l, g->ops[0]->loc, "%s: reduces more than %lld elements at once; reduce axis by axis",
                               op_info[g->ops[0]->code].name, (long long)MOST_ELEMENTS);

@@ -7,10 +7,12 @@
 //
 // One walk in order of dominance (replace.h). The functions are in expand_math_exp.c, _log.c and _trig.c, the table of
 // them in expand_math.def. They are for f32; narrower floats are computed in f32 and rounded. f64 is refused, for
-// computing it in f32 would be silently wrong. Nothing in a function depends on its operands' sizes or layouts.
+// computing it in f32 would be silently wrong, and so are remainders of floats, once for each node. Nothing in a
+// function depends on its operands' sizes or layouts.
 #include "passes/expand_math.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "passes/expand_math_functions.h"
 #include "passes/pass.h"
@@ -49,9 +51,17 @@ static struct value *expansion(B *b, enum opcode code, struct value *const *x)
     }
 }
 
+// What has been refused: a node may have become several operations, in several kernels.
+struct refused {
+    struct loc loc;
+    struct refused *next;
+};
+
 struct expand {
     struct function *k;
     struct diags *diags;
+    struct arena *scratch;
+    struct refused **refused;
     bool has_scalef, has_fma;
     struct replace replace;
     bool progress;
@@ -95,12 +105,28 @@ static bool is_not_positive(const struct value *v)
     return v->def && v->def->code == OP_SUB && bounds(v->def->operands[0], v->def->operands[1], 4);
 }
 
+static bool same(const char *a, const char *b)
+{
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
+static void refuse(struct expand *e, const struct op *op, const char *remedy)
+{
+    for (const struct refused *r = *e->refused; r; r = r->next)
+        if (op->loc.node && same(r->loc.node, op->loc.node) && same(r->loc.file, op->loc.file))
+            return;
+    struct refused *r = ARENA_NEW(e->scratch, struct refused);
+    *r = (struct refused){op->loc, *e->refused};
+    *e->refused = r;
+    diag_error(e->diags, op->loc, "%s of %s is not available yet on this target; %s", op_info[op->code].name,
+               dtype_info[op->operands[0]->type->dtype].name, remedy);
+}
+
 static void expand(struct expand *e, struct op *op)
 {
     enum dtype t = op->operands[0]->type->dtype;
     if (t == DTYPE_F64) {
-        diag_error(e->diags, op->loc, "%s of f64 is not available yet on this target; cast to f32",
-                   op_info[op->code].name);
+        refuse(e, op, "cast to f32");
         return;
     }
     B b = {.builder = {.function = e->k, .block = op->block, .before = op, .loc = op->loc, .diags = e->diags},
@@ -127,16 +153,24 @@ static void walk(struct expand *e, struct block *block)
             walk(e, op->blocks[i]);
         if (has_expansion(op->code))
             expand(e, op);
+        else if (op->code == OP_REM && dtype_is_float(op->operands[0]->type->dtype))
+            refuse(e, op, "write it as x - y * trunc(x / y)");
     }
 }
 
 bool pass_expand_math(struct module *m, struct pass_context *c)
 {
     bool progress = false;
+    struct refused *refused = NULL;
     for (struct function *k = m->first_function; k; k = k->next) {
         if (k->kind != FUNCTION_KERNEL)
             continue;
-        struct expand e = {.k = k, .diags = c->diags, .has_scalef = c->target->avx512, .has_fma = c->target->fma};
+        struct expand e = {.k = k,
+                           .diags = c->diags,
+                           .scratch = c->scratch,
+                           .refused = &refused,
+                           .has_scalef = c->target->avx512,
+                           .has_fma = c->target->fma};
         replace_init(&e.replace, c->scratch, k);
         walk(&e, k->grid);
         walk(&e, k->body);

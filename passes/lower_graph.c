@@ -196,11 +196,14 @@ static struct value *load_element(struct lowering *l, const struct op *op)
     struct builder *b = &l->b;
     struct place p = *lower_graph_place(l, op->operands[0]);
     struct value *at = dims_build(b, p.view.offset);
+    const char *outside = "extract: an index is not inside of the tensor";
+    if (op->loc.node)
+        outside = arena_printf(&l->m->arena, "node '%s': %s", op->loc.node, outside);
     for (int d = 0; d < p.view.rank; d++) {
         struct value *i = lower_graph_scalar(l, op->operands[1 + d]), *size = dims_build(b, p.view.sizes[d]);
         struct value *inside =
             build_binary(b, OP_AND, build_binary(b, OP_GE, i, build_index(b, 0)), build_binary(b, OP_LT, i, size));
-        struct attr message = {ATTR_MESSAGE, {.string = "extract: an index is not inside of the tensor"}};
+        struct attr message = {ATTR_MESSAGE, {.string = outside}};
         build_op(b, OP_ASSERT, 1, &inside, 1, &message, 0, NULL);
         at = build_binary(b, OP_ADD, at, build_binary(b, OP_MUL, i, dims_build(b, p.view.strides[d])));
     }

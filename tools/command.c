@@ -76,6 +76,11 @@ static struct import_dim *read_dims(const struct command *c, struct arena *a, co
             return NULL;
         }
         dims[i].name = arena_strdup(a, name);
+        for (int j = 0; j < i; j++)
+            if (!strcmp(dims[j].name, name)) {
+                options_fail(c, "--dim gives '%s' twice", name);
+                return NULL;
+            }
     }
     return dims;
 }

@@ -1,5 +1,6 @@
 #include "tools/run_model.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,35 +87,71 @@ static const char *size_names(struct session *s)
     return s->code->n_symbols > MOST_NAMES ? arena_printf(&s->arena, "%s, ...", text) : text;
 }
 
+// The files by position in the folder; as many as it has.
+static int choose_in_dir(struct session *s, const char **paths)
+{
+    struct tensor_dir dir;
+    if (tensor_dir_list(s->r->input_dir, "input", &s->arena, &dir, s->diags))
+        return EXIT_ERROR;
+    if (!dir.n && s->code->n_inputs)
+        return fail(s, "%s has no input_0.npy or input_0.pb; --input-dir takes inputs by position", s->r->input_dir);
+    if (dir.n > s->code->n_inputs)
+        return fail(s, "%s has %d inputs and the model takes %d", s->r->input_dir, dir.n, s->code->n_inputs);
+    for (int i = 0; i < dir.n; i++)
+        paths[i] = dir.paths[i];
+    return EXIT_OK;
+}
+
+// Everything that is wrong with the model's inputs is reported; what is wrong with the usage, at once.
 static int choose_files(struct session *s, const char **paths)
 {
-    if (s->r->input_dir) {
-        struct tensor_dir dir;
-        if (tensor_dir_list(s->r->input_dir, "input", &s->arena, &dir, s->diags))
-            return EXIT_ERROR;
-        if (dir.n > s->code->n_inputs)
-            return fail(s, "%s has %d inputs and the model takes %d", s->r->input_dir, dir.n, s->code->n_inputs);
-        for (int i = 0; i < dir.n; i++)
-            paths[i] = dir.paths[i];
-    }
+    int status = s->r->input_dir ? choose_in_dir(s, paths) : EXIT_OK;
     for (int i = 0; i < s->r->inputs.n; i++) {
         const char *word = s->r->inputs.word[i], *name, *path = run_split_input(&s->arena, word, &name);
         if (!path)
             return options_fail(s->command, "--input wants NAME=FILE, not '%s'", word);
-        int at = find_input(s, name);
-        if (at < 0)
-            return fail(s, "the model has no input '%s'; it has %s", name, input_names(s));
         const char *before;
         for (int j = 0; j < i; j++)
             if (run_split_input(&s->arena, s->r->inputs.word[j], &before) && !strcmp(before, name))
                 return options_fail(s->command, "--input gives '%s' twice", name);
-        paths[at] = path;
+        int at = find_input(s, name);
+        if (at < 0)
+            status = fail(s, "the model has no input '%s'; it has %s", name, input_names(s));
+        else
+            paths[at] = path;
     }
-    return EXIT_OK;
+    return status;
+}
+
+// Whether the name is the symbol where everything but letters and digits is _.
+static bool equal_letters(const char *name, const char *symbol)
+{
+    for (; *name && *symbol; name++, symbol++)
+        if (*symbol != (isalnum((unsigned char)*name) && (unsigned char)*name < 128 ? *name : '_'))
+            return false;
+    return *name == *symbol;
+}
+
+// What the importer makes of names that are no identifiers: "seq len" is seq_len, "2" is _2.
+static bool becomes(const char *name, const char *symbol)
+{
+    return equal_letters(name, symbol) || (*symbol == '_' && equal_letters(name, symbol + 1));
+}
+
+static int find_symbol(const struct session *s, const char *name)
+{
+    for (int i = 0; i < s->code->n_symbols; i++)
+        if (!strcmp(s->code->symbols[i], name))
+            return i;
+    for (int i = 0; i < s->code->n_symbols; i++)
+        if (becomes(name, s->code->symbols[i]))
+            return i;
+    return -1;
 }
 
 static int read_dims(struct session *s)
 {
+    int status = EXIT_OK;
     for (int i = 0; i < s->r->shared.dims.n; i++) {
         char name[256];
         const char *value;
@@ -122,14 +159,15 @@ static int read_dims(struct session *s)
         if (!option_split(s->r->shared.dims.word[i], name, sizeof name, &value) || !value || !option_int(value, &x) ||
             x < 0)
             return options_fail(s->command, "--dim wants NAME=SIZE, not '%s'", s->r->shared.dims.word[i]);
-        int at = 0;
-        while (at < s->code->n_symbols && strcmp(s->code->symbols[at], name))
-            at++;
-        if (at == s->code->n_symbols)
-            return fail(s, "no input has an open size called %s; there is %s", name, size_names(s));
-        s->symbols[at] = x;
+        int at = find_symbol(s, name);
+        if (at >= 0 && s->symbols[at] >= 0)
+            return options_fail(s->command, "--dim gives '%s' twice", name);
+        if (at < 0)
+            status = fail(s, "no input has an open size called %s; there is %s", name, size_names(s));
+        else
+            s->symbols[at] = x;
     }
-    return EXIT_OK;
+    return status;
 }
 
 // numpy lacks some types: files hold their bits.
@@ -151,20 +189,29 @@ static int read_input(struct session *s, int i, const char *path)
     if (memcmp(&type, &port->dtype, sizeof type))
         return fail(s, "%s holds %s, and input '%s' is %s; convert it", path, dtype_info[file.dtype].name, port->name,
                     dtype_info[data_type_dtype(port->dtype)].name);
+    if (file.rank != port->rank)
+        return fail(s, "%s has %d dimensions, and input '%s' %d; reshape it", path, file.rank, port->name, port->rank);
     int64_t *shape = ARENA_ARRAY(&s->arena, int64_t, file.rank + 1);
     memcpy(shape, file.dims, sizeof *shape * (size_t)file.rank);
     s->in[i] =
         (tg_tensor){.data = file.data, .device = {TG_DEVICE_CPU, 0}, .ndim = file.rank, .dtype = type, .shape = shape};
-    for (int d = 0; d < port->rank && port->rank == file.rank; d++) {
-        if (port->dims[d] >= 0 || port->dims[d] == INT64_MIN)
+    int status = EXIT_OK;
+    for (int d = 0; d < port->rank; d++) {
+        int64_t size = port->dims[d];
+        if (size == INT64_MIN || size == shape[d]) // computed from others: the run checks it
             continue;
-        int symbol = (int)(-1 - port->dims[d]);
-        if (s->symbols[symbol] >= 0 && s->symbols[symbol] != shape[d])
-            return fail(s, "size %d of %s, input '%s', is %" PRId64 ", but %s is %" PRId64 " by --dim or another input",
-                        d, path, port->name, shape[d], s->code->symbols[symbol], s->symbols[symbol]);
-        s->symbols[symbol] = shape[d];
+        int symbol = (int)(-1 - size);
+        if (size >= 0)
+            status = fail(s, "size %d of %s, input '%s', is %" PRId64 ", and must be %" PRId64, d, path, port->name,
+                          shape[d], size);
+        else if (s->symbols[symbol] >= 0 && s->symbols[symbol] != shape[d])
+            status =
+                fail(s, "size %d of %s, input '%s', is %" PRId64 ", but %s is %" PRId64 " by --dim or another input", d,
+                     path, port->name, shape[d], s->code->symbols[symbol], s->symbols[symbol]);
+        else
+            s->symbols[symbol] = shape[d];
     }
-    return EXIT_OK;
+    return status;
 }
 
 static int random_tensor(struct session *s, int i)
@@ -203,12 +250,13 @@ static int make_inputs(struct session *s, const char **paths)
 {
     for (int i = 0; i < s->code->n_symbols; i++)
         s->symbols[i] = -1;
-    int status = choose_files(s, paths);
-    if (status == EXIT_OK)
-        status = read_dims(s);
-    for (int i = 0; i < s->code->n_inputs && status == EXIT_OK; i++)
+    int status = choose_files(s, paths), sizes = status == EXIT_USAGE ? EXIT_USAGE : read_dims(s);
+    if (status == EXIT_USAGE || sizes == EXIT_USAGE)
+        return EXIT_USAGE;
+    status |= sizes;
+    for (int i = 0; i < s->code->n_inputs; i++)
         if (paths[i])
-            status = read_input(s, i, paths[i]);
+            status |= read_input(s, i, paths[i]);
     for (int i = 0; i < s->code->n_inputs && status == EXIT_OK; i++)
         if (!paths[i])
             status = random_tensor(s, i);
@@ -316,17 +364,21 @@ static int finish_printing(struct session *s)
 
 static int run_session(struct session *s, const char **paths, double load_ms)
 {
+    const char *made = NULL;
     int status = make_inputs(s, paths);
     if (status == EXIT_OK && s->r->output_dir) // before the work, which may take long
-        status = tensor_dir_make(s->r->output_dir, &s->arena, s->diags);
+        status = tensor_dir_make(s->r->output_dir, &made, &s->arena, s->diags);
     if (status == EXIT_OK)
         status = make_outputs(s);
     if (status == EXIT_OK)
         status = run_all(s);
     if (status == EXIT_OK)
         status = write_outputs(s);
-    if (status != EXIT_OK)
+    if (status != EXIT_OK) {
+        if (made)
+            tensor_dir_remove(s->r->output_dir, made, &s->arena);
         return status;
+    }
     const struct run_results results = {s->code, s->out, s->r->repeat, s->run_ms, load_ms};
     (s->r->json ? run_print_json : run_print_text)(&results);
     return finish_printing(s);

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "codegen/file.h"
+
 // ---- Reading ----
 
 struct entry {
@@ -98,18 +100,29 @@ static int fail(const char *path, const char *what, struct diags *diags)
     return 1;
 }
 
-int tensor_dir_make(const char *dir, struct arena *a, struct diags *diags)
+// What is there and no folder fails in the next turn.
+static int make_one(const char *path, const char **made, struct arena *a, struct diags *diags)
+{
+    if (mkdir(path, 0777))
+        return errno == EEXIST ? 0 : fail(path, "cannot make the folder", diags);
+    if (!*made)
+        *made = arena_strdup(a, path);
+    return 0;
+}
+
+int tensor_dir_make(const char *dir, const char **made, struct arena *a, struct diags *diags)
 {
     char *path = arena_strdup(a, dir);
+    *made = NULL;
     for (char *c = path; *c; c++)
         if (*c == '/' && c > path) {
             *c = 0;
-            if (mkdir(path, 0777) && errno != EEXIST) // what is there and no folder fails in the next turn
-                return fail(path, "cannot make the folder", diags);
+            if (make_one(path, made, a, diags))
+                return 1;
             *c = '/';
         }
-    if (mkdir(path, 0777) && errno != EEXIST)
-        return fail(dir, "cannot make the folder", diags);
+    if (make_one(path, made, a, diags))
+        return 1;
     struct stat st;
     if (stat(dir, &st))
         return fail(dir, "cannot open the folder", diags);
@@ -120,14 +133,45 @@ int tensor_dir_make(const char *dir, struct arena *a, struct diags *diags)
     return access(dir, W_OK | X_OK) ? fail(dir, "cannot write to the folder", diags) : 0;
 }
 
+void tensor_dir_remove(const char *dir, const char *made, struct arena *a)
+{
+    char *path = arena_strdup(a, dir);
+    for (size_t n = strlen(path); n >= strlen(made); n--)
+        if (!path[n] || path[n] == '/') {
+            path[n] = 0;
+            rmdir(path);
+        }
+}
+
+// Messages name the file that it is to become.
+static int write_staged(const char *from, const char *to, const struct tensor_file *t, struct diags *diags)
+{
+    size_t size, n = strlen(from);
+    char *message = NULL;
+    uint8_t *bytes = tensor_file_encode(to, t, TENSOR_FORMAT_AUTO, &size, diags);
+    if (!bytes)
+        return 1;
+    int status = file_write(from, bytes, size, &message);
+    free(bytes);
+    if (!status)
+        return 0;
+    bool named = message && !strncmp(message, from, n);
+    diag_error(diags, (struct loc){0}, "%s%s", named ? to : "",
+               !message ? "out of memory"
+               : named  ? message + n
+                        : message);
+    free(message);
+    return 1;
+}
+
 // Writes the files into a folder of their own, from which they can be moved at once.
-static int stage_files(const char *stage, const char **from, int n, const struct tensor_file *tensors,
+static int stage_files(const char *stage, const char **from, const char **to, int n, const struct tensor_file *tensors,
                        struct diags *diags)
 {
     if (mkdir(stage, 0777))
         return fail(stage, "cannot make the folder", diags);
     for (int i = 0; i < n; i++)
-        if (tensor_file_write(from[i], &tensors[i], TENSOR_FORMAT_AUTO, diags))
+        if (write_staged(from[i], to[i], &tensors[i], diags))
             return 1;
     return 0;
 }
@@ -157,7 +201,7 @@ int tensor_dir_write(const char *dir, const char *prefix, const char *ending, in
         from[i] = arena_printf(a, "%s/%s", stage, name);
         to[i] = arena_printf(a, "%s/%s", dir, name);
     }
-    int status = stage_files(stage, from, n, tensors, diags) || move_files(from, to, n, diags);
+    int status = stage_files(stage, from, to, n, tensors, diags) || move_files(from, to, n, diags);
     for (int i = 0; i < n && status; i++)
         unlink(from[i]);
     rmdir(stage);

@@ -60,8 +60,12 @@ struct tensor_dir {
 // with diagnostics, and *out is not touched.
 int tensor_dir_list(const char *dir, const char *prefix, struct arena *a, struct tensor_dir *out, struct diags *diags);
 
-// Makes a folder that can be written to, and those it lies in; it may be there. Returns 0, or 1 with a diagnostic.
-int tensor_dir_make(const char *dir, struct arena *a, struct diags *diags);
+// Makes a folder that can be written to, and those it lies in; it may be there. *made is the outermost that was not,
+// NULL if there is none. Returns 0, or 1 with a diagnostic.
+int tensor_dir_make(const char *dir, const char **made, struct arena *a, struct diags *diags);
+
+// Removes what was made, where it is still empty.
+void tensor_dir_remove(const char *dir, const char *made, struct arena *a);
 
 // Writes PREFIX_0.ENDING, PREFIX_1.ENDING, ... (npy or pb) to a folder that is there. Files of these names are replaced
 // when all of them have been written. Returns 0; or 1 with a diagnostic.

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Open sizes that may be 1 and then broadcast: one compilation against the interpreter of graphs, at many sizes.
+"""Open sizes that may be 1 and then broadcast, or must be multiples: one compilation against the interpreter of graphs, at many sizes.
 
     broadcast.py RUN_SIZES
 
@@ -70,6 +70,16 @@ MODELS = {
         => (float[N, S] z, float[N, S] w) {
         z = Gemm(x, y, c)
         w = LayerNormalization(z, scale)
+    }"""),
+    "multiples": ([f"N={n},C={c},H={h},W={w}" for n, c, h, w in ((2, 4, 6, 8), (1, 8, 2, 2), (0, 4, 2, 4), (3, 12, 10, 34))],
+                  """g (float[N, C, H, W] x, float[C] scale) => (float[N, A, B, D] y, float[N, E, F, G] z,
+                                                                 float[N, C, H, W] w) {
+        y = SpaceToDepth<blocksize = 2>(x)
+        z = DepthToSpace<blocksize = 2, mode = "CRD">(x)
+        g = GroupNormalization<num_groups = 2>(x, scale, scale)
+        b = DepthToSpace<blocksize = 2>(y)
+        s = Add(g, b)
+        w = Add(s, x)
     }"""),
     "scores": ([f"N={n},M={m},S=9,T={t}" for n, m in ((2, 2), (2, 1), (1, 2)) for t in (9, 1)],
                """g (float[N, 4, S, 8] q, float[N, 4, S, 8] k, float[M, 1, T, T] mask) => (float[A, 4, S, S] z) {

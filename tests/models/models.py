@@ -38,9 +38,6 @@ LEAST_MODELS = 35
 NOT_YET = {
     "unet": {"ConvTranspose"},
     "text_detector": {"ConvTranspose", "Resize"},
-    "lstm": {"LSTM"},
-    "lstm_bidirectional": {"LSTM"},
-    "gru": {"GRU"},
 }
 
 # Every size that the inputs leave open; 0 and 1, powers of two and not.
