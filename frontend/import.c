@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "frontend/census.h"
 #include "frontend/import_internal.h"
 
 static const struct operator_row rows[] = {
@@ -13,7 +14,7 @@ static const struct operator_row rows[] = {
 #undef OPERATOR
 };
 
-static const struct operator_row *find_row(const TgOnnx__NodeProto *node, int64_t version)
+const struct operator_row *import_row(const TgOnnx__NodeProto *node, int64_t version)
 {
     const struct operator_row *best = NULL;
     if (*model_domain(node->domain) || !node->op_type)
@@ -229,7 +230,7 @@ static void import_node(struct import *im, struct scope *s, const TgOnnx__NodePr
     *n = (struct node){.im = im, .proto = proto, .scope = s, .loc = model_loc(im->model, proto)};
     const struct model_function *f = model_callee(im->model, proto);
     n->version = model_opset(im->model, s->graph->function, proto->domain);
-    n->row = f ? NULL : find_row(proto, n->version);
+    n->row = f ? NULL : import_row(proto, n->version);
     struct loc outer = im->b.loc;
     im->b.loc = n->loc;
     bool good = gather_inputs(n);
@@ -265,73 +266,17 @@ void import_nodes(struct import *im, struct scope *s)
 
 // ---- Operators that there are not ------------------------------------------------------------------------------
 
-struct missing {
-    struct loc loc;
-    const char *domain, *op;
-    int64_t version;
-    int count;
-    struct missing *next;
-};
-
-struct census {
-    struct import *im;
-    struct missing *first, **end;
-    struct map functions; // that were visited
-};
-
-static void count_graph(struct census *c, const struct model_graph *g);
-
-static void count_missing(struct census *c, const struct model_graph *g, const TgOnnx__NodeProto *node)
-{
-    struct import *im = c->im;
-    int64_t version = model_opset(im->model, g->function, node->domain);
-    if (find_row(node, version))
-        return;
-    const char *domain = model_domain(node->domain), *op = node->op_type ? node->op_type : "";
-    for (struct missing *i = c->first; i; i = i->next)
-        if (i->version == version && !strcmp(i->op, op) && !strcmp(i->domain, domain)) {
-            i->count++;
-            return;
-        }
-    struct missing *new = ARENA_NEW(&im->arena, struct missing);
-    *new = (struct missing){model_loc(im->model, node), domain, op, version, 1, NULL};
-    *c->end = new;
-    c->end = &new->next;
-}
-
-static void count_node(struct census *c, const struct model_graph *g, const TgOnnx__NodeProto *node)
-{
-    const struct model_function *f = model_callee(c->im->model, node);
-    if (!f)
-        count_missing(c, g, node);
-    else if (!map_insert(&c->functions, &c->im->arena, &f->proto, sizeof f->proto, (void *)f))
-        count_graph(c, f->body);
-    for (size_t i = 0; i < node->n_attribute; i++) {
-        const struct model_graph *inner =
-            node->attribute[i]->g ? model_subgraph(c->im->model, node->attribute[i]->g) : NULL;
-        if (inner)
-            count_graph(c, inner);
-    }
-}
-
-static void count_graph(struct census *c, const struct model_graph *g)
-{
-    for (size_t i = 0; i < g->n_nodes; i++)
-        count_node(c, g, g->nodes[i]);
-}
-
 static void report_missing(struct import *im)
 {
-    struct census c = {.im = im};
-    c.end = &c.first;
-    map_init(&c.functions, im->model->secret);
-    count_graph(&c, im->model->graph);
-    for (const struct missing *i = c.first; i; i = i->next) {
-        const char *others =
-            i->count == 1 ? "" : arena_printf(&im->arena, " (and %d other%s)", i->count - 1, i->count == 2 ? "" : "s");
+    for (const struct census_row *i = census_take(im->model, &im->arena); i; i = i->next) {
+        if (i->supported)
+            continue;
+        const char *others = i->count == 1 ? ""
+                                           : arena_printf(&im->arena, " (and %lld other%s)", (long long)i->count - 1,
+                                                          i->count == 2 ? "" : "s");
         const char *op = model_quote(im->model, i->op),
                    *domain = *i->domain ? model_quote(im->model, i->domain) : "ai.onnx";
-        diag_error(im->diags, i->loc, "operator %s of %s version %lld is not supported%s", op, domain,
+        diag_error(im->diags, i->first, "operator %s of %s version %lld is not supported%s", op, domain,
                    (long long)i->version, others);
         im->failed = true;
     }

@@ -194,6 +194,9 @@ void import_composite_end(struct import *im, struct op *op, struct value *const 
 
 // ---- Graphs (import.c) ----
 
+// The row of a node's operator; NULL: it is not supported.
+const struct operator_row *import_row(const TgOnnx__NodeProto *node, int64_t version);
+
 struct import_value *import_lookup(struct import *im, struct scope *s, const char *name);
 void import_define(struct import *im, struct scope *s, const char *name, struct import_value *v);
 void import_nodes(struct import *im, struct scope *s);

@@ -64,8 +64,7 @@ static struct define *read_defines(const struct command *c, struct arena *a, con
     return defines;
 }
 
-// The same of --dim NAME=SIZE.
-static struct import_dim *read_dims(const struct command *c, struct arena *a, const struct words *words)
+const struct import_dim *command_dims(const struct command *c, struct arena *a, const struct words *words)
 {
     struct import_dim *dims = ARENA_ARRAY(a, struct import_dim, words->n + 1);
     for (int i = 0; i < words->n; i++) {
@@ -116,7 +115,7 @@ int command_open(const struct command *c, const char *path, const struct command
     *source = (struct command_source){0};
     arena_init(&source->arena);
     const struct define *defines = read_defines(c, &source->arena, definitions);
-    const struct import_dim *dims = read_dims(c, &source->arena, sizes);
+    const struct import_dim *dims = command_dims(c, &source->arena, sizes);
     if (!defines || !dims)
         return EXIT_USAGE;
     if (sizes->n && !command_is_model(path))

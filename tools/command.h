@@ -8,7 +8,7 @@
 
 // Each runs with the words behind its name and returns the exit status.
 typedef int command_function(int argc, char *const *argv);
-command_function command_opt, command_kernel, command_compile, command_check, command_run;
+command_function command_opt, command_kernel, command_compile, command_check, command_info, command_run;
 
 // What the options mean for the compiler; what is read for that lives as long as the diagnostics. Returns 0, or 1 after
 // reporting.
@@ -37,6 +37,9 @@ struct command_given {
 int command_open(const struct command *c, const char *path, const struct command_given *given,
                  struct command_source *source, struct diags *diags);
 void command_close(struct command_source *source);
+
+// The values of --dim NAME=SIZE, in the arena; NULL after complaining.
+const struct import_dim *command_dims(const struct command *c, struct arena *a, const struct words *words);
 
 // Writes to the path, or to standard output for "-" or NULL. Returns the exit status.
 int command_write(const char *path, const void *data, size_t size, struct diags *diags);

@@ -15,6 +15,7 @@ static const struct {
 } commands[] = {
     {"run", command_run, "compile a model and run it"},
     {"compile", command_compile, "compile a model to an object or a shared object"},
+    {"info", command_info, "tell what a model is made of, and what is not supported"},
     {"kernel", command_kernel, "compile kernels of the tile language"},
     {"opt", command_opt, "run passes over kernels and print them"},
     {"check", command_check, "run a kernel or a model on random data at several stages and compare"},
