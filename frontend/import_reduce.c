@@ -38,7 +38,7 @@ static struct value *log_sum_exp(struct node *n, struct value *x, const bool *ax
     return import_binary(n, OP_ADD, high, import_unary(n, OP_LOG, import_reduce(n->im, OP_ADD, e, axes)));
 }
 
-static struct value *reduce(struct node *n, struct value *x, const bool *axes)
+static struct value *reduce_in_type(struct node *n, struct value *x, const bool *axes)
 {
     struct import *im = n->im;
     bool is_float = dtype_is_float(x->type->dtype), is_bool = x->type->dtype == DTYPE_I1;
@@ -65,6 +65,16 @@ static struct value *reduce(struct node *n, struct value *x, const bool *axes)
         return import_reduce(im, OP_ADD, import_binary(n, OP_MUL, x, x), axes);
     }
     return NULL;
+}
+
+// What is more than one reduction goes on with the sum, which a narrow float may not hold.
+static struct value *reduce(struct node *n, struct value *x, const bool *axes)
+{
+    enum dtype t = x->type->dtype;
+    enum reduction kind = (enum reduction)n->row->parameter;
+    bool alone = kind == REDUCE_MAX || kind == REDUCE_MIN || kind == REDUCE_PROD || kind == REDUCE_SUM;
+    struct value *y = reduce_in_type(n, alone ? x : import_cast(n->im, x, import_wide(t)), axes);
+    return y ? import_cast(n->im, y, t) : NULL;
 }
 
 // ReduceProd and its like of a list of sizes.
