@@ -160,7 +160,68 @@ def narrow(tegula, folder, target):
                 yield f"{name} of {dtype}: {failure}"
 
 
-TESTS = {"narrow floats": narrow}
+# ---- More operands than a kernel takes -------------------------------------------------------------------------
+
+def weights(n):
+    return np.random.default_rng(2).uniform(-1, 1, (n, 3)).astype(np.float32)
+
+
+def constants(n):
+    return [f"w{i} = Constant<value = float[3] {{{', '.join(map(repr, map(float, w)))}}}>()"
+            for i, w in enumerate(weights(n))]
+
+
+# Nodes that read x[N, 3] and n constants, the outputs, and what they are.
+def chain(n):
+    nodes = [f"t{i + 1} = Add({f't{i}' if i else 'x'}, w{i})" for i in range(n)]
+    return nodes, [f"t{n}"], lambda x: [x + f64(weights(n)).sum(axis=0)]
+
+
+def wide_sum(n):
+    nodes = [f"t{i} = Mul(x, w{i})" for i in range(n)]
+    return (nodes + [f"s = Sum({', '.join(f't{i}' for i in range(n))})"], ["s"],
+            lambda x: [x * f64(weights(n)).sum(axis=0)])
+
+
+def sum_of_products(n):
+    nodes = [f"m{i} = Expand(w{i}, square)\n t{i} = MatMul(x, m{i})" for i in range(n)]
+    return (["square = Constant<value_ints = [3, 3]>()"] + nodes +
+            [f"s = Sum({', '.join(f't{i}' for i in range(n))})"], ["s"],
+            lambda x: [x @ np.broadcast_to(f64(weights(n)).sum(axis=0), (3, 3))])
+
+
+def fan_out(n):
+    nodes = ["r = Relu(x)"] + [f"t{i} = Add(r, w{i})" for i in range(n)]
+    return nodes, [f"t{i}" for i in range(n)], lambda x: [np.maximum(x, 0) + w for w in f64(weights(n))]
+
+
+def many_rows(n):
+    """A row of each, so that reductions share a kernel."""
+    nodes = [f"a{i} = Mul(x, w{i})\n t{i} = Softmax(a{i})" for i in range(n)]
+    return (nodes + [f"s = Sum({', '.join(f't{i}' for i in range(n))})"], ["s"],
+            lambda x: [sum(softmax(x * w) for w in f64(weights(n)))])
+
+
+WIDE = [(chain, 47), (chain, 200), (chain, 2000), (wide_sum, 48), (wide_sum, 200), (sum_of_products, 47),
+        (sum_of_products, 200), (fan_out, 47), (fan_out, 60), (many_rows, 100)]
+
+
+def wide(tegula, folder, target):
+    if target != TARGETS[-1]:
+        return
+    x = np.random.default_rng(3).uniform(-1, 1, (5, 3)).astype(np.float32)
+    for make, n in WIDE:
+        nodes, outputs, meaning = make(n)
+        text = "\n".join([f"g (float[N, 3] x) => ({', '.join(f'float[N, 3] {name}' for name in outputs)}) {{",
+                          *constants(n), *nodes, "}"])
+        try:
+            for have, want in zip(run(tegula, folder, text, {"x": x}, target), meaning(f64(x))):
+                compare(have, want, 1e-5)
+        except Failure as failure:
+            yield f"{make.__name__} of {n}: {failure}"
+
+
+TESTS = {"narrow floats": narrow, "many operands": wide}
 
 
 def main():
