@@ -221,7 +221,32 @@ def wide(tegula, folder, target):
             yield f"{make.__name__} of {n}: {failure}"
 
 
-TESTS = {"narrow floats": narrow, "many operands": wide}
+# ---- Remainders ------------------------------------------------------------------------------------------------
+
+def mod(tegula, folder, target):
+    random = np.random.default_rng(4)
+    with np.errstate(all="ignore"):
+        for dtype, onnx_type in ((np.float32, "float"), (np.float16, "float16")):
+            bits = random.integers(0, 2 ** (8 * np.dtype(dtype).itemsize), (2, 40000))
+            x, y = bits.astype(f"uint{8 * np.dtype(dtype).itemsize}").view(dtype)
+            x[:100], y[:200] = np.repeat(np.array([0, -0.0, np.inf, -np.inf, np.nan], dtype), 20), x[:200]
+            y[:100] = np.tile(np.array([0, -0.0, np.inf, -np.inf, np.nan, 1, -1, 3, 1e-7, -6e4], dtype), 10)
+            text = f"g ({onnx_type}[N] x, {onnx_type}[N] y) => ({onnx_type}[N] f, {onnx_type}[N] m) {{\n" \
+                   "f = Mod<fmod = 1>(x, y)\n small = Abs(x)\n m = Sub(small, f)\n}"
+            try:
+                have = run(tegula, folder, text, {"x": x, "y": y}, target)[0]
+            except Failure as failure:
+                yield str(failure)
+                continue
+            # numpy's fmod of f32 is C's.
+            want = np.fmod(x.astype(np.float32), y.astype(np.float32)).astype(dtype)
+            same = (np.isnan(have) & np.isnan(want)) | ((have == want) & (np.signbit(have) == np.signbit(want)))
+            if not same.all():
+                at = np.flatnonzero(~same)[:3]
+                yield f"{np.dtype(dtype)}: {(~same).sum()} differ: {x[at]} by {y[at]}: {have[at]}, not {want[at]}"
+
+
+TESTS = {"narrow floats": narrow, "many operands": wide, "remainders": mod}
 
 
 def main():
