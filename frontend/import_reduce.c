@@ -1,4 +1,5 @@
 // Reductions along axes, and scans.
+#include <math.h>
 #include <string.h>
 
 #include "frontend/import_internal.h"
@@ -126,7 +127,8 @@ void import_op_reduce(struct node *n)
         node_output(n, 0, finish(n, reduce(n, node_input(n, 0), axes), axes));
 }
 
-// The position of the extreme: the first (or last) index whose element is the extreme.
+// The position of the extreme: the first (or last) index whose element is the extreme. NaN counts as the infinity that
+// is one: min(NaN, inf) is inf.
 void import_op_arg(struct node *n)
 {
     struct value *x = node_input(n, 0);
@@ -141,6 +143,10 @@ void import_op_arg(struct node *n)
         return;
     axes[axis] = true;
     enum opcode code = (enum opcode)n->row->parameter;
+    if (dtype_is_float(t)) {
+        bool least = code == OP_MIN;
+        x = import_binary(n, least ? OP_MAX : OP_MIN, x, import_number(n, t, (double)(least ? -INFINITY : INFINITY)));
+    }
     struct value *best = import_binary(n, OP_EQ, x, import_reduce(n->im, code, x, axes));
     dim dims[MAX_RANK];
     for (int d = 0; d < x->type->rank; d++)

@@ -246,7 +246,36 @@ def mod(tegula, folder, target):
                 yield f"{np.dtype(dtype)}: {(~same).sum()} differ: {x[at]} by {y[at]}: {have[at]}, not {want[at]}"
 
 
-TESTS = {"narrow floats": narrow, "many operands": wide, "remainders": mod}
+# ---- Positions of extremes -------------------------------------------------------------------------------------
+
+def extremes(tegula, folder, target):
+    random = np.random.default_rng(5)
+    for dtype, onnx_type in ((np.float32, "float"), (np.float16, "float16"), (np.int32, "int32")):
+        x = random.integers(-9, 9, (300, 37)).astype(dtype)  # many are equal
+        if dtype != np.int32:
+            x[random.integers(0, 300, 200), random.integers(0, 37, 200)] = np.nan  # of some rows several
+            x[0], x[1], x[2] = np.nan, np.inf, -np.inf
+            x[3:5, 1], x[3:5, 5], x[3, 7], x[4, 7] = np.nan, np.nan, np.inf, -np.inf
+        text = f"""g ({onnx_type}[N, M] x) => (int64[N, A] a, int64[N, A] b, int64[B, M] c, int64[N, A] d, int64[N, A] e) {{
+            a = ArgMax<axis = 1>(x)
+            b = ArgMin<axis = 1>(x)
+            c = ArgMax<axis = 0>(x)
+            d = ArgMax<axis = 1, select_last_index = 1>(x)
+            e = ArgMin<axis = 1, select_last_index = 1>(x)
+        }}"""
+        last = x.shape[1] - 1
+        high, low = (np.where(np.isnan(x), sign * np.inf, x) for sign in (1, -1))
+        want = [high.argmax(axis=1)[:, None], low.argmin(axis=1)[:, None], high.argmax(axis=0)[None],
+                last - high[:, ::-1].argmax(axis=1)[:, None], last - low[:, ::-1].argmin(axis=1)[:, None]]
+        try:
+            for name, one, other in zip("abcde", run(tegula, folder, text, {"x": x}, target), want):
+                if not (one == other).all():
+                    yield f"{np.dtype(dtype)}: {(one != other).sum()} of {name} differ"
+        except Failure as failure:
+            yield str(failure)
+
+
+TESTS = {"positions of extremes": extremes, "narrow floats": narrow, "many operands": wide, "remainders": mod}
 
 
 def main():
