@@ -275,7 +275,60 @@ def extremes(tegula, folder, target):
             yield str(failure)
 
 
-TESTS = {"positions of extremes": extremes, "narrow floats": narrow, "many operands": wide, "remainders": mod}
+# ---- Rows of open length ---------------------------------------------------------------------------------------
+
+# The sizes of x, an operator, and what it gives; each for short rows, for some on either side of 65536, and long ones.
+LENGTHS = (5, 65536, 65537, 150001)
+ROWS = {
+    "Softmax": ("N, K", lambda k: (3, k), "y = Softmax(x)", softmax),
+    "ReduceMean, columns": ("K, N", lambda k: (k, 3), "y = ReduceMean(x, zero)", lambda x: x.mean(axis=0, keepdims=True)),
+    "ReduceMax, all": ("N, K", lambda k: (3, k), "y = ReduceMax(x)", lambda x: x.max(keepdims=True)),
+    "GlobalAveragePool": ("N, 2, H, W", lambda k: (1, 2, 3, k), "y = GlobalAveragePool(x)",
+                          lambda x: x.mean(axis=(2, 3), keepdims=True)),
+    "InstanceNormalization": ("N, 2, H, W", lambda k: (1, 2, k // 4 + 1, 4), "y = InstanceNormalization(x, two, two)",
+                              lambda x: normalized(x, (2, 3)) + 1),
+    "LayerNormalization": ("N, H, W", lambda k: (2, k // 5 + 1, 5), """shape = Shape<start = 1>(x)
+        scale = Expand(unit, shape)
+        y = LayerNormalization<axis = 1>(x, scale)""", lambda x: normalized(x, (1, 2))),
+    "CumSum": ("N, K", lambda k: (3, k), "y = CumSum(x, one0)", lambda x: x.cumsum(axis=1)),
+    "ArgMax": ("N, K", lambda k: (3, k), "i = ArgMax<axis = 1>(x)\n y = CastLike(i, x)",
+               lambda x: x.argmax(axis=1)[:, None]),
+    # The axes between them are kept, so that they do not make one.
+    "ReduceSum, two axes": ("K, 3, W", lambda k: (k // 50 + 1, 3, 50), "y = ReduceSum(x, outer)",
+                            lambda x: x.sum(axis=(0, 2), keepdims=True)),
+}
+# What no tile holds names the node.
+TOO_LONG = ("g (float[K, 3, W] x) => (float[A, B, C] z) {\n a = Constant<value_ints = [0, 2]>()\n z = ReduceSum(x, a)\n}",
+            (40000, 3, 2), "model.onnx: node 'ReduceSum -> z': a reduction over K or W elements")
+
+
+def open_rows(tegula, folder, target):
+    random = np.random.default_rng(6)
+    for name, (sizes, shape, operator, meaning) in ROWS.items():
+        for length in LENGTHS:
+            x = random.uniform(-1, 1, shape(length)).astype(np.float32)
+            text = f"""g (float[{sizes}] x) => (float[{", ".join("ABCD"[:x.ndim])}] y) {{
+                zero = Constant<value_ints = [0]>()
+                one0 = Constant<value = int64 {{1}}>()
+                outer = Constant<value_ints = [0, 2]>()
+                unit = Constant<value_floats = [1.0]>()
+                two = Constant<value_floats = [1.0, 1.0]>()
+                {operator}
+            }}"""
+            try:
+                compare(run(tegula, folder, text, {"x": x}, target)[0], meaning(f64(x)), 1e-4)
+            except Failure as failure:
+                yield f"{name} of {length}: {failure}"
+    text, shape, message = TOO_LONG
+    try:
+        run(tegula, folder, text, {"x": np.zeros(shape, np.float32)}, target)
+        yield "rows that are too long are taken"
+    except Failure as failure:
+        if message not in str(failure):
+            yield f"rows that are too long: {failure}"
+
+
+TESTS = {"rows of open length": open_rows, "positions of extremes": extremes, "narrow floats": narrow, "many operands": wide, "remainders": mod}
 
 
 def main():
