@@ -114,6 +114,11 @@ struct value *import_broadcast_to(struct import *im, struct value *v, int rank, 
     return type == v->type ? v : make(im, OP_BROADCAST, v, 0, NULL, type);
 }
 
+enum dtype import_wide(enum dtype t)
+{
+    return dtype_is_float(t) && dtype_info[t].bits < 32 ? DTYPE_F32 : t;
+}
+
 struct value *import_reduce(struct import *im, enum opcode combine, struct value *v, const bool *axes)
 {
     int64_t list[MAX_RANK];

@@ -180,7 +180,9 @@ static bool read_windows(struct node *n, struct windows *w)
     return !n->failed;
 }
 
-static struct value *window_reduce(struct node *n, enum opcode combine, struct value *x, const struct windows *w)
+// In a type that may be wider than that of the elements.
+static struct value *window_reduce(struct node *n, enum opcode combine, struct value *x, const struct windows *w,
+                                   enum dtype t)
 {
     int rank = x->type->rank;
     dim pads[2 * MAX_RANK] = {0};
@@ -192,12 +194,10 @@ static struct value *window_reduce(struct node *n, enum opcode combine, struct v
         pads[2 + d] = w->low[d];
         pads[rank + 2 + d] = w->high[d];
     }
-    struct attr attrs[] = {{ATTR_COMBINE, {.opcode = combine}},
-                           {ATTR_SIZES, {.ints = {rank, sizes}}},
-                           {ATTR_STRIDES, {.ints = {rank, strides}}},
-                           {ATTR_DILATIONS, {.ints = {rank, dilations}}},
-                           {ATTR_PADS, {.dims = {2 * rank, pads}}}};
-    return build_value(&n->im->b, OP_WINDOW_REDUCE, 1, &x, 5, attrs, NULL);
+    struct attr attrs[] = {{ATTR_COMBINE, {.opcode = combine}},       {ATTR_SIZES, {.ints = {rank, sizes}}},
+                           {ATTR_STRIDES, {.ints = {rank, strides}}}, {ATTR_DILATIONS, {.ints = {rank, dilations}}},
+                           {ATTR_PADS, {.dims = {2 * rank, pads}}},   {ATTR_TO, {.dtype = t}}};
+    return build_value(&n->im->b, OP_WINDOW_REDUCE, 1, &x, t == x->type->dtype ? 5 : 6, attrs, NULL);
 }
 
 void import_op_max_pool(struct node *n)
@@ -210,7 +210,7 @@ void import_op_max_pool(struct node *n)
     if (node_wants(n, 1))
         node_error(n, "the indices of the maxima, output 2, are not supported; leave them out if nothing needs them");
     else
-        node_output(n, 0, window_reduce(n, OP_MAX, node_input(n, 0), &w));
+        node_output(n, 0, window_reduce(n, OP_MAX, node_input(n, 0), &w, node_type(n, 0)->dtype));
 }
 
 // How many elements each window holds: those of ones, padded or not.
@@ -228,7 +228,9 @@ static struct value *window_counts(struct node *n, const struct type *t, const s
         rest.low[d] = 0;
         rest.high[d] = dims_sub(im->module, w->high[d], given->high[d]);
     }
-    return window_reduce(n, OP_ADD, import_constant(im, type_tensor(im->module, t->dtype, t->rank, dims), 1), &rest);
+    enum dtype wide = import_wide(t->dtype);
+    struct value *ones = import_constant(im, type_tensor(im->module, wide, t->rank, dims), 1);
+    return window_reduce(n, OP_ADD, ones, &rest, wide);
 }
 
 void import_op_average_pool(struct node *n)
@@ -251,10 +253,10 @@ void import_op_average_pool(struct node *n)
     if (rounded)
         round_up(n, &w, x->type->dims + 2);
     bool whole = !rounded && (count_padding || !padded); // every window holds as many
-    struct value *sum = window_reduce(n, OP_ADD, x, &w);
-    struct value *count =
-        whole ? import_number(n, x->type->dtype, size) : window_counts(n, x->type, &given, &w, count_padding);
-    node_output(n, 0, import_binary(n, OP_DIV, sum, count));
+    enum dtype t = x->type->dtype, wide = import_wide(t);
+    struct value *sum = window_reduce(n, OP_ADD, x, &w, wide);
+    struct value *count = whole ? import_number(n, wide, size) : window_counts(n, x->type, &given, &w, count_padding);
+    node_output(n, 0, import_cast(n->im, import_binary(n, OP_DIV, sum, count), t));
 }
 
 void import_op_global_pool(struct node *n)
@@ -273,17 +275,18 @@ void import_op_global_pool(struct node *n)
         axes[d] = true;
         all = dims_mul(n->im->module, all, t->dims[d]);
     }
-    struct value *y = import_reduce(n->im, code, node_input(n, 0), axes), *divisor;
+    enum dtype wide = code == OP_ADD ? import_wide(t->dtype) : t->dtype;
+    struct value *y = import_reduce(n->im, code, import_cast(n->im, node_input(n, 0), wide), axes), *divisor;
     if (code == OP_ADD) {
         if (dims_to_int(n->im->module, all, &constant)) {
             count = (double)constant;
-            divisor = import_number(n, t->dtype, count);
+            divisor = import_number(n, wide, count);
         } else {
-            divisor = import_size(n->im, all, t->dtype);
+            divisor = import_size(n->im, all, wide);
         }
         y = import_binary(n, OP_DIV, y, divisor);
     }
-    node_output(n, 0, y);
+    node_output(n, 0, import_cast(n->im, y, t->dtype));
 }
 
 // x / (bias + alpha / size * sum of squares over `size` channels around each)^beta, the channels being positions of a
@@ -293,24 +296,24 @@ void import_op_lrn(struct node *n)
     struct import *im = n->im;
     struct module *m = im->module;
     const struct type *t = node_type(n, 0);
-    enum dtype f = t->dtype;
+    enum dtype f = import_wide(t->dtype);
     int64_t size = node_int(n, "size", 1);
-    if (t->rank < 2 || !dtype_is_float(f))
+    if (t->rank < 2 || !dtype_is_float(t->dtype))
         node_error(n, "input %s must be floats with channels", type_string(&im->arena, m, t));
     else if (size < 1 || size > INT32_MAX)
         node_error(n, "'size' is %lld; it must be positive", (long long)size);
     if (n->failed)
         return;
-    struct value *x = node_input(n, 0), *square = import_binary(n, OP_MUL, x, x);
+    struct value *x = import_cast(im, node_input(n, 0), f), *square = import_binary(n, OP_MUL, x, x);
     dim dims[4] = {t->dims[0], 1, t->dims[1], dims_product(m, t->rank - 2, t->dims + 2)};
     struct windows w = {.n = 2, .kernel = {size, 1}, .low = {(size - 1) / 2}, .high = {size / 2}};
     for (int d = 0; d < w.n; d++)
         w.strides[d] = w.dilations[d] = 1;
-    struct value *sum = window_reduce(n, OP_ADD, import_reshape(im, square, 4, dims), &w);
+    struct value *sum = window_reduce(n, OP_ADD, import_reshape(im, square, 4, dims), &w, f);
     sum = import_reshape(im, sum, t->rank, t->dims);
     double alpha = node_float(n, "alpha", (double)1e-4f) / (double)size;
     struct value *base = import_binary(n, OP_MUL, sum, import_number(n, f, alpha));
     base = import_binary(n, OP_ADD, base, import_number(n, f, node_float(n, "bias", 1)));
     struct value *scale = import_binary(n, OP_POW, base, import_number(n, f, -node_float(n, "beta", 0.75)));
-    node_output(n, 0, import_binary(n, OP_MUL, x, scale));
+    node_output(n, 0, import_cast(im, import_binary(n, OP_MUL, x, scale), t->dtype));
 }

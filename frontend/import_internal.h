@@ -181,6 +181,8 @@ struct value *import_einsum(struct import *im, const char *labels, struct value 
 struct value *import_concat(struct import *im, int axis, int count, struct value *const *v);
 struct value *import_broadcast_to(struct import *im, struct value *v, int rank, const dim *dims);
 struct value *import_reduce(struct import *im, enum opcode combine, struct value *v, const bool *axes);
+// The type that an operator computes in when it goes on with a sum, which a narrow float may not hold: f32 for such.
+enum dtype import_wide(enum dtype t);
 struct value *import_iota(struct import *im, enum dtype t, int rank, const dim *dims, int axis);
 struct value *import_constant(struct import *im, struct type *t, double x);
 // Element-wise arithmetic on lists of sizes; false if the result is no size expression.

@@ -23,12 +23,14 @@ static struct value *softmax(struct node *n, struct value *x, int axis)
 {
     struct import *im = n->im;
     bool logarithm = n->row->parameter, axes[MAX_RANK] = {false};
+    enum dtype t = x->type->dtype;
     axes[axis] = true;
     struct op *op = import_composite(im, logarithm ? "log_softmax" : "softmax", 1, &x, 1);
     struct value *y = op->blocks[0]->args[0];
-    y = import_binary(n, OP_SUB, y, import_reduce(im, OP_MAX, y, axes));
+    y = import_cast(im, import_binary(n, OP_SUB, y, import_reduce(im, OP_MAX, y, axes)), import_wide(t));
     struct value *e = import_unary(n, OP_EXP, y), *sum = import_reduce(im, OP_ADD, e, axes);
     y = logarithm ? import_binary(n, OP_SUB, y, import_unary(n, OP_LOG, sum)) : import_binary(n, OP_DIV, e, sum);
+    y = import_cast(im, y, t);
     import_composite_end(im, op, &y);
     return op->results[0];
 }
@@ -77,10 +79,11 @@ static struct value *mean(struct node *n, struct value *x, const bool *axes)
     for (int d = 0; d < x->type->rank; d++)
         if (axes[d])
             count = dims_mul(n->im->module, count, x->type->dims[d]);
-    struct value *sum = import_reduce(n->im, OP_ADD, x, axes);
-    if (dims_to_int(n->im->module, count, &constant))
-        return with(n, OP_DIV, sum, (double)constant);
-    return import_binary(n, OP_DIV, sum, import_size(n->im, count, x->type->dtype));
+    enum dtype t = x->type->dtype, wide = import_wide(t);
+    struct value *sum = import_reduce(n->im, OP_ADD, import_cast(n->im, x, wide), axes);
+    bool known = dims_to_int(n->im->module, count, &constant);
+    struct value *n_elements = known ? import_number(n, wide, (double)constant) : import_size(n->im, count, wide);
+    return import_cast(n->im, import_binary(n, OP_DIV, sum, n_elements), t);
 }
 
 struct normalized {
@@ -221,8 +224,10 @@ void import_op_instance_norm(struct node *n)
         axes[d] = true;
     struct op *op = import_composite(n->im, "instance_norm", 3, (struct value *[]){x, scale, bias}, 1);
     struct value **args = op->blocks[0]->args;
-    struct value *y = import_binary(n, OP_MUL, normalize(n, args[0], axes, true).y, args[1]);
-    y = import_binary(n, OP_ADD, y, args[2]);
+    enum dtype in = import_wide(x->type->dtype);
+    struct value *y = import_binary(n, OP_MUL, normalize(n, import_cast(n->im, args[0], in), axes, true).y,
+                                    import_cast(n->im, args[1], in));
+    y = import_cast(n->im, import_binary(n, OP_ADD, y, import_cast(n->im, args[2], in)), x->type->dtype);
     import_composite_end(n->im, op, &y);
     node_output(n, 0, op->results[0]);
 }

@@ -1,4 +1,5 @@
 // Reductions along axes, and scans.
+#include <math.h>
 #include <string.h>
 
 #include "frontend/import_internal.h"
@@ -58,7 +59,7 @@ static struct value *reduce_integers(struct node *n, struct value *x, const bool
     return import_cast(im, y, t);
 }
 
-static struct value *reduce(struct node *n, struct value *x, const bool *axes)
+static struct value *reduce_in_type(struct node *n, struct value *x, const bool *axes)
 {
     struct import *im = n->im;
     bool is_float = dtype_is_float(x->type->dtype), is_bool = x->type->dtype == DTYPE_I1;
@@ -88,6 +89,16 @@ static struct value *reduce(struct node *n, struct value *x, const bool *axes)
         return import_reduce(im, OP_ADD, import_binary(n, OP_MUL, x, x), axes);
     }
     return NULL;
+}
+
+// What is more than one reduction goes on with the sum, which a narrow float may not hold.
+static struct value *reduce(struct node *n, struct value *x, const bool *axes)
+{
+    enum dtype t = x->type->dtype;
+    enum reduction kind = (enum reduction)n->row->parameter;
+    bool alone = kind == REDUCE_MAX || kind == REDUCE_MIN || kind == REDUCE_PROD || kind == REDUCE_SUM;
+    struct value *y = reduce_in_type(n, alone ? x : import_cast(n->im, x, import_wide(t)), axes);
+    return y ? import_cast(n->im, y, t) : NULL;
 }
 
 // ReduceProd and its like of a list of sizes.
@@ -137,7 +148,8 @@ void import_op_reduce(struct node *n)
         node_output(n, 0, finish(n, reduce(n, node_input(n, 0), axes), axes));
 }
 
-// The position of the extreme: the first (or last) index whose element is the extreme.
+// The position of the extreme: the first (or last) index whose element is the extreme. NaN counts as the infinity that
+// is one: min(NaN, inf) is inf.
 void import_op_arg(struct node *n)
 {
     struct value *x = node_input(n, 0);
@@ -152,6 +164,10 @@ void import_op_arg(struct node *n)
         return;
     axes[axis] = true;
     enum opcode code = (enum opcode)n->row->parameter;
+    if (dtype_is_float(t)) {
+        bool least = code == OP_MIN;
+        x = import_binary(n, least ? OP_MAX : OP_MIN, x, import_number(n, t, (double)(least ? -INFINITY : INFINITY)));
+    }
     struct value *best = import_binary(n, OP_EQ, x, import_reduce(n->im, code, x, axes));
     dim dims[MAX_RANK];
     for (int d = 0; d < x->type->rank; d++)

@@ -176,11 +176,15 @@ const char *check_window_reduce(const struct checker *c)
     if (fault)
         return fault;
     const struct type *x = operand(c, 0);
+    const struct attr *to = op_attr(c->op, ATTR_TO);
+    enum dtype t = to ? to->dtype : x->dtype;
+    NEED(t == x->dtype || (dtype_is_float(t) && dtype_is_float(x->dtype)), "%s cannot be combined in %s",
+         dtype_info[x->dtype].name, dtype_info[t].name);
     struct ints sizes = op_ints(c->op, ATTR_SIZES);
     dim dims[MAX_RANK];
     for (int d = 0; d < x->rank; d++)
         dims[d] = windows(c, x->dims[d], sizes.v[d], d, x->rank);
-    c->types[0] = type_tensor(c->m, x->dtype, x->rank, dims);
+    c->types[0] = type_tensor(c->m, t, x->rank, dims);
     return NULL;
 }
 

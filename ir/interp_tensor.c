@@ -100,7 +100,7 @@ bool interp_window_reduce(struct interp *in, const struct op *op)
                 at += inside ? i * strides[d] : 0;
             }
             if (inside)
-                sum = interp_combine(combine, t->dtype, sum, xs[at]);
+                sum = interp_combine(combine, t->dtype, sum, dtype_cast(t->dtype, x->dtype, xs[at]));
         }
         *result++ = interp_finished(t->dtype, sum);
     }

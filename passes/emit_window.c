@@ -556,8 +556,15 @@ static void emit_depthwise(struct windows *w)
     emit_grid(&w->e);
     int first, n, axes[MAX_RANK], n_axes = result_axes(w, axes);
     struct value *x = load_pool(w, (struct number){.is_float = true}, &first, &n);
-    struct value *product = build_binary(&w->e.b, OP_MUL, x, load_taps(w));
-    finish(w, reduce_windows(w, product, first, n, OP_ADD, n_axes, axes), n_axes, axes);
+    struct value *taps = load_taps(w);
+    enum dtype to = x->type->dtype, wide = dtype_info[to].bits < 32 ? DTYPE_F32 : to;
+    if (wide != to) {
+        x = build_cast(&w->e.b, wide, x);
+        taps = build_cast(&w->e.b, wide, taps);
+    }
+    struct value *product = build_binary(&w->e.b, OP_MUL, x, taps);
+    struct value *sum = reduce_windows(w, product, first, n, OP_ADD, n_axes, axes);
+    finish(w, wide != to ? build_cast(&w->e.b, to, sum) : sum, n_axes, axes);
 }
 
 // A convolution of single positions is a product, which walks the positions as one axis where it can.
@@ -640,8 +647,11 @@ void emit_window(struct lowering *l, struct group *g)
     choose_pool_tiles(w, "pool");
     emit_grid(&w->e);
     enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
+    enum dtype from = op->operands[0]->type->dtype, to = op->results[0]->type->dtype;
     int first, n, axes[MAX_RANK];
-    struct value *x = load_pool(w, identity_number(combine, op->results[0]->type->dtype), &first, &n);
+    struct value *x = load_pool(w, identity_number(combine, from), &first, &n);
+    if (from != to)
+        x = build_cast(&w->e.b, to, x);
     int n_axes = result_axes(w, axes);
     finish(w, reduce_windows(w, x, first, n, combine, n_axes, axes), n_axes, axes);
 }

@@ -5,10 +5,10 @@
 //                                     %2 = fma %1, 0.0164378442, -0.0526710115
 //                                     ...
 //
-// One walk in order of dominance (replace.h). The functions are in expand_math_exp.c, _log.c and _trig.c, the table of
-// them in expand_math.def. They are for f32; narrower floats are computed in f32 and rounded. f64 is refused, for
-// computing it in f32 would be silently wrong, and so are remainders of floats, once for each node. Nothing in a
-// function depends on its operands' sizes or layouts.
+// One walk in order of dominance (replace.h). The functions are in expand_math_exp.c, _log.c, _rem.c and _trig.c, the
+// table of them in expand_math.def. They are for f32; narrower floats are computed in f32 and rounded. f64 is refused,
+// for computing it in f32 would be silently wrong, once for each node. Nothing in a function depends on its operands'
+// sizes or layouts.
 #include "passes/expand_math.h"
 
 #include <math.h>
@@ -151,10 +151,8 @@ static void walk(struct expand *e, struct block *block)
         e->progress |= replace_operands(&e->replace, op);
         for (int i = 0; i < op->n_blocks; i++)
             walk(e, op->blocks[i]);
-        if (has_expansion(op->code))
+        if (has_expansion(op->code) && dtype_is_float(op->operands[0]->type->dtype))
             expand(e, op);
-        else if (op->code == OP_REM && dtype_is_float(op->operands[0]->type->dtype))
-            refuse(e, op, "write it as x - y * trunc(x / y)");
     }
 }
 

@@ -15,7 +15,7 @@ struct expand_math_row {
     bool of_argument; // the error is counted in units of the argument instead: the sum cancels
 };
 
-#define EXPAND_MATH_ROWS 25
+#define EXPAND_MATH_ROWS 26
 extern const struct expand_math_row expand_math_rows[EXPAND_MATH_ROWS];
 
 #endif

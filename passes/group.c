@@ -6,6 +6,8 @@
 // operations on their results follow in it. A group never joins where another group would have to run both before and
 // after it. Layout operations belong to no group: they are views (tensor_view.h) where that is possible.
 //
+// Nor does a group grow beyond what a kernel takes as parameters: long chains and wide sums become several kernels.
+//
 // Does not recompute: a value that two groups read is stored.
 #include <string.h>
 
@@ -34,6 +36,7 @@ struct work {
     struct grouping *out;
     int *seen; // by group: the last search that came by
     int search;
+    int *uses; // by the id of a value: how many are not in its group
 };
 
 static struct group *group_of(struct work *w, struct value *v)
@@ -58,7 +61,7 @@ static struct group *new_group(struct work *w, enum group_kind kind)
     return new;
 }
 
-static void add_op(struct work *w, struct group *g, struct op *op)
+static void append_op(struct work *w, struct group *g, struct op *op)
 {
     if (g->n_ops == g->room) {
         struct op **grown = ARENA_ARRAY(w->l->arena, struct op *, 2 * g->n_ops + 4);
@@ -70,6 +73,98 @@ static void add_op(struct work *w, struct group *g, struct op *op)
     g->ops[g->n_ops++] = op;
     for (int i = 0; i < op->n_results; i++)
         w->out->of[op->results[i]->id] = g;
+}
+
+// ---- What a group reads and writes -----------------------------------------------------------------------------
+
+static bool is_immediate(const struct value *v)
+{
+    return v->def && (v->def->code == OP_CONSTANT || (v->def->code == OP_SIZES && !v->type->rank));
+}
+
+// Where an open size may broadcast, a kernel sees the elements in two ways (emit_load).
+static bool may_stretch(const struct value *v)
+{
+    for (; v->def && tensor_view_is_layout(v->def); v = v->def->operands[0]) {
+        const struct type *from = v->def->operands[0]->type, *to = v->type;
+        for (int d = 0; v->def->code == OP_BROADCAST && d < from->rank; d++)
+            if (from->dims[d] != 1 && from->dims[d] != to->dims[to->rank - from->rank + d])
+                return true;
+    }
+    return false;
+}
+
+static bool note_size(const struct module *m, struct group_reads *r, dim size)
+{
+    int64_t constant;
+    if (dims_to_int(m, size, &constant))
+        return true;
+    for (int i = 0; i < r->n_sizes; i++)
+        if (r->sizes[i] == size)
+            return true;
+    if (r->n_sizes == GROUP_SIZES_READ)
+        return false;
+    r->sizes[r->n_sizes++] = size;
+    return true;
+}
+
+// False: there are too many.
+static bool note_read(const struct module *m, struct group_reads *r, struct value *v)
+{
+    if (is_immediate(v))
+        return true;
+    for (int i = 0; i < r->n; i++)
+        if (r->v[i] == v)
+            return true;
+    if (r->n == GROUP_TENSORS)
+        return false;
+    r->v[r->n++] = v;
+    r->n_params += 1 + may_stretch(v);
+    const struct type *t = group_source(v)->type;
+    bool fits = true;
+    for (int d = 0; d < t->rank && t->kind == TYPE_TENSOR; d++)
+        fits &= note_size(m, r, t->dims[d]);
+    return fits;
+}
+
+// What the group would read with the operation. False: too much.
+static bool reads_with(const struct work *w, const struct group *g, const struct op *op, struct group_reads *out)
+{
+    *out = g->reads;
+    bool fits = true;
+    for (int i = 0; i < op->n_operands; i++)
+        if (w->out->of[op->operands[i]->id] != g)
+            fits &= note_read(w->l->m, out, op->operands[i]);
+    return fits;
+}
+
+static bool has_room(struct work *w, const struct group *g, const struct op *op)
+{
+    struct group_reads reads;
+    return reads_with(w, g, op, &reads) && reads.n_params + g->n_writes + op->n_results <= GROUP_TENSORS;
+}
+
+static void add_op(struct work *w, struct group *g, struct op *op)
+{
+    reads_with(w, g, op, &g->reads);
+    append_op(w, g, op);
+    for (int i = 0; i < op->n_operands; i++) {
+        const struct value *v = op->operands[i];
+        if (w->out->of[v->id] == g && --w->uses[v->id] == 0)
+            g->n_writes--;
+    }
+    for (int i = 0; i < op->n_results; i++)
+        g->n_writes += w->uses[op->results[i]->id] > 0;
+}
+
+static void count_uses(struct work *w, const struct block *b)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        for (int i = 0; i < op->n_operands; i++)
+            w->uses[op->operands[i]->id]++;
+        for (int i = 0; i < op->n_blocks; i++)
+            count_uses(w, op->blocks[i]);
+    }
 }
 
 static void set_space(struct group *g, const struct type *t)
@@ -176,7 +271,7 @@ static bool may_join_reduce(const struct group *g, const struct op *op)
     return same;
 }
 
-#define MOST_MEMBERS 48 // the kernel's parameters must fit a launch
+#define MOST_MEMBERS 48 // compile time
 
 static struct group *find_group(struct work *w, const struct op *op,
                                 bool (*may)(const struct group *, const struct op *))
@@ -184,7 +279,7 @@ static struct group *find_group(struct work *w, const struct op *op,
     struct group *best = NULL;
     for (int i = 0; i < op->n_operands; i++) {
         struct group *g = is_tensor(op->operands[i]) ? w->out->of[op->operands[i]->id] : NULL;
-        if (!g || g == best || g->n_ops >= MOST_MEMBERS || !may(g, op) || would_wait(w, op, g))
+        if (!g || g == best || g->n_ops >= MOST_MEMBERS || !may(g, op) || !has_room(w, g, op) || would_wait(w, op, g))
             continue;
         // A product's epilogue is free; among equals the later group has fewer waiting for it.
         if (!best || (best->kind < GROUP_EINSUM && (g->kind >= GROUP_EINSUM || g->index > best->index)))
@@ -317,17 +412,25 @@ static void merge_into_users(struct work *w, struct block *b)
             feeds_root |= group_of(w, into->ops[0]->operands[o]) == g;
         if (feeds_root)
             continue;
+        struct group_reads reads = g->reads;
+        bool fits = true;
+        for (int r = 0; r < into->reads.n; r++)
+            if (w->out->of[into->reads.v[r]->id] != g)
+                fits &= note_read(w->l->m, &reads, (struct value *)into->reads.v[r]);
+        if (!fits || reads.n_params + into->n_writes > GROUP_TENSORS)
+            continue;
+        into->reads = reads;
         struct group merged = *into;
         merged.ops = NULL;
         merged.n_ops = merged.room = 0;
         struct group *m = ARENA_NEW(w->l->arena, struct group);
         *m = merged;
         if (roots)
-            add_op(w, m, into->ops[0]);
+            append_op(w, m, into->ops[0]);
         for (int o = 0; o < g->n_ops; o++)
-            add_op(w, m, g->ops[o]);
+            append_op(w, m, g->ops[o]);
         for (int o = roots; o < into->n_ops; o++)
-            add_op(w, m, into->ops[o]);
+            append_op(w, m, into->ops[o]);
         g->merged = into;
         into->ops = m->ops;
         into->n_ops = m->n_ops;
@@ -365,6 +468,8 @@ void group_operations(struct lowering *l, struct block *b, struct grouping *out)
     struct work w = {.l = l, .out = out};
     *out = (struct grouping){.of = ARENA_ARRAY(l->arena, struct group *, l->graph->n_values + 1)};
     w.seen = ARENA_ARRAY(l->arena, int, n + 1);
+    w.uses = ARENA_ARRAY(l->arena, int, l->graph->n_values + 1);
+    count_uses(&w, b);
     for (struct op *op = b->first; op; op = op->next)
         place_op(&w, op);
     merge_into_users(&w, b);

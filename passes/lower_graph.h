@@ -54,11 +54,23 @@ enum group_kind {
     GROUP_HOST, // if, for, while, assert
 };
 
+#define GROUP_TENSORS 32   // that a group of several operations reads and writes: parameters of one kernel
+#define GROUP_SIZES_READ 8 // that are not constant, of those tensors: the kernel's sizes and strides come from them
+
+// What a group reads that it does not compute.
+struct group_reads {
+    int n, n_params, n_sizes;
+    const struct value *v[GROUP_TENSORS];
+    dim sizes[GROUP_SIZES_READ];
+};
+
 struct group {
     enum group_kind kind;
     int index, n_ops, room;
     struct op **ops; // in order
-    int rank;        // of the space that its element-wise operations walk
+    struct group_reads reads;
+    int n_writes; // values with a use that is not, or not yet, in the group
+    int rank;     // of the space that its element-wise operations walk
     dim space[MAX_RANK];
     bool reduced[MAX_RANK];
     struct group *merged; // into which it has gone

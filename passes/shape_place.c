@@ -3,15 +3,32 @@
 
 #include "passes/shape.h"
 
+#define LARGEST_FIXED ((int64_t)1 << 20) // elements that scratch has room for, however many there are
+
+static int64_t widest_vector(const struct shaper *s, const struct value *v)
+{
+    enum dtype d = v->type->dtype;
+    return s->target->vector_bytes / (d == DTYPE_INDEX ? 1 : dtype_bytes(d));
+}
+
 // Where an axis is clipped, its last vectors are masked and may reach over the end, for any choice of vectors.
 static int64_t room(const struct shaper *s, const struct value *v, int axis)
 {
     int64_t size = s->window[axis].size;
     if (!s->clip[axis].known)
         return size;
-    enum dtype d = v->type->dtype;
-    int64_t widest = s->target->vector_bytes / (d == DTYPE_INDEX ? 1 : dtype_bytes(d));
+    int64_t widest = widest_vector(s, v);
     return (size + widest - 1) / widest * widest;
+}
+
+// What there is of an axis that ends at a size of the kernel; NULL: it has no such end.
+static struct value *clipped_room(struct shaper *s, const struct value *v, int axis)
+{
+    const struct clip *c = &s->clip[axis];
+    if (!c->known || c->base || s->window[axis].offset || !c->bound || c->bound->symbol < 0)
+        return NULL;
+    struct value *step = build_index(&s->b, widest_vector(s, v));
+    return build_binary(&s->b, OP_MUL, build_binary(&s->b, OP_CEILDIV, nest_trip(s, axis), step), step);
 }
 
 // Scratch for the windows' part of a tile. order lists the value's dimensions as they lie in memory (NULL: as they
@@ -21,6 +38,9 @@ struct place *place_create(struct shaper *s, struct value *old, int n_order, con
     struct place *p = ARENA_NEW(s->scratch, struct place);
     p->loop_dim = -1;
     dim dims[MAX_RANK];
+    struct value *sizes[MAX_RANK];
+    int64_t elements = 1;
+    int n_sizes = 0;
     for (int i = 0; i < (order ? n_order : old->type->rank); i++) {
         int d = order ? order[i] : i, axis = axes_of(&s->axes, old, d);
         if (axis == AXIS_NONE)
@@ -28,13 +48,22 @@ struct place *place_create(struct shaper *s, struct value *old, int n_order, con
         p->dim_of[p->rank] = d;
         p->origin[d] = s->window[axis].offset;
         dims[p->rank] = p->size[p->rank] = room(s, old, axis);
+        if (__builtin_mul_overflow(elements, p->size[p->rank], &elements))
+            elements = INT64_MAX;
         p->rank++;
+    }
+    for (int i = 0; i < p->rank && elements > LARGEST_FIXED; i++) {
+        sizes[n_sizes] = clipped_room(s, old, axes_of(&s->axes, old, p->dim_of[i]));
+        if (sizes[n_sizes])
+            dims[i] = DIM_UNKNOWN;
+        n_sizes += sizes[n_sizes] != NULL;
     }
     if (!p->rank) { // one element
         p->dim_of[0] = 0;
         dims[p->rank++] = p->size[0] = 1;
     }
-    p->view = build_value(&s->b, OP_SCRATCH, 0, NULL, 0, NULL, type_view(s->m, old->type->dtype, p->rank, dims, NULL));
+    p->view =
+        build_value(&s->b, OP_SCRATCH, n_sizes, sizes, 0, NULL, type_view(s->m, old->type->dtype, p->rank, dims, NULL));
     return p;
 }
 

@@ -33,8 +33,8 @@ static inline uint32_t ulp_random(uint32_t i) // splitmix32
     return z ^ z >> 16;
 }
 
-// Chooses operands of pow and atan2 from the i-th random pattern: a quarter are any two, the others such that the
-// result is neither 0 nor infinite, or near 1.
+// Chooses operands of pow, atan2 and rem from the i-th random pattern: a quarter are any two, the others such that the
+// result is neither 0 nor infinite, or near 1; of rem such that the quotient is nearly whole, or one is a denormal.
 static inline void ulp_second_operand(enum opcode code, uint32_t i, float *x, float *y)
 {
     uint32_t first = ulp_random(2 * i), second = ulp_random(2 * i + 1), mode = i % 4;
@@ -45,6 +45,15 @@ static inline void ulp_second_operand(enum opcode code, uint32_t i, float *x, fl
     double r = (double)(int32_t)second * 0x1p-31;
     if (code == OP_ATAN2) {
         *y = (float)(mode == 1 ? *x * r : mode == 2 ? *x / r : *x * ldexp(r, (int)(second % 64) - 32));
+        return;
+    }
+    if (code == OP_REM) {
+        float multiple = *y * (float)(first >> first % 32);
+        second = second & (mode == 2 ? 0x807fffffu : 0x83ffffffu); // tiny, but for mode 1
+        if (mode == 1)
+            *x = i % 8 < 4 ? multiple : nextafterf(multiple, i % 16 < 8 ? 0 : INFINITY);
+        else
+            memcpy(i % 8 < 4 ? y : x, &second, sizeof second);
         return;
     }
     if (mode == 3) { // near 1

@@ -156,7 +156,7 @@ static void run_passes(struct module *m)
     }
     if (n > MOST_OPS)
         return;
-    static const char *const steps[] = {"canonicalize", "sever", "shape", "canonicalize"};
+    static const char *const steps[] = {"canonicalize", "widen", "sever", "shape", "canonicalize"};
     for (int i = 0; i < 4; i++) {
         struct diags diags;
         diag_init(&diags);

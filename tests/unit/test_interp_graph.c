@@ -624,9 +624,13 @@ START_TEST(reduces_windows)
              ATTRS(COMBINE(MAX), INTS(SIZES, 1, 2), INTS(STRIDES, 1, 3), SIZES(PADS, 0, 1, 0, 1)), NULL);
     struct value *sum =
         make(OP_WINDOW_REDUCE, COUNT(x), ATTRS(COMBINE(ADD), INTS(SIZES, 2, 2), INTS(DILATIONS, 1, 3)), NULL);
-    run(COUNT(max, sum));
+    struct value *narrow = input(DTYPE_F16, DIMS(1, 2), REAL(65504, 65504));
+    struct attr to = {ATTR_TO, {.dtype = DTYPE_F32}};
+    struct value *wide = make(OP_WINDOW_REDUCE, COUNT(narrow), ATTRS(COMBINE(ADD), INTS(SIZES, 1, 2), to), NULL);
+    run(COUNT(max, sum, wide));
     expect_output(&outputs[0], DTYPE_F32, DIMS(2, 2), REAL(-1, -3, 5, 8));
     expect_output(&outputs[1], DTYPE_F32, DIMS(1, 1), REAL(8));
+    expect_output(&outputs[2], DTYPE_F32, DIMS(1, 1), REAL(131008));
 }
 END_TEST
 
