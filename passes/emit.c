@@ -147,19 +147,41 @@ struct access emit_access(struct emit *e, const struct place *p, int n, const in
     return a;
 }
 
+static void list_access(struct emit *e, struct accesses *out, struct access *a)
+{
+    if (out->n == 2 * MAX_OPERANDS)
+        lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d tensors", out->n);
+    else
+        out->list[out->n++] = a;
+}
+
 static void add_access(struct emit *e, struct accesses *out, struct value *v, const struct place *p, int n,
                        const int *axis_of)
 {
     if (out->of[v->id])
         return;
-    if (out->n == 2 * MAX_OPERANDS) {
-        lower_graph_error(e->l, e->kernel->loc, "a kernel of more than %d tensors", out->n);
-        return;
-    }
     struct access *a = ARENA_NEW(e->l->arena, struct access);
     *a = emit_access(e, p, n, axis_of);
     out->of[v->id] = a;
-    out->list[out->n++] = a;
+    list_access(e, out, a);
+}
+
+// r[a.., i.., b..] = table[a.., indices[i..], b..]
+static void add_lookup(struct emit *e, struct accesses *out, const struct op *take, const int *axis_of)
+{
+    const struct place *table = lower_graph_place(e->l, take->operands[0]);
+    const struct place *indices = lower_graph_place(e->l, take->operands[1]);
+    int axis = (int)op_int(take, ATTR_AXIS, 0), rank = indices->view.rank, others[MAX_RANK];
+    for (int d = 0; d < table->view.rank; d++)
+        others[d] = d < axis ? axis_of[d] : d == axis ? -1 : axis_of[d - 1 + rank];
+    struct lookup *k = ARENA_NEW(e->l->arena, struct lookup);
+    k->table = emit_access(e, table, table->view.rank, others);
+    k->indices = emit_access(e, indices, rank, axis_of + axis);
+    k->size = table->view.sizes[axis];
+    k->stride = k->size == 1 ? 1 : table->view.strides[axis];
+    out->lookups[take->results[0]->id] = k;
+    list_access(e, out, &k->table);
+    list_access(e, out, &k->indices);
 }
 
 // What stands for itself in a kernel: a constant with equal elements, or a size.
@@ -172,14 +194,21 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
                   struct accesses *out)
 {
     struct lowering *l = e->l;
-    if (!out->of)
+    if (!out->of) {
         out->of = ARENA_ARRAY(l->arena, struct access *, l->graph->n_values + 1);
-    for (int i = first; i < g->n_ops; i++)
+        out->lookups = ARENA_ARRAY(l->arena, struct lookup *, l->graph->n_values + 1);
+    }
+    for (int i = first; i < g->n_ops; i++) {
+        if (g->ops[i]->code == OP_TAKE) {
+            add_lookup(e, out, g->ops[i], axis_of);
+            continue;
+        }
         for (int o = 0; o < g->ops[i]->n_operands; o++) {
             struct value *v = g->ops[i]->operands[o];
             if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g && !is_immediate(v))
                 add_access(e, out, v, lower_graph_place(l, v), n, axis_of);
         }
+    }
     for (int i = 0; i < g->n_ops; i++) {
         struct value *v = g->ops[i]->results[0];
         if (!lower_graph_escapes(l, g, v))
@@ -597,6 +626,38 @@ static struct value *iota(struct emit *e, const struct op *op, int n, const int 
     return build_int(&e->b, element, 0);
 }
 
+// The index along one axis of every element of a tile of the axes.
+static struct value *along(struct emit *e, int i, int n, const int *axes)
+{
+    dim dims[MAX_RANK];
+    for (int d = 0; d < n; d++)
+        dims[d] = d == i ? e->axes[axes[d]].tile : 1;
+    struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims);
+    struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
+    return build_binary(&e->b, OP_ADD, at, build_cast(&e->b, DTYPE_I64, e->axes[axes[i]].start));
+}
+
+static struct value *look_up(struct emit *e, const struct lookup *k, int n, const int *axes)
+{
+    struct value *operands[MAX_RANK + 2];
+    dim sizes[MAX_RANK + 1] = {k->size}, strides[MAX_RANK + 1] = {k->stride};
+    int rank = 1;
+    operands[1] = build_cast(&e->b, DTYPE_I64, emit_load(e, &k->indices, n, axes));
+    for (int i = 0; i < n; i++) {
+        if (!k->table.stride[axes[i]])
+            continue;
+        sizes[rank] = e->axes[axes[i]].size;
+        strides[rank] = k->table.stride[axes[i]];
+        operands[1 + rank++] = along(e, i, n, axes);
+    }
+    if (rank > MAX_RANK) {
+        lower_graph_error(e->l, e->b.loc, "take: more than %d dimensions", MAX_RANK);
+        return operands[1];
+    }
+    operands[0] = emit_param(e, k->table.storage, k->table.offset, rank, sizes, strides);
+    return build_value(&e->b, OP_GATHER, rank + 1, operands, 0, NULL, NULL);
+}
+
 void emit_members(struct emit *e, const struct group *g, int first, int n, const int *axes,
                   const struct accesses *accesses)
 {
@@ -604,9 +665,11 @@ void emit_members(struct emit *e, const struct group *g, int first, int n, const
         const struct op *op = g->ops[i];
         struct value *x[MAX_OPERANDS], *result;
         e->b.loc = op->loc;
-        for (int o = 0; o < op->n_operands; o++)
+        for (int o = 0; o < op->n_operands && op->code != OP_TAKE; o++)
             x[o] = tile_of_value(e, op->operands[o], n, axes, accesses);
-        if (op->code == OP_REDUCE)
+        if (op->code == OP_TAKE)
+            result = look_up(e, accesses->lookups[op->results[0]->id], n, axes);
+        else if (op->code == OP_REDUCE)
             result = reduce(e, op, x[0], n, axes);
         else if (op->code == OP_SCAN)
             result = scan(e, op, x[0], n, axes);

@@ -23,8 +23,9 @@ static void choose_order(struct lowering *l, const struct group *g, int *order)
     for (int i = 0; i < g->n_ops; i++)
         for (int o = 0; o < g->ops[i]->n_operands; o++) {
             struct value *v = g->ops[i]->operands[o];
+            bool table = g->ops[i]->code == OP_TAKE && o == 0; // its sizes are others
             if (v->type->kind != TYPE_TENSOR || l->grouping.of[v->id] == g || v->type->rank != g->rank ||
-                memcmp(v->type->dims, g->space, sizeof(dim) * (size_t)g->rank))
+                (!table && memcmp(v->type->dims, g->space, sizeof(dim) * (size_t)g->rank)))
                 continue;
             const struct place *p = &l->places[v->id];
             if (!p->storage || p->storage->data.bytes)

@@ -451,9 +451,6 @@ static void lower_group(struct lowering *l, struct group *g)
     case GROUP_WINDOW:
         emit_window(l, g);
         break;
-    case GROUP_TAKE:
-        emit_take(l, g);
-        break;
     case GROUP_PAD:
         emit_pad(l, g);
         break;

@@ -36,8 +36,7 @@ enum group_kind {
     GROUP_EINSUM, // these start with their root, and element-wise operations follow
     GROUP_CONV,
     GROUP_WINDOW,
-    GROUP_TAKE, // these are one operation
-    GROUP_PAD,
+    GROUP_PAD, // these are one operation
     GROUP_CONCAT,
     GROUP_SIZES,
     GROUP_HOST, // if, assert
@@ -173,11 +172,17 @@ struct value *emit_size(struct emit *e, dim d);
 // How a tensor is walked; axis_of[d] is the axis of dimension d of a space of n dimensions, -1: none (it has size 1);
 // the tensor's dimensions are aligned at the last.
 struct access emit_access(struct emit *e, const struct place *p, int n, const int *axis_of);
+// How a `take` is read: the table's other axes, and the one that the indices count along.
+struct lookup {
+    struct access table, indices;
+    dim size, stride;
+};
 // The accesses of the operands of a group's element-wise operations from ops[first] on, and of what is stored.
 struct accesses {
     int n;
     struct access *list[2 * MAX_OPERANDS];
-    struct access **of; // by value id of the graph
+    struct access **of;      // by value id of the graph
+    struct lookup **lookups; // by value id of a take's result
 };
 void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
                   struct accesses *out);
@@ -212,7 +217,6 @@ void emit_product(struct lowering *l, struct group *g, const char *labels, const
                   const int *result_order);
 void emit_conv(struct lowering *l, struct group *g);
 void emit_window(struct lowering *l, struct group *g);
-void emit_take(struct lowering *l, struct group *g);
 void emit_pad(struct lowering *l, struct group *g);
 // The slice of a place, backwards too.
 void emit_slice(struct lowering *l, const struct op *slice, const struct place *from, const struct place *to);
