@@ -5,7 +5,8 @@
 //   in_place.c      which results take over the memory of an operand
 //   layout.c        in which order of dimensions images lie in memory
 //   emit.c          one kernel: its axes, parameters, grid, loads, stores, and its launch
-//   emit_map.c      element-wise operations and reductions;  emit_einsum.c  products;
+//   emit_members.c  its element-wise operations, with what else joins them
+//   emit_map.c      kernels of these alone;  emit_einsum.c  products;
 //   emit_window.c   convolutions and pools;  emit_move.c  what only moves elements
 #ifndef TEGULA_PASSES_LOWER_GRAPH_H
 #define TEGULA_PASSES_LOWER_GRAPH_H
@@ -166,6 +167,10 @@ void emit_problem(struct emit *e, const char *what, const char *letters, enum dt
 // What the schedule says, or `otherwise`, which goes on the record.
 int64_t emit_choose(struct emit *e, enum schedule_key key, int64_t otherwise);
 int emit_axis(struct emit *e, dim size, enum axis_class class, int of);
+// The parameter for a scalar of the graph, which the host computes.
+struct value *emit_scalar(struct emit *e, struct value *v);
+// Whether one tile covers the axis.
+bool emit_covers(const struct emit *e, const struct emit_axis *x);
 // A size, as the kernel knows it.
 dim emit_dim(struct emit *e, dim d);
 struct value *emit_size(struct emit *e, dim d);
