@@ -1,446 +1,8 @@
-// Resize and Upsample.
-//
-// Axis after axis: position i of the result lies at the coordinate
-//
-//     x = (i + shift) * times / over + plus
-//
-// of the operand, and is a sum of the elements around x with weights: `take`s by vectors of indices, multiplied by
-// vectors. Both are computed by operations, which fold where sizes are known. All arithmetic on coordinates is of f32,
-// as elsewhere: where two elements are equally near, rounding decides.
-//
-// The nearest element needs no weights; where the indices are i / factor or start + i * step, it needs no `take`. With
-// `antialias`, where many elements are summed, the sum is a product with a matrix.
+// Resize and Upsample: what their versions, attributes and inputs ask for.
 #include <math.h>
 #include <string.h>
 
-#include "frontend/import_internal.h"
-
-enum resize_mode { RESIZE_NEAREST, RESIZE_LINEAR, RESIZE_CUBIC, RESIZE_MODES };
-
-enum coordinates {
-    HALF_PIXEL,
-    HALF_PIXEL_SYMMETRIC,
-    PYTORCH_HALF_PIXEL,
-    ALIGN_CORNERS,
-    ASYMMETRIC,
-    TF_CROP_AND_RESIZE,
-    TF_HALF_PIXEL_FOR_NN,
-    COORDINATES
-};
-
-enum rounding { ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL, ROUNDINGS };
-
-// A number of the arithmetic on coordinates: known, or a scalar that the host computes from open sizes.
-struct real {
-    bool known;
-    float x;
-    struct value *v;
-};
-
-struct resized_axis {
-    int axis;
-    dim in, out;
-    struct real scale, length; // of the result, before it is rounded to a size
-    struct real start, end;    // of the part of the operand that is wanted, from 0 to 1
-    bool whole;                // which is all of it
-};
-
-struct resize {
-    struct node *n;
-    enum resize_mode mode;
-    enum coordinates coordinates;
-    enum rounding rounding;
-    bool simple; // version 10: rounds towards the element that a smaller result would lose
-    bool antialias, exclude_outside;
-    double cubic_a, extrapolation;
-    int n_axes;
-    struct resized_axis axes[MAX_RANK];
-};
-
-// ---- Arithmetic ------------------------------------------------------------------------------------------------
-
-static struct real known(double x)
-{
-    return (struct real){.known = true, .x = (float)x};
-}
-
-static struct value *scalar(struct node *n, struct real a)
-{
-    return a.known ? import_number(n, DTYPE_F32, (double)a.x) : a.v;
-}
-
-static struct real size_as_real(struct node *n, dim d)
-{
-    int64_t constant;
-    if (dims_to_int(n->im->module, d, &constant))
-        return known((double)constant);
-    return (struct real){.v = build_cast(&n->im->b, DTYPE_F32, dims_build(&n->im->b, d))};
-}
-
-static struct real arithmetic(struct node *n, enum opcode code, struct real a, struct real b)
-{
-    if (!a.known || !b.known)
-        return (struct real){.v = build_binary(&n->im->b, code, scalar(n, a), scalar(n, b))};
-    switch (code) {
-    case OP_ADD:
-        return known(a.x + b.x);
-    case OP_SUB:
-        return known(a.x - b.x);
-    case OP_MUL:
-        return known(a.x * b.x);
-    case OP_DIV:
-        return known(a.x / b.x);
-    case OP_MIN:
-        return a.x < b.x ? a : b;
-    default: // OP_MAX
-        return a.x > b.x ? a : b;
-    }
-}
-
-// A tensor and a number.
-static struct value *with(struct node *n, enum opcode code, struct value *v, struct real a)
-{
-    bool nothing = a.known && (((code == OP_ADD || code == OP_SUB) && a.x == 0) ||
-                               ((code == OP_MUL || code == OP_DIV) && a.x == 1));
-    return nothing ? v : import_binary(n, code, v, scalar(n, a));
-}
-
-// ---- Coordinates -----------------------------------------------------------------------------------------------
-
-struct line {
-    struct real shift, times, over, plus;
-};
-
-static struct line line_of(const struct resize *r, const struct resized_axis *a)
-{
-    struct node *n = r->n;
-    struct real zero = known(0), one = known(1), half = known(0.5);
-    struct real last = arithmetic(n, OP_SUB, size_as_real(n, a->in), one);
-    // Between the first and the last position; a single one is the first.
-    struct real steps = arithmetic(n, OP_SUB, a->length, one);
-    if (!steps.known || steps.x <= 0)
-        steps = arithmetic(n, OP_MAX, steps, one);
-    // 0 where the result has one element, else 1.
-    struct real many = one;
-    if (dims_may_be_one(n->im->module, a->out))
-        many = arithmetic(n, OP_MIN, arithmetic(n, OP_SUB, size_as_real(n, a->out), one), one);
-    switch (r->coordinates) {
-    case ASYMMETRIC:
-        return (struct line){zero, one, a->scale, zero};
-    case TF_HALF_PIXEL_FOR_NN:
-        return (struct line){half, one, a->scale, zero};
-    case ALIGN_CORNERS:
-        return (struct line){zero, last, steps, zero};
-    case PYTORCH_HALF_PIXEL:
-        return (struct line){half, many, a->scale, arithmetic(n, OP_MUL, many, known(-0.5))};
-    case HALF_PIXEL_SYMMETRIC: {
-        struct real lost = arithmetic(n, OP_DIV, size_as_real(n, a->out), a->length);
-        struct real centre = arithmetic(n, OP_MUL, size_as_real(n, a->in), half);
-        struct real offset = arithmetic(n, OP_MUL, centre, arithmetic(n, OP_SUB, one, lost));
-        return (struct line){half, one, a->scale, arithmetic(n, OP_SUB, offset, half)};
-    }
-    case TF_CROP_AND_RESIZE: {
-        struct real part = arithmetic(n, OP_MUL, arithmetic(n, OP_SUB, a->end, a->start), last);
-        struct real middle = arithmetic(n, OP_MUL, arithmetic(n, OP_SUB, one, many), known(0.5));
-        struct real first = arithmetic(n, OP_MUL, a->start, last);
-        return (struct line){zero, part, steps, arithmetic(n, OP_ADD, first, arithmetic(n, OP_MUL, part, middle))};
-    }
-    default: // HALF_PIXEL
-        return (struct line){half, one, a->scale, known(-0.5)};
-    }
-}
-
-static bool line_is_known(const struct line *l)
-{
-    return l->shift.known && l->times.known && l->over.known && l->plus.known;
-}
-
-static float coordinate_at(const struct line *l, int64_t i)
-{
-    return ((float)i + l->shift.x) * l->times.x / l->over.x + l->plus.x;
-}
-
-static struct value *coordinates(struct node *n, const struct line *l, dim size)
-{
-    struct value *i = import_cast(n->im, import_iota(n->im, DTYPE_I32, 1, &size, 0), DTYPE_F32);
-    i = with(n, OP_DIV, with(n, OP_MUL, with(n, OP_ADD, i, l->shift), l->times), l->over);
-    return with(n, OP_ADD, i, l->plus);
-}
-
-// A coordinate that is a whole number, within the operand, as an index.
-static struct value *index_of(struct node *n, struct value *x, dim size)
-{
-    struct real last = arithmetic(n, OP_SUB, size_as_real(n, size), known(1));
-    x = with(n, OP_MIN, with(n, OP_MAX, x, known(0)), last);
-    return import_cast(n->im, x, DTYPE_I64);
-}
-
-static struct value *take(struct node *n, struct value *v, struct value *indices, int axis)
-{
-    return build_value(&n->im->b, OP_TAKE, 2, (struct value *[]){v, indices}, 1, &(struct attr){ATTR_AXIS, {.i = axis}},
-                       NULL);
-}
-
-// A vector along an axis of a tensor.
-static struct value *along(struct node *n, struct value *v, int axis, int rank)
-{
-    dim dims[MAX_RANK] = {v->type->dims[0], 1, 1, 1, 1, 1, 1, 1};
-    return import_reshape(n->im, v, rank - axis, dims);
-}
-
-// ---- The nearest element ---------------------------------------------------------------------------------------
-
-static enum rounding rounding_of(const struct resize *r, const struct resized_axis *a)
-{
-    return !r->simple ? r->rounding : a->scale.x < 1 ? CEIL : FLOOR;
-}
-
-static struct value *round_to_nearest(struct node *n, enum rounding rounding, struct value *x)
-{
-    switch (rounding) {
-    case ROUND_PREFER_FLOOR:
-        return import_unary(n, OP_CEIL, with(n, OP_SUB, x, known(0.5)));
-    case ROUND_PREFER_CEIL:
-        return import_unary(n, OP_FLOOR, with(n, OP_ADD, x, known(0.5)));
-    default:
-        return import_unary(n, rounding == FLOOR ? OP_FLOOR : OP_CEIL, x);
-    }
-}
-
-// The index of an operand of so many elements.
-static int64_t nearest_at(const struct line *l, enum rounding rounding, int64_t i, int64_t size)
-{
-    float x = coordinate_at(l, i);
-    x = rounding == ROUND_PREFER_FLOOR  ? ceilf(x - 0.5f)
-        : rounding == ROUND_PREFER_CEIL ? floorf(x + 0.5f)
-        : rounding == FLOOR             ? floorf(x)
-                                        : ceilf(x);
-    return !(x > 0) ? 0 : x < (float)size ? (int64_t)x : size - 1;
-}
-
-#define LIKE_ALL 64 // positions of an open size after which the same must follow: whole multiples of the factor
-
-// Each element `factor` times: [A, n, B] becomes [A, n, factor, B].
-static struct value *repeat_elements(struct import *im, struct value *v, int axis, int64_t factor)
-{
-    struct module *m = im->module;
-    dim dims[MAX_RANK];
-    int rank = v->type->rank;
-    memcpy(dims, v->type->dims, sizeof dims);
-    dim rows = dims_product(m, axis + 1, dims), rest = dims_product(m, rank - axis - 1, dims + axis + 1);
-    v = import_reshape(im, v, 3, (dim[]){rows, 1, rest});
-    v = import_broadcast_to(im, v, 3, (dim[]){rows, factor, rest});
-    dims[axis] = dims_mul(m, dims[axis], factor);
-    return import_reshape(im, v, rank, dims);
-}
-
-// The nearest elements by layout operations; NULL: it takes indices.
-static struct value *nearest_as_layout(const struct resize *r, const struct resized_axis *a, const struct line *l,
-                                       struct value *v)
-{
-    struct module *m = r->n->im->module;
-    enum rounding rounding = rounding_of(r, a);
-    int64_t in = INT32_MAX, out = LIKE_ALL, factor, start, step;
-    bool constant = dims_to_int(m, a->in, &in) && dims_to_int(m, a->out, &out);
-    if (!line_is_known(l) || r->coordinates == TF_CROP_AND_RESIZE)
-        return NULL;
-    if (dims_to_int(m, dims_exact(m, a->out, a->in), &factor) && factor > 0 && factor < LIKE_ALL / 4) {
-        bool repeats = true;
-        for (int64_t i = 0; i < out && repeats; i++)
-            repeats = nearest_at(l, rounding, i, in) == i / factor;
-        if (repeats)
-            return repeat_elements(r->n->im, v, a->axis, factor);
-    }
-    if (!constant || out < 2)
-        return NULL;
-    start = nearest_at(l, rounding, 0, in);
-    step = nearest_at(l, rounding, 1, in) - start;
-    for (int64_t i = 0; i < out; i++)
-        if (step < 1 || nearest_at(l, rounding, i, in) != start + i * step)
-            return NULL;
-    return import_slice_axis(r->n->im, v, a->axis, start, step, out);
-}
-
-static struct value *nearest(const struct resize *r, const struct resized_axis *a, struct value *x, struct value *v)
-{
-    return take(r->n, v, index_of(r->n, round_to_nearest(r->n, rounding_of(r, a), x), a->in), a->axis);
-}
-
-// ---- Weighted sums ---------------------------------------------------------------------------------------------
-
-#define MOST_TAPS 256
-
-// The elements that a position of the result is made of, vectors over the positions.
-struct taps {
-    int n;
-    struct value *index[MOST_TAPS], *weight[MOST_TAPS];
-};
-
-// Keys' cubic convolution at distances up to 1, and from 1 to 2: (a + 2) d^3 - (a + 3) d^2 + 1, and
-// a d^3 - 5 a d^2 + 8 a d - 4 a.
-static struct value *cubic(struct node *n, struct value *d, double a, bool near)
-{
-    struct value *y = with(n, OP_MUL, d, known(near ? a + 2 : a));
-    y = import_binary(n, OP_MUL, with(n, OP_SUB, y, known(near ? a + 3 : 5 * a)), d);
-    y = near ? y : with(n, OP_ADD, y, known(8 * a));
-    return with(n, OP_ADD, import_binary(n, OP_MUL, y, d), known(near ? 1 : -4 * a));
-}
-
-// The weight of the element k behind the one at or before x, which is `rest` behind that; stretched by 1 / scale.
-static struct value *weight_of(const struct resize *r, struct value *rest, int k, double scale)
-{
-    struct node *n = r->n;
-    struct real at = known(k), zero = known(0);
-    struct value *d = k <= 0 ? with(n, OP_SUB, rest, at) : import_binary(n, OP_SUB, scalar(n, at), rest);
-    d = with(n, OP_MUL, d, known(scale));
-    if (r->mode == RESIZE_LINEAR) {
-        d = import_binary(n, OP_SUB, scalar(n, known(1)), d);
-        return scale < 1 ? with(n, OP_MAX, d, zero) : d;
-    }
-    if (scale == 1)
-        return cubic(n, d, r->cubic_a, k == 0 || k == 1);
-    struct value *far = import_select(n, with(n, OP_LT, d, known(2)), cubic(n, d, r->cubic_a, false), scalar(n, zero));
-    return import_select(n, with(n, OP_LE, d, known(1)), cubic(n, d, r->cubic_a, true), far);
-}
-
-static void normalise(struct node *n, struct taps *t)
-{
-    struct value *sum = t->weight[0];
-    for (int k = 1; k < t->n; k++)
-        sum = import_binary(n, OP_ADD, sum, t->weight[k]);
-    // Nothing of the operand is near: the weights are all 0.
-    sum = import_select(n, with(n, OP_EQ, sum, known(0)), scalar(n, known(1)), sum);
-    for (int k = 0; k < t->n; k++)
-        t->weight[k] = import_binary(n, OP_DIV, t->weight[k], sum);
-}
-
-static bool find_taps(const struct resize *r, const struct resized_axis *a, struct value *x, struct taps *t)
-{
-    struct node *n = r->n;
-    double scale = r->antialias && a->scale.x < 1 ? (double)a->scale.x : 1;
-    double first = floor((r->mode == RESIZE_LINEAR ? -1 : -2) / scale) + 1;
-    if (!(first > -MOST_TAPS / 2)) {
-        node_error(n, "a scale of %g is too small for antialiasing", scale);
-        return false;
-    }
-    struct value *whole = import_unary(n, OP_FLOOR, x), *rest = import_binary(n, OP_SUB, x, whole);
-    struct real last = arithmetic(n, OP_SUB, size_as_real(n, a->in), known(1));
-    t->n = 0;
-    for (int k = (int)first; k <= 1 - (int)first; k++) {
-        struct value *at = with(n, OP_ADD, whole, known(k)), *weight = weight_of(r, rest, k, scale);
-        if (r->exclude_outside) {
-            struct value *outside = import_binary(n, OP_OR, with(n, OP_LT, at, known(0)), with(n, OP_GT, at, last));
-            weight = import_select(n, outside, scalar(n, known(0)), weight);
-        }
-        t->index[t->n] = index_of(n, at, a->in);
-        t->weight[t->n++] = weight;
-    }
-    if (r->exclude_outside || scale < 1)
-        normalise(n, t);
-    return !n->failed;
-}
-
-// A row for each element of the operand, a column for each of the result.
-static struct value *matrix_of(const struct resize *r, const struct resized_axis *a, const struct taps *t)
-{
-    struct node *n = r->n;
-    struct value *row = import_iota(n->im, DTYPE_I64, 2, (dim[]){a->in, 1}, 0), *sum = NULL;
-    for (int k = 0; k < t->n; k++) {
-        struct value *here = import_binary(n, OP_EQ, row, along(n, t->index[k], 0, 1));
-        struct value *part = import_select(n, here, along(n, t->weight[k], 0, 1), scalar(n, known(0)));
-        sum = sum ? import_binary(n, OP_ADD, sum, part) : part;
-    }
-    return sum;
-}
-
-static struct value *multiply(struct node *n, struct value *v, int axis, struct value *matrix)
-{
-    char labels[4 * MAX_RANK], *p = labels;
-    int rank = v->type->rank;
-    for (int d = 0; d < rank; d++)
-        *p++ = (char)('a' + d);
-    *p++ = ',';
-    *p++ = (char)('a' + axis);
-    p = stpcpy(p, "z->");
-    for (int d = 0; d < rank; d++)
-        *p++ = d == axis ? 'z' : (char)('a' + d);
-    *p = 0;
-    const char *text = arena_strdup(&n->im->module->arena, labels);
-    return build_value(&n->im->b, OP_EINSUM, 2, (struct value *[]){v, matrix}, 1,
-                       &(struct attr){ATTR_LABELS, {.string = text}}, NULL);
-}
-
-static struct value *weighted(const struct resize *r, const struct resized_axis *a, struct value *x, struct value *v)
-{
-    struct node *n = r->n;
-    enum dtype f = v->type->dtype == DTYPE_F64 ? DTYPE_F64 : DTYPE_F32;
-    struct taps t;
-    struct value *sum = NULL;
-    if (!find_taps(r, a, x, &t))
-        return NULL;
-    if (t.n > 4)
-        return multiply(n, import_cast(n->im, v, f), a->axis, import_cast(n->im, matrix_of(r, a, &t), f));
-    for (int k = 0; k < t.n; k++) {
-        struct value *part = import_cast(n->im, take(n, v, t.index[k], a->axis), f);
-        struct value *weight = import_cast(n->im, t.weight[k], f);
-        part = import_binary(n, OP_MUL, part, along(n, weight, a->axis, v->type->rank));
-        sum = sum ? import_binary(n, OP_ADD, sum, part) : part;
-    }
-    return sum;
-}
-
-// ---- One axis after another ------------------------------------------------------------------------------------
-
-static struct value *resize_axis(const struct resize *r, const struct resized_axis *a, struct value *v)
-{
-    struct node *n = r->n;
-    struct line line = line_of(r, a);
-    struct value *y = r->mode == RESIZE_NEAREST ? nearest_as_layout(r, a, &line, v) : NULL;
-    if (y)
-        return y;
-    struct value *x = coordinates(n, &line, a->out);
-    y = r->mode == RESIZE_NEAREST ? nearest(r, a, x, v) : weighted(r, a, x, v);
-    if (!y || r->coordinates != TF_CROP_AND_RESIZE)
-        return y;
-    struct real last = arithmetic(n, OP_SUB, size_as_real(n, a->in), known(1));
-    struct value *outside = import_binary(n, OP_OR, with(n, OP_LT, x, known(0)), with(n, OP_GT, x, last));
-    return import_select(n, along(n, outside, a->axis, v->type->rank),
-                         import_number(n, y->type->dtype, r->extrapolation), y);
-}
-
-static bool changes(const struct resized_axis *a)
-{
-    return a->in != a->out || !a->whole || !a->scale.known || a->scale.x != 1;
-}
-
-// What gets smaller first, and from the last axis on, along which elements cost most.
-static struct value *resize(const struct resize *r, struct value *v)
-{
-    for (int larger = 0; larger < 2; larger++)
-        for (int d = v->type->rank - 1; d >= 0; d--)
-            for (int i = 0; i < r->n_axes && v; i++) {
-                const struct resized_axis *a = &r->axes[i];
-                bool grows = !a->scale.known || a->scale.x >= 1;
-                if (a->axis == d && changes(a) && grows == larger)
-                    v = resize_axis(r, a, v);
-            }
-    return v;
-}
-
-// Sums are rounded to integers, and stay within their type.
-static struct value *to_type(struct node *n, struct value *v, enum dtype t)
-{
-    if (dtype_is_int(t) && dtype_is_float(v->type->dtype) && dtype_info[t].bits < 64) {
-        int bits = dtype_info[t].bits;
-        bool is_signed = dtype_info[t].kind != DTYPE_KIND_UNSIGNED;
-        double most = ldexp(1, is_signed ? bits - 1 : bits) - 1;
-        v = with(n, OP_MAX, import_unary(n, OP_ROUND, v), known(is_signed ? -most - 1 : 0));
-        v = with(n, OP_MIN, v, known(most));
-    }
-    return import_cast(n->im, v, t);
-}
-
-// ---- Reading ---------------------------------------------------------------------------------------------------
+#include "frontend/import_resample.h"
 
 static int read_choice(struct node *n, const char *name, int count, const char *const *names)
 {
@@ -490,8 +52,8 @@ static void read_axes(struct node *n, struct resize *r)
         struct resized_axis *a = &r->axes[i];
         a->axis = (int)(axis < 0 ? axis + t->rank : axis);
         a->in = a->out = t->dims[a->axis];
-        a->scale = a->end = known(1);
-        a->start = known(0);
+        a->scale = a->end = real_known(1);
+        a->start = real_known(0);
         a->whole = true;
     }
 }
@@ -548,8 +110,8 @@ static void read_scales(struct node *n, struct resize *r, int input)
             node_error(n, "a scale of %g is out of range", scale);
             return;
         }
-        a->scale = known(scale);
-        a->length = arithmetic(n, OP_MUL, size_as_real(n, a->in), a->scale);
+        a->scale = real_known(scale);
+        a->length = real_arithmetic(n, OP_MUL, real_size(n, a->in), a->scale);
         a->out = scaled(n->im->module, a->in, a->scale.x);
         if (a->out == DIM_UNKNOWN)
             node_error(n, "the sizes of the result are too large or too complicated");
@@ -565,13 +127,13 @@ static void keep_aspect_ratio(struct node *n, struct resize *r, bool larger)
             node_error(n, "'keep_aspect_ratio_policy' needs constant sizes");
             return;
         }
-        scale = arithmetic(n, larger ? OP_MAX : OP_MIN, scale, r->axes[i].scale);
+        scale = real_arithmetic(n, larger ? OP_MAX : OP_MIN, scale, r->axes[i].scale);
     }
     for (int i = 0; i < r->n_axes; i++) {
         struct resized_axis *a = &r->axes[i];
         a->scale = scale;
         a->out = (int64_t)floorf(scale.x * (float)a->in + 0.5f);
-        a->length = size_as_real(n, a->out);
+        a->length = real_size(n, a->out);
     }
 }
 
@@ -579,8 +141,8 @@ static struct real ratio(struct node *n, dim out, dim in)
 {
     int64_t whole;
     if (dims_to_int(n->im->module, dims_exact(n->im->module, out, in), &whole) && whole)
-        return known((double)whole);
-    return arithmetic(n, OP_DIV, size_as_real(n, out), size_as_real(n, in));
+        return real_known((double)whole);
+    return real_arithmetic(n, OP_DIV, real_size(n, out), real_size(n, in));
 }
 
 static void read_sizes(struct node *n, struct resize *r)
@@ -598,8 +160,8 @@ static void read_sizes(struct node *n, struct resize *r)
         struct resized_axis *a = &r->axes[i];
         import_assert_size(n, list.v[i]);
         a->out = list.v[i];
-        a->length = size_as_real(n, a->out);
-        a->scale = a->out == a->in ? known(1) : ratio(n, a->out, a->in);
+        a->length = real_size(n, a->out);
+        a->scale = a->out == a->in ? real_known(1) : ratio(n, a->out, a->in);
     }
     if (policy && !n->failed)
         keep_aspect_ratio(n, r, policy == 2);
@@ -615,10 +177,10 @@ static void read_parts(struct node *n, struct resize *r)
             node_error(n, "the region of interest, input 2, must be constant and hold two numbers for each axis");
             return;
         }
-        a->start = known(start);
-        a->end = known(end);
+        a->start = real_known(start);
+        a->end = real_known(end);
         a->whole = start == 0 && end == 1;
-        if (dim_is_symbol(a->out) && changes(a))
+        if (dim_is_symbol(a->out) && import_resample_changes(a))
             node_error(n, "'tf_crop_and_resize' needs constant sizes of the result");
     }
 }
@@ -645,6 +207,20 @@ static void read_inputs(struct node *n, struct resize *r)
         read_parts(n, r);
 }
 
+// Sums are rounded to integers, and stay within their type.
+static struct value *to_type(struct node *n, struct value *v, enum dtype t)
+{
+    if (dtype_is_int(t) && dtype_is_float(v->type->dtype) && dtype_info[t].bits < 64) {
+        enum dtype f = v->type->dtype;
+        int bits = dtype_info[t].bits;
+        bool is_signed = dtype_info[t].kind != DTYPE_KIND_UNSIGNED;
+        double most = ldexp(1, is_signed ? bits - 1 : bits) - 1;
+        v = import_binary(n, OP_MAX, import_unary(n, OP_ROUND, v), import_number(n, f, is_signed ? -most - 1 : 0));
+        v = import_binary(n, OP_MIN, v, import_number(n, f, most));
+    }
+    return import_cast(n->im, v, t);
+}
+
 void import_op_resize(struct node *n)
 {
     const struct type *t = node_type(n, 0);
@@ -668,7 +244,7 @@ void import_op_resize(struct node *n)
             node_error(n, "'antialias' needs constant sizes, or scales");
     if (n->failed)
         return;
-    struct value *v = resize(&r, node_input(n, 0));
+    struct value *v = import_resample(&r, node_input(n, 0));
     if (v)
         node_output(n, 0, to_type(n, v, t->dtype));
 }
