@@ -30,16 +30,7 @@ static void choose_order(struct lowering *l, const struct group *g, int *order)
             const struct place *p = &l->places[v->id];
             if (!p->storage || p->storage->data.bytes)
                 continue;
-            // Bubble sort by strides, where they can be compared.
-            for (int pass = 0; pass < g->rank; pass++)
-                for (int d = 0; d + 1 < g->rank; d++) {
-                    dim a = p->view.strides[order[d]], b = p->view.strides[order[d + 1]];
-                    if (a != b && a != 0 && b != 0 && dims_exact(l->m, b, a) != DIM_UNKNOWN) {
-                        int t = order[d];
-                        order[d] = order[d + 1];
-                        order[d + 1] = t;
-                    }
-                }
+            tensor_view_order(l->m, &p->view, order);
             return;
         }
 }

@@ -111,10 +111,13 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
     *p = from;
     if (tensor_view_apply(l->m, op, &p->view))
         return p;
-    // No view: the operand is written again, in order.
+    // No view: the operand is written again, without gaps.
     const struct type *t = op->operands[0]->type;
     if (op->code == OP_RESHAPE) {
-        *p = lower_graph_allocate(l, t, NULL);
+        int order[MAX_RANK];
+        tensor_view_order(l->m, &from.view, order); // as it lies, if that will do
+        struct tensor_view view = tensor_view_create(l->m, t, order);
+        *p = lower_graph_allocate(l, t, tensor_view_apply(l->m, op, &view) ? order : NULL);
         emit_copy(l, t, &from, p, op->loc);
         if (!tensor_view_apply(l->m, op, &p->view))
             lower_graph_error(l, op->loc, "reshape: the sizes of %s and %s do not correspond",
@@ -188,31 +191,11 @@ bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct
 
 // ---- Writing values where they end up --------------------------------------------------------------------------
 
-// The view of a layout operation's operand, given that of its result. False: not every element would be written.
-static bool invert(struct lowering *l, const struct op *op, struct tensor_view *v)
-{
-    const struct type *from = op->operands[0]->type;
-    if (op->code == OP_TRANSPOSE) {
-        struct tensor_view result = *v;
-        struct ints axes = op_ints(op, ATTR_AXES);
-        for (int d = 0; d < v->rank; d++) {
-            v->sizes[axes.v[d]] = result.sizes[d];
-            v->strides[axes.v[d]] = result.strides[d];
-        }
-        return true;
-    }
-    if (op->code != OP_RESHAPE)
-        return false;
-    struct value operand = {.type = (struct type *)from}, *operands[1] = {&operand}, *results[1] = {&operand};
-    struct op back = {.code = OP_RESHAPE, .n_operands = 1, .operands = operands, .n_results = 1, .results = results};
-    return tensor_view_apply(l->m, &back, v);
-}
-
 // Lets v's producer write to a place. False: it must be copied there.
 static bool bind(struct lowering *l, struct block *b, struct value *v, struct place to)
 {
     while (v->def && tensor_view_is_layout(v->def)) {
-        if (v->def->block != b || l->places[v->id].storage || !invert(l, v->def, &to.view))
+        if (v->def->block != b || l->places[v->id].storage || !tensor_view_invert(l->m, v->def, &to.view))
             return false;
         v = v->def->operands[0];
     }
@@ -286,14 +269,28 @@ static bool same_place(const struct place *a, const struct place *b)
     return same;
 }
 
+// Copies a value to where it ends up, unless it is there. What no view can have is copied as it was before the reshape:
+// to the place in the shape that it had.
+static void put(struct lowering *l, const struct value *v, struct place to, struct loc loc)
+{
+    while (!l->places[v->id].storage && v->def && v->def->code == OP_RESHAPE) {
+        struct tensor_view view = lower_graph_place(l, v->def->operands[0])->view;
+        if (tensor_view_apply(l->m, v->def, &view) || !tensor_view_invert(l->m, v->def, &to.view))
+            break;
+        v = v->def->operands[0];
+    }
+    struct place from = *lower_graph_place(l, v);
+    if (!same_place(&from, &to))
+        emit_copy(l, v->type, &from, &to, loc);
+}
+
 static void lower_concat(struct lowering *l, const struct op *op)
 {
     const struct place *all = lower_graph_place(l, op->results[0]);
     for (int i = 0; i < op->n_operands; i++) {
-        struct place part = *all, from = *lower_graph_place(l, op->operands[i]);
+        struct place part = *all;
         slice_of(l, op, i, &part);
-        if (!same_place(&part, &from))
-            emit_copy(l, op->operands[i]->type, &from, &part, op->loc);
+        put(l, op->operands[i], part, op->loc);
     }
 }
 
@@ -430,7 +427,7 @@ static void lower_host(struct lowering *l, struct op *op)
 static void lower_group(struct lowering *l, struct group *g)
 {
     l->b.loc = g->ops[0]->loc;
-    if (g->kind != GROUP_HOST)
+    if (g->kind != GROUP_HOST && g->kind != GROUP_CONCAT)
         for (int i = 0; i < g->n_ops; i++)
             for (int o = 0; o < g->ops[i]->n_operands; o++) {
                 struct value *v = g->ops[i]->operands[o];
@@ -479,11 +476,8 @@ static void lower_block(struct lowering *l, struct block *b, const struct place 
     bind_reshapes(l, b);
     for (int i = 0; i < l->grouping.n && !l->failed; i++)
         lower_group(l, l->grouping.list[i]);
-    for (int i = 0; i < end->n_operands && !l->failed; i++) {
-        struct place from = *lower_graph_place(l, end->operands[i]);
-        if (!same_place(&from, &results[i]))
-            emit_copy(l, end->operands[i]->type, &from, &results[i], end->loc);
-    }
+    for (int i = 0; i < end->n_operands && !l->failed; i++)
+        put(l, end->operands[i], results[i], end->loc);
     l->grouping = outer;
 }
 

@@ -20,8 +20,13 @@ struct tensor_view tensor_view_create(struct module *m, const struct type *t, co
 // The view of a layout operation's result, given that of its operand. False if it has none: a reshape that merges
 // dimensions with gaps, a slice that runs backwards, any other operation.
 bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view *v);
+// The view of the operand, given that of the result. False: not every element of the operand would have a place.
+bool tensor_view_invert(struct module *m, const struct op *op, struct tensor_view *v);
 bool tensor_view_is_layout(const struct op *op); // transpose, reshape, broadcast, slice
 
+// The dimensions as they lie in memory, outermost first, where strides can be compared. Elements that are repeated
+// along a dimension lie behind those of the dimension before it.
+void tensor_view_order(struct module *m, const struct tensor_view *v, int *order);
 bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v); // row-major without gaps
 // The number of elements from the first to behind the last.
 dim tensor_view_extent(struct module *m, const struct tensor_view *v);
