@@ -241,7 +241,7 @@ static struct value *arrange_axis(struct node *n, struct value *v, const struct 
         v = move(n, split(n, v, axis, a->stride), axis + 1, phases + 1);
         v = join(n, v, phases);
     }
-    return import_slice_axis(n->im, v, axis, a->taps - 1, -1, a->taps);
+    return a->taps == 1 ? v : import_slice_axis(n->im, v, axis, a->taps - 1, -1, a->taps);
 }
 
 // [C, M, k ..] as [C, phases, M, taps ..] or [C, M, phases, taps ..].
