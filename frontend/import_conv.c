@@ -10,8 +10,7 @@ struct windows {
     int64_t strides[MAX_RANK], dilations[MAX_RANK];
 };
 
-// A list attribute with an entry per dimension, all positive; 1 where it is absent.
-static void read_steps(struct node *n, const char *name, int count, int64_t *out)
+void node_steps(struct node *n, const char *name, int count, int64_t *out)
 {
     struct ints list = node_ints(n, name);
     if (list.n && list.n != count)
@@ -105,6 +104,17 @@ static bool check_conv(struct node *n, const struct type *x, const struct type *
     return !n->failed;
 }
 
+struct value *import_bias(struct node *n, enum dtype t, dim filters)
+{
+    struct value *bias = node_input(n, 2);
+    if (bias->type->rank != 1 || bias->type->dtype != t) {
+        node_error(n, "the bias %s must be a list of %s, not %s", model_quote(n->im->model, n->inputs[2]->name),
+                   dtype_info[t].name, type_string(&n->im->arena, n->im->module, bias->type));
+        return NULL;
+    }
+    return import_match(n, bias, 0, filters);
+}
+
 void import_op_conv(struct node *n)
 {
     struct import *im = n->im;
@@ -115,8 +125,8 @@ void import_op_conv(struct node *n)
     struct windows windows = {.n = x->type->rank - 2};
     if (!check_conv(n, x->type, w->type))
         return;
-    read_steps(n, "strides", windows.n, windows.strides);
-    read_steps(n, "dilations", windows.n, windows.dilations);
+    node_steps(n, "strides", windows.n, windows.strides);
+    node_steps(n, "dilations", windows.n, windows.dilations);
     memcpy(windows.kernel, w->type->dims + 2, sizeof(dim) * (size_t)windows.n);
     bool fits = !kernel.n || kernel.n == windows.n;
     for (int d = 0; d < kernel.n && fits; d++)
@@ -141,13 +151,7 @@ void import_op_conv(struct node *n)
                            {ATTR_GROUPS, {.i = groups}}};
     struct value *y = build_value(&im->b, OP_CONV, 2, (struct value *[]){x, w}, 4, attrs, NULL);
     if (node_has_input(n, 2)) {
-        struct value *bias = node_input(n, 2);
-        if (bias->type->rank != 1 || bias->type->dtype != x->type->dtype) {
-            node_error(n, "the bias %s must be a list of %s, not %s", model_quote(im->model, n->inputs[2]->name),
-                       dtype_info[x->type->dtype].name, type_string(&im->arena, m, bias->type));
-            return;
-        }
-        bias = import_match(n, bias, 0, w->type->dims[0]);
+        struct value *bias = import_bias(n, x->type->dtype, w->type->dims[0]);
         dim dims[MAX_RANK] = {1, w->type->dims[0], 1, 1, 1, 1, 1, 1};
         y = bias ? import_binary(n, OP_ADD, y, import_reshape(im, bias, x->type->rank, dims)) : NULL;
     }
@@ -169,10 +173,10 @@ static bool read_windows(struct node *n, struct windows *w)
         node_error(n, "is not defined for %s", dtype_info[x->dtype].name);
         return false;
     }
-    read_steps(n, "strides", w->n, w->strides);
-    read_steps(n, "dilations", w->n, w->dilations);
+    node_steps(n, "strides", w->n, w->strides);
+    node_steps(n, "dilations", w->n, w->dilations);
     int64_t sizes[MAX_RANK];
-    read_steps(n, "kernel_shape", w->n, sizes);
+    node_steps(n, "kernel_shape", w->n, sizes);
     if (!kernel.n)
         node_error(n, "'kernel_shape' is empty");
     memcpy(w->kernel, sizes, sizeof(dim) * (size_t)w->n);

@@ -162,6 +162,13 @@ void import_assert(struct node *n, enum opcode compare, dim a, dim b, const char
 // A tensor of rank 0 that holds the size.
 struct value *import_size(struct import *im, dim size, enum dtype t);
 
+// ---- Convolutions (import_conv.c) ----
+
+// A list attribute with an entry per dimension, all positive; 1 where it is absent.
+void node_steps(struct node *n, const char *name, int count, int64_t *out);
+// Input 2, a number for each filter; NULL after node_error.
+struct value *import_bias(struct node *n, enum dtype t, dim filters);
+
 // ---- Building ----
 
 struct value *import_unary(struct node *n, enum opcode code, struct value *x);

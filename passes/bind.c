@@ -12,30 +12,10 @@
 #include "ir/dims.h"
 #include "passes/lower_graph.h"
 
-// The view of a layout operation's operand, given that of its result. False: not every element would be written.
-static bool invert(struct lowering *l, const struct op *op, struct tensor_view *v)
-{
-    const struct type *from = op->operands[0]->type;
-    if (op->code == OP_TRANSPOSE) {
-        struct tensor_view result = *v;
-        struct ints axes = op_ints(op, ATTR_AXES);
-        for (int d = 0; d < v->rank; d++) {
-            v->sizes[axes.v[d]] = result.sizes[d];
-            v->strides[axes.v[d]] = result.strides[d];
-        }
-        return true;
-    }
-    if (op->code != OP_RESHAPE)
-        return false;
-    struct value operand = {.type = (struct type *)from}, *operands[1] = {&operand}, *results[1] = {&operand};
-    struct op back = {.code = OP_RESHAPE, .n_operands = 1, .operands = operands, .n_results = 1, .results = results};
-    return tensor_view_apply(l->m, &back, v);
-}
-
 struct value *bind_producer(struct lowering *l, const struct block *b, struct value *v, struct place *to)
 {
     while (v->def && tensor_view_is_layout(v->def)) {
-        if (v->def->block != b || l->places[v->id].storage || !invert(l, v->def, &to->view))
+        if (v->def->block != b || l->places[v->id].storage || !tensor_view_invert(l->m, v->def, &to->view))
             return NULL;
         v = v->def->operands[0];
     }
@@ -142,13 +122,27 @@ bool bind_same_place(const struct place *a, const struct place *b)
     return same;
 }
 
+// Copies a value to where it ends up, unless it is there. What no view can have is copied as it was before the reshape:
+// to the place in the shape that it had.
+void bind_put(struct lowering *l, const struct value *v, struct place to, struct loc loc)
+{
+    while (!l->places[v->id].storage && v->def && v->def->code == OP_RESHAPE) {
+        struct tensor_view view = lower_graph_place(l, v->def->operands[0])->view;
+        if (tensor_view_apply(l->m, v->def, &view) || !tensor_view_invert(l->m, v->def, &to.view))
+            break;
+        v = v->def->operands[0];
+    }
+    struct place from = *lower_graph_place(l, v);
+    if (!bind_same_place(&from, &to))
+        emit_copy(l, v->type, &from, &to, loc);
+}
+
 void bind_concat_rest(struct lowering *l, const struct op *op)
 {
     const struct place *all = lower_graph_place(l, op->results[0]);
     for (int i = 0; i < op->n_operands; i++) {
-        struct place part = *all, from = *lower_graph_place(l, op->operands[i]);
+        struct place part = *all;
         slice_of(l, op, i, &part);
-        if (!bind_same_place(&part, &from))
-            emit_copy(l, op->operands[i]->type, &from, &part, op->loc);
+        bind_put(l, op->operands[i], part, op->loc);
     }
 }

@@ -26,22 +26,14 @@ static void choose_order(struct lowering *l, const struct group *g, int *order)
     for (int i = 0; i < g->n_ops; i++)
         for (int o = 0; o < g->ops[i]->n_operands; o++) {
             struct value *v = g->ops[i]->operands[o];
+            bool table = g->ops[i]->code == OP_TAKE && o == 0; // its sizes are others
             if (v->type->kind != TYPE_TENSOR || l->grouping.of[v->id] == g || v->type->rank != g->rank ||
-                memcmp(v->type->dims, g->space, sizeof(dim) * (size_t)g->rank))
+                (!table && memcmp(v->type->dims, g->space, sizeof(dim) * (size_t)g->rank)))
                 continue;
             const struct place *p = &l->places[v->id];
             if (!p->storage || p->storage->data.bytes)
                 continue;
-            // Bubble sort by strides, where they can be compared.
-            for (int pass = 0; pass < g->rank; pass++)
-                for (int d = 0; d + 1 < g->rank; d++) {
-                    dim a = p->view.strides[order[d]], b = p->view.strides[order[d + 1]];
-                    if (a != b && a != 0 && b != 0 && dims_exact(l->m, b, a) != DIM_UNKNOWN) {
-                        int t = order[d];
-                        order[d] = order[d + 1];
-                        order[d + 1] = t;
-                    }
-                }
+            tensor_view_order(l->m, &p->view, order);
             return;
         }
 }

@@ -1,11 +1,10 @@
-// Kernels that only move elements: copies, padding, slices that run backwards, and lookups by index.
+// Kernels that only move elements: copies, padding, and slices that run backwards.
 #include <string.h>
 
 #include "ir/dims.h"
 #include "passes/lower_graph.h"
 
 #define MOVE_ELEMENTS 16384
-#define TAKE_ELEMENTS 4096
 
 // Tiles of about as many elements as the schedule says, most of them along the last axis.
 static void divide(struct emit *e, const char *what, enum dtype t, int64_t elements, const struct accesses *accesses)
@@ -148,63 +147,4 @@ void emit_pad(struct lowering *l, struct group *g)
     if (value)
         pad.number = value->number;
     move(l, op, "pad", &from, &to, first, step, value ? &pad : NULL);
-}
-
-// The index along one axis of every element of a tile of all axes.
-static struct value *along(struct emit *e, int axis, int n)
-{
-    dim dims[MAX_RANK];
-    for (int d = 0; d < n; d++)
-        dims[d] = d == axis ? e->axes[d].tile : 1;
-    struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims);
-    struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = axis}}, t);
-    return build_binary(&e->b, OP_ADD, at, build_cast(&e->b, DTYPE_I64, e->axes[axis].start));
-}
-
-void emit_take(struct lowering *l, struct group *g)
-{
-    const struct op *op = g->ops[0];
-    const struct type *t = op->results[0]->type, *x = op->operands[0]->type, *i = op->operands[1]->type;
-    int64_t axis = op_int(op, ATTR_AXIS, 0);
-    struct place from = *lower_graph_place(l, op->operands[0]), at = *lower_graph_place(l, op->operands[1]);
-    struct place to = *lower_graph_result(l, op->results[0], NULL);
-    struct emit e;
-    int axis_of[MAX_RANK], of_x[MAX_RANK], axes[EMIT_AXES];
-    emit_begin(&e, l, g);
-    make_axes(&e, t, axis_of);
-    for (int d = 0; d < x->rank; d++)
-        of_x[d] = d < axis ? axis_of[d] : d == axis ? -1 : axis_of[d - 1 + i->rank];
-    struct access source = emit_access(&e, &from, x->rank, of_x);
-    struct access target = emit_access(&e, &to, t->rank, axis_of);
-    struct access indices = emit_access(&e, &at, i->rank, axis_of + axis);
-    struct accesses all = {0};
-    add(&all, &source);
-    add(&all, &target);
-    add(&all, &indices);
-    emit_merge(&e, &all);
-    int n = all_axes(&e, axes);
-    if (n >= MAX_RANK) {
-        lower_graph_error(l, op->loc, "take: more than %d dimensions", MAX_RANK - 1);
-        return;
-    }
-    divide(&e, "take", t->dtype, TAKE_ELEMENTS, &(struct accesses){0});
-    emit_spread(&e, n, axes, 0);
-    emit_grid(&e);
-    struct value *operands[MAX_RANK + 1];
-    dim sizes[MAX_RANK] = {from.view.sizes[axis]}, strides[MAX_RANK] = {from.view.strides[axis]};
-    int rank = 1;
-    operands[1] = build_cast(&e.b, DTYPE_I64, emit_load(&e, &indices, n, axes));
-    for (int a = 0; a < n; a++) {
-        if (!source.stride[a])
-            continue;
-        sizes[rank] = e.axes[a].size;
-        strides[rank] = source.stride[a];
-        operands[1 + rank++] = along(&e, a, n);
-    }
-    if (sizes[0] == 1)
-        strides[0] = 1;
-    operands[0] = emit_param(&e, from.storage, from.view.offset, rank, sizes, strides);
-    struct value *taken = build_value(&e.b, OP_GATHER, rank + 1, operands, 0, NULL, NULL);
-    emit_store(&e, taken, &target, n, axes);
-    emit_end(&e);
 }

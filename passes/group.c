@@ -3,8 +3,9 @@
 // An element-wise operation joins the group of an operand when it walks the same space: the group's elements, or the
 // rows of a reduction. A reduction joins a group whose space it reduces, and opens it for what follows; so a softmax
 // or a layer norm with its neighbours is one group. Products, convolutions and pools start a group; element-wise
-// operations on their results follow in it. A group never joins where another group would have to run both before and
-// after it. Layout operations belong to no group: they are views (tensor_view.h) where that is possible.
+// operations on their results follow in it. A lookup by indices is element-wise too, but what it looks up must lie in
+// memory: it starts a group. A group never joins where another group would have to run both before and after it. Layout
+// operations belong to no group: they are views (tensor_view.h) where that is possible.
 //
 // Nor does a group grow beyond what a kernel takes as parameters: long chains and wide sums become several kernels.
 //
@@ -326,7 +327,8 @@ static void place_op(struct work *w, struct op *op)
         set_space(g, op->results[0]->type);
         break;
     case OP_TAKE:
-        g = new_group(w, GROUP_TAKE);
+        g = new_group(w, GROUP_MAP);
+        set_space(g, op->results[0]->type);
         break;
     case OP_PAD:
         g = new_group(w, GROUP_PAD);
@@ -378,7 +380,7 @@ static void note_use(struct work *w, struct users *users, const struct group *by
         if (!g || g == by)
             continue;
         struct users *u = &users[g->index];
-        bool direct = w->out->of[v->id] == g && by && op->n_blocks == 0;
+        bool direct = w->out->of[v->id] == g && by && op->n_blocks == 0 && op->code != OP_TAKE;
         if (!direct || (u->only && u->only != by))
             u->many = true;
         else
@@ -387,6 +389,14 @@ static void note_use(struct work *w, struct users *users, const struct group *by
     for (int i = 0; i < op->n_blocks; i++)
         for (struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
             note_use(w, users, NULL, inner);
+}
+
+static bool looks_up(const struct group *g)
+{
+    for (int i = 0; i < g->n_ops; i++)
+        if (g->ops[i]->code == OP_TAKE)
+            return true;
+    return false;
 }
 
 // An element-wise group that only one other reads, in the same space, becomes part of it.
@@ -407,7 +417,7 @@ static void merge_into_users(struct work *w, struct block *b)
             memcmp(into->space, g->space, sizeof(dim) * (size_t)g->rank))
             continue;
         int roots = into->kind >= GROUP_EINSUM; // the product does not take computed operands
-        bool feeds_root = false;
+        bool feeds_root = roots && looks_up(g); // and its epilogue looks nothing up
         for (int o = 0; roots && o < into->ops[0]->n_operands; o++)
             feeds_root |= group_of(w, into->ops[0]->operands[o]) == g;
         if (feeds_root)

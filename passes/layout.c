@@ -62,6 +62,9 @@ static void visit(struct sets *s, const struct op *op)
     if (windows) {
         join(s, result, op->operands[0]);
         s->wanted[find(s, result->id)] |= wants(op);
+    } else if (op->code == OP_TAKE) {
+        if (is_image(op->operands[0]) && op->operands[0]->type->rank == result->type->rank)
+            join(s, result, op->operands[0]);
     } else if (opcode_is_scalar(op->code) || op->code == OP_CAST) {
         for (int i = 0; i < op->n_operands; i++)
             if (is_image(op->operands[i]) && op->operands[i]->type->rank == result->type->rank)

@@ -113,10 +113,13 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
     *p = from;
     if (tensor_view_apply(l->m, op, &p->view))
         return p;
-    // No view: the operand is written again, in order.
+    // No view: the operand is written again, without gaps.
     const struct type *t = op->operands[0]->type;
     if (op->code == OP_RESHAPE) {
-        *p = lower_graph_allocate(l, t, NULL);
+        int order[MAX_RANK];
+        tensor_view_order(l->m, &from.view, order); // as it lies, if that will do
+        struct tensor_view view = tensor_view_create(l->m, t, order);
+        *p = lower_graph_allocate(l, t, tensor_view_apply(l->m, op, &view) ? order : NULL);
         emit_copy(l, t, &from, p, op->loc);
         if (!tensor_view_apply(l->m, op, &p->view))
             lower_graph_error(l, op->loc, "reshape: the sizes of %s and %s do not correspond",
@@ -321,7 +324,7 @@ static void lower_host(struct lowering *l, struct op *op)
 static void lower_group(struct lowering *l, struct group *g)
 {
     l->b.loc = g->ops[0]->loc;
-    if (g->kind != GROUP_HOST)
+    if (g->kind != GROUP_HOST && g->kind != GROUP_CONCAT)
         for (int i = 0; i < g->n_ops; i++)
             for (int o = 0; o < g->ops[i]->n_operands; o++) {
                 struct value *v = g->ops[i]->operands[o];
@@ -341,9 +344,6 @@ static void lower_group(struct lowering *l, struct group *g)
         break;
     case GROUP_WINDOW:
         emit_window(l, g);
-        break;
-    case GROUP_TAKE:
-        emit_take(l, g);
         break;
     case GROUP_PAD:
         emit_pad(l, g);
@@ -379,11 +379,8 @@ void lower_graph_block(struct lowering *l, struct block *b, const struct place *
         lower_group(l, l->grouping.list[i]);
     if (carries)
         lower_loop_hand_on(l, b, results);
-    for (int i = 0; i < end->n_operands && !l->failed && !carries; i++) {
-        struct place from = *lower_graph_place(l, end->operands[i]);
-        if (!bind_same_place(&from, &results[i]))
-            emit_copy(l, end->operands[i]->type, &from, &results[i], end->loc);
-    }
+    for (int i = 0; i < end->n_operands && !l->failed && !carries; i++)
+        bind_put(l, end->operands[i], results[i], end->loc);
     l->grouping = outer;
 }
 

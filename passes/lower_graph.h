@@ -7,7 +7,8 @@
 //   in_place.c      which results take over the memory of an operand
 //   layout.c        in which order of dimensions images lie in memory
 //   emit.c          one kernel: its axes, parameters, grid, loads, stores, and its launch
-//   emit_map.c      element-wise operations and reductions;  emit_einsum.c  products;
+//   emit_members.c  its element-wise operations, with what else joins them
+//   emit_map.c      kernels of these alone;  emit_einsum.c  products;
 //   emit_window.c   convolutions and pools;  emit_move.c  what only moves elements
 #ifndef TEGULA_PASSES_LOWER_GRAPH_H
 #define TEGULA_PASSES_LOWER_GRAPH_H
@@ -46,8 +47,7 @@ enum group_kind {
     GROUP_EINSUM, // these start with their root, and element-wise operations follow
     GROUP_CONV,
     GROUP_WINDOW,
-    GROUP_TAKE, // these are one operation
-    GROUP_PAD,
+    GROUP_PAD, // these are one operation
     GROUP_CONCAT,
     GROUP_UPDATE,
     GROUP_SIZES,
@@ -155,6 +155,8 @@ bool bind_value(struct lowering *l, const struct block *b, struct value *v, stru
 // Binds what operations of the block put together or start from.
 void bind_operands(struct lowering *l, struct block *b);
 bool bind_same_place(const struct place *a, const struct place *b);
+// Copies a value to where it ends up, unless it is there.
+void bind_put(struct lowering *l, const struct value *v, struct place to, struct loc loc);
 // Copies the operands of a concat that are not where it wants them.
 void bind_concat_rest(struct lowering *l, const struct op *concat);
 
@@ -235,17 +237,27 @@ void emit_problem(struct emit *e, const char *what, const char *letters, enum dt
 // What the schedule says, or `otherwise`, which goes on the record.
 int64_t emit_choose(struct emit *e, enum schedule_key key, int64_t otherwise);
 int emit_axis(struct emit *e, dim size, enum axis_class class, int of);
+// The parameter for a scalar of the graph, which the host computes.
+struct value *emit_scalar(struct emit *e, struct value *v);
+// Whether one tile covers the axis.
+bool emit_covers(const struct emit *e, const struct emit_axis *x);
 // A size, as the kernel knows it.
 dim emit_dim(struct emit *e, dim d);
 struct value *emit_size(struct emit *e, dim d);
 // How a tensor is walked; axis_of[d] is the axis of dimension d of a space of n dimensions, -1: none (it has size 1);
 // the tensor's dimensions are aligned at the last.
 struct access emit_access(struct emit *e, const struct place *p, int n, const int *axis_of);
+// How a `take` is read: the table's other axes, and the one that the indices count along.
+struct lookup {
+    struct access table, indices;
+    dim size, stride;
+};
 // The accesses of the operands of a group's element-wise operations from ops[first] on, and of what is stored.
 struct accesses {
     int n;
     struct access *list[2 * MAX_OPERANDS];
-    struct access **of; // by value id of the graph
+    struct access **of;      // by value id of the graph
+    struct lookup **lookups; // by value id of a take's result
 };
 void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
                   struct accesses *out);
@@ -280,7 +292,6 @@ void emit_product(struct lowering *l, struct group *g, const char *labels, const
                   const int *result_order);
 void emit_conv(struct lowering *l, struct group *g);
 void emit_window(struct lowering *l, struct group *g);
-void emit_take(struct lowering *l, struct group *g);
 void emit_pad(struct lowering *l, struct group *g);
 // The slice of a place, backwards too.
 void emit_slice(struct lowering *l, const struct op *slice, const struct place *from, const struct place *to);

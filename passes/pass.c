@@ -24,9 +24,9 @@ const char *const *pipeline_for(const struct target_desc *target)
 }
 
 // Constants and shapes first, then larger operations, then kernels.
-const char *const graph_pipeline[] = {"fold-graph",   "rewrite",     "fold-batch-norm",   "fold-graph",
-                                      "rewrite",      "raise",       "inline-composites", "rewrite",
-                                      "canonicalize", "lower-graph", "plan-memory",       NULL};
+const char *const graph_pipeline[] = {
+    "fold-graph", "rewrite",      "fold-batch-norm", "fold-graph",  "rewrite",     "raise", "inline-composites",
+    "rewrite",    "sink-reshape", "canonicalize",    "lower-graph", "plan-memory", NULL};
 
 struct runner {
     struct module *m;

@@ -149,6 +149,43 @@ bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view
     }
 }
 
+bool tensor_view_invert(struct module *m, const struct op *op, struct tensor_view *v)
+{
+    const struct type *from = op->operands[0]->type;
+    if (op->code == OP_TRANSPOSE) {
+        struct tensor_view result = *v;
+        struct ints axes = op_ints(op, ATTR_AXES);
+        for (int d = 0; d < v->rank; d++) {
+            v->sizes[axes.v[d]] = result.sizes[d];
+            v->strides[axes.v[d]] = result.strides[d];
+        }
+        return true;
+    }
+    if (op->code != OP_RESHAPE)
+        return false;
+    struct value operand = {.type = (struct type *)from}, *operands[1] = {&operand}, *results[1] = {&operand};
+    struct op back = {.code = OP_RESHAPE, .n_operands = 1, .operands = operands, .n_results = 1, .results = results};
+    return tensor_view_apply(m, &back, v);
+}
+
+void tensor_view_order(struct module *m, const struct tensor_view *v, int *order)
+{
+    dim strides[MAX_RANK];
+    for (int d = 0; d < v->rank; d++) {
+        strides[d] = v->strides[d] == 0 && d ? strides[d - 1] : v->strides[d];
+        order[d] = d;
+    }
+    for (int pass = 0; pass < v->rank; pass++)
+        for (int d = 0; d + 1 < v->rank; d++) {
+            dim a = strides[order[d]], b = strides[order[d + 1]];
+            if (a != b && a != 0 && b != 0 && dims_exact(m, b, a) != DIM_UNKNOWN) {
+                int t = order[d];
+                order[d] = order[d + 1];
+                order[d + 1] = t;
+            }
+        }
+}
+
 bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v)
 {
     dim stride = 1;

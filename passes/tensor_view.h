@@ -21,8 +21,13 @@ struct tensor_view tensor_view_create(struct module *m, const struct type *t, co
 // dimensions with gaps, a slice that runs backwards or lies at a place that is found out at run time, any other
 // operation.
 bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view *v);
+// The view of the operand, given that of the result. False: not every element of the operand would have a place.
+bool tensor_view_invert(struct module *m, const struct op *op, struct tensor_view *v);
 bool tensor_view_is_layout(const struct op *op); // transpose, reshape, broadcast, slice, dynamic_slice
 
+// The dimensions as they lie in memory, outermost first, where strides can be compared. Elements that are repeated
+// along a dimension lie behind those of the dimension before it.
+void tensor_view_order(struct module *m, const struct tensor_view *v, int *order);
 bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v); // row-major without gaps
 // The number of elements from the first to behind the last.
 dim tensor_view_extent(struct module *m, const struct tensor_view *v);

@@ -45,6 +45,8 @@ REFUSED = [
     r"training mode is not supported",
     r"the indices of the maxima, output 2, are not supported",
     r"the depth must be constant",
+    r"the scales .* must be constant",
+    r"the region of interest, input 2, must be constant",
     r"is not supported for \S+, the type of input .*; cast it to a float",
     r"'stash_type' \d+ is not supported",
     r"is not supported; only dense numbers are",
@@ -79,13 +81,13 @@ def open_sizes(model):
 
 
 def constant_inputs(model, inputs):
-    """The model with the inputs that are not floats as initialisers: shapes, axes, bounds."""
+    """The model with the inputs that say what to do as initialisers: shapes, axes, bounds, scales."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     kept, values = [], []
     for value, array in zip(model.graph.input, inputs):
         if not isinstance(array, np.ndarray):
             return None, None
-        if array.dtype.kind in "iub" and array.ndim <= 1 or array.size == 1:
+        if array.dtype.kind in "iub" and array.ndim <= 1 or array.size == 1 or value.name in ("scales", "roi"):
             model.graph.initializer.append(numpy_helper.from_array(array, value.name))
         else:
             kept.append(value)
