@@ -36,34 +36,29 @@ bool bind_value(struct lowering *l, const struct block *b, struct value *v, stru
 
 // Reshapes that no view of a row-major operand can express: the operand is produced in the order of the reshaped
 // tensor.
-static void bind_reshapes(struct lowering *l, struct block *b)
+static void bind_reshape(struct lowering *l, const struct block *b, const struct op *op)
 {
-    for (struct op *op = b->last; op; op = op->previous) {
-        if (op->code != OP_RESHAPE || l->places[op->results[0]->id].storage)
-            continue;
-        struct value *chain[64], *source = op->results[0];
-        int n = 0;
-        bool plain = true;
-        while (plain && source->def && tensor_view_is_layout(source->def) && n < 64) {
-            chain[n++] = source;
-            plain = source->def->code == OP_TRANSPOSE || source->def->code == OP_RESHAPE;
-            source = source->def->operands[0];
-        }
-        if (!plain || l->places[source->id].storage)
-            continue;
-        struct tensor_view v = tensor_view_create(l->m, source->type, NULL);
-        bool fits = true;
-        for (int i = n - 1; i >= 0 && fits; i--)
-            fits = tensor_view_apply(l->m, chain[i]->def, &v);
-        if (fits)
-            continue;
-        struct value *result = op->results[0];
-        struct storage *s = ARENA_NEW(l->arena, struct storage);
-        struct place to = {s, tensor_view_create(l->m, result->type, NULL)};
-        s->type = type_view(l->m, result->type->dtype, result->type->rank, result->type->dims, NULL);
-        if (bind_value(l, b, result, to))
-            s->view = build_value(&l->b, OP_BUFFER, 0, NULL, 0, NULL, (struct type *)s->type);
+    struct value *result = op->results[0], *chain[64], *source = result;
+    int n = 0;
+    bool plain = !l->places[result->id].storage;
+    while (plain && source->def && tensor_view_is_layout(source->def) && n < 64) {
+        chain[n++] = source;
+        plain = source->def->code == OP_TRANSPOSE || source->def->code == OP_RESHAPE;
+        source = source->def->operands[0];
     }
+    if (!plain || l->places[source->id].storage)
+        return;
+    struct tensor_view v = tensor_view_create(l->m, source->type, NULL);
+    bool fits = true;
+    for (int i = n - 1; i >= 0 && fits; i--)
+        fits = tensor_view_apply(l->m, chain[i]->def, &v);
+    if (fits)
+        return;
+    struct storage *s = ARENA_NEW(l->arena, struct storage);
+    struct place to = {s, tensor_view_create(l->m, result->type, NULL)};
+    s->type = type_view(l->m, result->type->dtype, result->type->rank, result->type->dims, NULL);
+    if (bind_value(l, b, result, to))
+        s->view = build_value(&l->b, OP_BUFFER, 0, NULL, 0, NULL, (struct type *)s->type);
 }
 
 static void slice_of(struct lowering *l, const struct op *concat, int operand, struct place *p)
@@ -106,12 +101,13 @@ static void bind_initial(struct lowering *l, const struct block *b, struct op *o
 
 void bind_operands(struct lowering *l, struct block *b)
 {
-    for (struct op *op = b->last; op; op = op->previous)
+    for (struct op *op = b->last; op; op = op->previous) // readers first: they know where things end up
         if (op->code == OP_CONCAT)
             bind_concat(l, b, op);
         else if (op->code == OP_FOR || op->code == OP_WHILE)
             bind_initial(l, b, op);
-    bind_reshapes(l, b);
+        else if (op->code == OP_RESHAPE)
+            bind_reshape(l, b, op);
 }
 
 bool bind_same_place(const struct place *a, const struct place *b)

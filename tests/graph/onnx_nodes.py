@@ -42,6 +42,7 @@ REFUSED = [
     r"needs start, limit and step made of sizes and constants",
     r"the padding value .* must be a constant",
     r"version 8, over batches, is not supported",
+    r"the number of its iterations is not known before it runs",
     r"training mode is not supported",
     r"the indices of the maxima, output 2, are not supported",
     r"the depth must be constant",
