@@ -35,10 +35,7 @@ NEEDS = {"v2": set(), "v3": AVX2, "v4": AVX2 | {"avx512f", "avx512bw", "avx512cd
 LEAST_MODELS = 35
 
 # Models that are refused, and the operators that are to blame, all of them. Who adds an operator takes it out here.
-NOT_YET = {
-    "unet": {"ConvTranspose"},
-    "text_detector": {"ConvTranspose", "Resize"},
-}
+NOT_YET = {}
 
 # Every size that the inputs leave open; 0 and 1, powers of two and not.
 SIZES = {
