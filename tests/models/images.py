@@ -47,7 +47,7 @@ class Case:
         self.last = "x"
         if self.rank == 2 and self.rng.random() < 0.5:
             self.conv()
-        self.rng.choice((self.resize, self.resize, self.conv_transpose))()
+        self.rng.choice((self.resize, self.resize, self.resize_old, self.conv_transpose, self.conv_transpose))()
         if self.rng.random() < 0.3:
             self.node("Relu", [self.last])
         if self.rank == 2 and self.rng.random() < 0.4:
@@ -97,6 +97,21 @@ class Case:
             attributes["axes"] = [2 + d for d in range(self.rank)]
             inputs = [self.last, "", "", self.weight(np.array([r.choice((1, 3, 7, 10, 16)) for _ in range(self.rank)]))]
         self.node("Resize", inputs, **attributes)
+
+    def resize_old(self):
+        """Before version 11: a mode and scales."""
+        r = self.rng
+        self.opset = r.choice((7, 9, 10))
+        sizes = (1, 2, 2, 3) if self.opset < 10 else (0.5, 1, 2, 2, 3)
+        scales = [1, 1] + [r.choice(sizes) for _ in range(self.rank)]
+        scales = [float(s) if int(s * n) else 2.0 for s, n in zip(scales, self.shape)]
+        # onnxruntime interpolates rows and columns only.
+        attributes = {"mode": r.choice(("nearest", "linear")) if self.rank == 2 else "nearest"}
+        if self.opset == 7:
+            self.node("Upsample", [self.last], scales=scales, **attributes)
+        else:
+            self.node("Upsample" if self.opset == 9 else "Resize", [self.last, self.weight(np.array(scales, np.float32))],
+                      **attributes)
 
     def conv_transpose(self):
         r = self.rng
