@@ -57,7 +57,12 @@ static bool is_view(struct module *m, const struct value *v, struct tensor_view 
         *view = tensor_view_create(m, v->type, NULL);
         return true;
     }
-    return is_view(m, v->def->operands[0], view) && tensor_view_apply(m, v->def, view);
+    if (!is_view(m, v->def->operands[0], view))
+        return false;
+    if (v->def->code != OP_DYNAMIC_SLICE)
+        return tensor_view_apply(m, v->def, view);
+    memcpy(view->sizes, v->type->dims, sizeof(dim) * (size_t)v->type->rank); // wherever it begins
+    return true;
 }
 
 static bool is_computed(const struct value *v)
