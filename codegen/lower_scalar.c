@@ -66,8 +66,6 @@ INT_COMPARE(i_ge, LLVMIntSGE, LLVMIntUGE)
         (void)t;                                                                                                       \
         return lower_intrinsic(l, name, 1, (LLVMTypeRef[]){LLVMTypeOf(x[0])}, n, x);                                   \
     }
-INTRINSIC(f_maximum, "llvm.maximum", 2)
-INTRINSIC(f_minimum, "llvm.minimum", 2)
 INTRINSIC(f_copysign, "llvm.copysign", 2)
 INTRINSIC(f_abs, "llvm.fabs", 1)
 INTRINSIC(f_sqrt, "llvm.sqrt", 1)
@@ -87,6 +85,34 @@ CHOICE(f_max, f_gt)
 CHOICE(f_min, f_lt)
 CHOICE(i_max, i_gt)
 CHOICE(i_min, i_lt)
+
+// Of equal ones, which differ in the sign of a zero at most, the bits' and is the greater and their or the less. LLVM's
+// own intrinsics are narrowed to f16 where operands were that, and then lose NaN; only targets that convert f16 by an
+// instruction have any that LLVM could see.
+static LLVMValueRef extreme(struct lower *l, enum dtype t, LLVMValueRef *x, bool most)
+{
+    LLVMTypeRef type = LLVMTypeOf(x[0]);
+    if (l->target->kind != TARGET_KIND_X86 || !l->target->f16c)
+        return lower_intrinsic(l, most ? "llvm.maximum" : "llvm.minimum", 1, &type, 2, x);
+    LLVMTypeRef bits = t == DTYPE_F64 ? l->i64 : l->i32;
+    if (lower_lanes(x[0]) > 1)
+        bits = LLVMVectorType(bits, (unsigned)lower_lanes(x[0]));
+    LLVMValueRef a = LLVMBuildBitCast(l->b, x[0], bits, ""), b = LLVMBuildBitCast(l->b, x[1], bits, "");
+    LLVMValueRef equal = most ? LLVMBuildAnd(l->b, a, b, "") : LLVMBuildOr(l->b, a, b, "");
+    LLVMValueRef y = most ? f_max(l, t, x) : f_min(l, t, x); // x[1] if that is NaN
+    y = LLVMBuildSelect(l->b, f_eq(l, t, x), LLVMBuildBitCast(l->b, equal, type, ""), y, "");
+    return LLVMBuildSelect(l->b, LLVMBuildFCmp(l->b, LLVMRealUNO, x[0], x[0], ""), x[0], y, "");
+}
+
+static LLVMValueRef f_maximum(struct lower *l, enum dtype t, LLVMValueRef *x)
+{
+    return extreme(l, t, x, true);
+}
+
+static LLVMValueRef f_minimum(struct lower *l, enum dtype t, LLVMValueRef *x)
+{
+    return extreme(l, t, x, false);
+}
 
 static LLVMValueRef f_fma(struct lower *l, enum dtype t, LLVMValueRef *x)
 {
