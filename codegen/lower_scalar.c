@@ -233,6 +233,12 @@ struct quotient {
     LLVMValueRef quotient, remainder;
 };
 
+static LLVMValueRef at_least(struct lower *l, enum dtype t, LLVMValueRef x, int least) // without sign
+{
+    LLVMTypeRef type = LLVMTypeOf(x);
+    return lower_intrinsic(l, "llvm.umax", 1, &type, 2, (LLVMValueRef[]){x, number_like(l, t, least, x)});
+}
+
 // Truncating. x / 0 gives 0 and 0; the least integer by -1 wraps.
 static struct quotient divide(struct lower *l, enum dtype t, LLVMValueRef *x)
 {
@@ -244,11 +250,15 @@ static struct quotient divide(struct lower *l, enum dtype t, LLVMValueRef *x)
         by_zero = LLVMBuildICmp(l->b, LLVMIntEQ, x[1], zero, "");
     if (is_signed && (!constant || c == -1))
         by_minus = LLVMBuildICmp(l->b, LLVMIntEQ, x[1], LLVMConstAllOnes(LLVMTypeOf(x[1])), "");
-    LLVMValueRef one = number_like(l, t, 1, x[0]);
-    if (by_zero)
-        divisor = LLVMBuildSelect(l->b, by_zero, one, divisor, "");
-    if (by_minus)
-        divisor = LLVMBuildSelect(l->b, by_minus, one, divisor, "");
+    // What is divided by instead is made without a choice: LLVM divides by each side of one in turn, and takes a side
+    // that has a zero in any lane for one that never comes about.
+    if (constant)
+        divisor = by_zero || by_minus ? number_like(l, t, 1, x[0]) : divisor;
+    else if (is_signed) // 0 and -1 to 1
+        divisor = LLVMBuildSub(l->b, at_least(l, t, LLVMBuildAdd(l->b, divisor, number_like(l, t, 1, x[0]), ""), 2),
+                               number_like(l, t, 1, x[0]), "");
+    else
+        divisor = at_least(l, t, divisor, 1);
     struct quotient q;
     q.quotient = is_signed ? LLVMBuildSDiv(l->b, x[0], divisor, "") : LLVMBuildUDiv(l->b, x[0], divisor, "");
     q.remainder = LLVMBuildSub(l->b, x[0], LLVMBuildMul(l->b, q.quotient, divisor, ""), "");
