@@ -52,8 +52,30 @@ static bool known_at_entry(const struct value *v)
     return pure;
 }
 
+// Sizes are not below 0. What does not fit an int64_t is its greatest value, which no allocator has; the instance only
+// runs if all of it fits, or nothing is there, and then the product is 0 however it wraps.
+static LLVMValueRef scratch_mul(struct lower *l, LLVMValueRef x, LLVMValueRef y, bool saturate)
+{
+    int64_t a, b, product;
+    if (lower_is_constant(x, &a) && lower_is_constant(y, &b))
+        return lower_i64(l, __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product);
+    if (!saturate)
+        return LLVMBuildMul(l->b, x, y, "");
+    LLVMValueRef pair = lower_intrinsic(l, "llvm.smul.with.overflow", 1, &l->i64, 2, (LLVMValueRef[]){x, y});
+    return LLVMBuildSelect(l->b, LLVMBuildExtractValue(l->b, pair, 1, ""), lower_i64(l, INT64_MAX),
+                           LLVMBuildExtractValue(l->b, pair, 0, ""), "");
+}
+
+static LLVMValueRef scratch_add(struct lower *l, LLVMValueRef x, LLVMValueRef y, bool saturate)
+{
+    if (!saturate)
+        return LLVMBuildAdd(l->b, x, y, "");
+    return lower_intrinsic(l, "llvm.sadd.sat", 1, &l->i64, 2, (LLVMValueRef[]){x, y});
+}
+
 static void scratch_roots(struct lower *l, const struct block *b, LLVMValueRef scratch, LLVMValueRef *offset)
 {
+    bool saturate = !scratch;
     for (struct op *o = b->first; o; o = o->next) {
         for (int i = 0; i < o->n_blocks; i++)
             scratch_roots(l, o->blocks[i], scratch, offset);
@@ -76,15 +98,15 @@ static void scratch_roots(struct lower *l, const struct block *b, LLVMValueRef s
             } else {
                 root->size[d] = lower_i64(l, t->dims[d]);
             }
-            bytes = lower_mul(l, bytes, root->size[d]);
+            bytes = scratch_mul(l, bytes, root->size[d], saturate);
         }
         fill_strides(l, root, t);
         root->align = 64;
         if (scratch)
             root->pointer = LLVMBuildInBoundsGEP2(l->b, l->i8, scratch, offset, 1, "buffer");
         l->roots[o->results[0]->id] = root;
-        LLVMValueRef rounded = LLVMBuildAdd(l->b, bytes, lower_i64(l, 63), "");
-        *offset = lower_add(l, *offset, LLVMBuildAnd(l->b, rounded, lower_i64(l, -64), ""));
+        LLVMValueRef rounded = scratch_add(l, bytes, lower_i64(l, 63), saturate);
+        *offset = scratch_add(l, *offset, LLVMBuildAnd(l->b, rounded, lower_i64(l, -64), ""), saturate);
     }
 }
 
@@ -110,7 +132,7 @@ LLVMValueRef lower_scratch_bytes(struct lower *l)
 {
     LLVMValueRef offset = lower_i64(l, 0);
     scratch_roots(l, l->kernel->body, NULL, &offset);
-    return offset;
+    return LLVMBuildAnd(l->b, offset, lower_i64(l, -64), "");
 }
 
 struct root *lower_root(struct lower *l, struct value *root)

@@ -66,8 +66,6 @@ INT_COMPARE(i_ge, LLVMIntSGE, LLVMIntUGE)
         (void)t;                                                                                                       \
         return lower_intrinsic(l, name, 1, (LLVMTypeRef[]){LLVMTypeOf(x[0])}, n, x);                                   \
     }
-INTRINSIC(f_maximum, "llvm.maximum", 2)
-INTRINSIC(f_minimum, "llvm.minimum", 2)
 INTRINSIC(f_copysign, "llvm.copysign", 2)
 INTRINSIC(f_abs, "llvm.fabs", 1)
 INTRINSIC(f_sqrt, "llvm.sqrt", 1)
@@ -87,6 +85,34 @@ CHOICE(f_max, f_gt)
 CHOICE(f_min, f_lt)
 CHOICE(i_max, i_gt)
 CHOICE(i_min, i_lt)
+
+// Of equal ones, which differ in the sign of a zero at most, the bits' and is the greater and their or the less. LLVM's
+// own intrinsics are narrowed to f16 where operands were that, and then lose NaN; only targets that convert f16 by an
+// instruction have any that LLVM could see.
+static LLVMValueRef extreme(struct lower *l, enum dtype t, LLVMValueRef *x, bool most)
+{
+    LLVMTypeRef type = LLVMTypeOf(x[0]);
+    if (l->target->kind != TARGET_KIND_X86 || !l->target->f16c)
+        return lower_intrinsic(l, most ? "llvm.maximum" : "llvm.minimum", 1, &type, 2, x);
+    LLVMTypeRef bits = t == DTYPE_F64 ? l->i64 : l->i32;
+    if (lower_lanes(x[0]) > 1)
+        bits = LLVMVectorType(bits, (unsigned)lower_lanes(x[0]));
+    LLVMValueRef a = LLVMBuildBitCast(l->b, x[0], bits, ""), b = LLVMBuildBitCast(l->b, x[1], bits, "");
+    LLVMValueRef equal = most ? LLVMBuildAnd(l->b, a, b, "") : LLVMBuildOr(l->b, a, b, "");
+    LLVMValueRef y = most ? f_max(l, t, x) : f_min(l, t, x); // x[1] if that is NaN
+    y = LLVMBuildSelect(l->b, f_eq(l, t, x), LLVMBuildBitCast(l->b, equal, type, ""), y, "");
+    return LLVMBuildSelect(l->b, LLVMBuildFCmp(l->b, LLVMRealUNO, x[0], x[0], ""), x[0], y, "");
+}
+
+static LLVMValueRef f_maximum(struct lower *l, enum dtype t, LLVMValueRef *x)
+{
+    return extreme(l, t, x, true);
+}
+
+static LLVMValueRef f_minimum(struct lower *l, enum dtype t, LLVMValueRef *x)
+{
+    return extreme(l, t, x, false);
+}
 
 static LLVMValueRef f_fma(struct lower *l, enum dtype t, LLVMValueRef *x)
 {
@@ -207,6 +233,12 @@ struct quotient {
     LLVMValueRef quotient, remainder;
 };
 
+static LLVMValueRef at_least(struct lower *l, enum dtype t, LLVMValueRef x, int least) // without sign
+{
+    LLVMTypeRef type = LLVMTypeOf(x);
+    return lower_intrinsic(l, "llvm.umax", 1, &type, 2, (LLVMValueRef[]){x, number_like(l, t, least, x)});
+}
+
 // Truncating. x / 0 gives 0 and 0; the least integer by -1 wraps.
 static struct quotient divide(struct lower *l, enum dtype t, LLVMValueRef *x)
 {
@@ -218,11 +250,15 @@ static struct quotient divide(struct lower *l, enum dtype t, LLVMValueRef *x)
         by_zero = LLVMBuildICmp(l->b, LLVMIntEQ, x[1], zero, "");
     if (is_signed && (!constant || c == -1))
         by_minus = LLVMBuildICmp(l->b, LLVMIntEQ, x[1], LLVMConstAllOnes(LLVMTypeOf(x[1])), "");
-    LLVMValueRef one = number_like(l, t, 1, x[0]);
-    if (by_zero)
-        divisor = LLVMBuildSelect(l->b, by_zero, one, divisor, "");
-    if (by_minus)
-        divisor = LLVMBuildSelect(l->b, by_minus, one, divisor, "");
+    // What is divided by instead is made without a choice: LLVM divides by each side of one in turn, and takes a side
+    // that has a zero in any lane for one that never comes about.
+    if (constant)
+        divisor = by_zero || by_minus ? number_like(l, t, 1, x[0]) : divisor;
+    else if (is_signed) // 0 and -1 to 1
+        divisor = LLVMBuildSub(l->b, at_least(l, t, LLVMBuildAdd(l->b, divisor, number_like(l, t, 1, x[0]), ""), 2),
+                               number_like(l, t, 1, x[0]), "");
+    else
+        divisor = at_least(l, t, divisor, 1);
     struct quotient q;
     q.quotient = is_signed ? LLVMBuildSDiv(l->b, x[0], divisor, "") : LLVMBuildUDiv(l->b, x[0], divisor, "");
     q.remainder = LLVMBuildSub(l->b, x[0], LLVMBuildMul(l->b, q.quotient, divisor, ""), "");

@@ -296,9 +296,7 @@ static bool run_grid(struct interp *in)
     bool empty = false;
     for (int d = 0; d < 3; d++) {
         in->grid[d] = d < in->n_grid ? interp_index(in, end->operands[d]) : 1;
-        if (in->grid[d] < 0)
-            return interp_fail(in, end, "size %d of the grid is %lld", d, (long long)in->grid[d]);
-        empty |= in->grid[d] == 0;
+        empty |= in->grid[d] <= 0;
     }
     if (empty)
         return true;

@@ -14,6 +14,7 @@
 #define MOST_ROWS 14          // of a register tile
 #define MOST_STRIDED_ROWS 6   // when each row needs an address register
 #define MOST_UNROLLED 4       // short reduced axes are unrolled
+#define MOST_AT_ONCE 256      // rows of a step, all its axes together
 
 // ---- Choosing the vector axis ----------------------------------------------------------------------------------
 
@@ -215,19 +216,37 @@ static bool ever_reduced(const struct shaper *s, const struct block *b, int axis
     return false;
 }
 
+// The axis that codegen transposes an access along: the last of those it is contiguous along that is long enough, of
+// which there are several only if the view has sizes of 1.
+static int contiguous_axis(const struct shaper *s, const struct op *access, const struct value *tile,
+                           const struct group *g)
+{
+    int found = AXIS_NONE;
+    for (int d = tile->type->rank - 1; d >= 0; d--) {
+        int axis = axes_of(&s->axes, tile, d);
+        if (axis == AXIS_NONE || axis == g->vector_axis || !bounds_unit_stride(s, access, tile, axis))
+            continue;
+        if (s->axes.size[axis] >= g->lanes / 2)
+            return axis;
+        if (found == AXIS_NONE)
+            found = axis;
+    }
+    return found;
+}
+
 // The transposing loads and stores of a group want a square of vectors: the axis along which such an access is
 // contiguous, if it is not the vector axis.
-static bool transposed_axis(const struct shaper *s, const struct block *b, const struct anchor *a, int vector_axis,
-                            int axis)
+static bool transposed_axis(const struct shaper *s, const struct block *b, const struct anchor *a,
+                            const struct group *g, int axis)
 {
     for (const struct op *op = b->first; op; op = op->next) {
         const struct value *tile = op->code == OP_LOAD ? op->results[0] : op->code == OP_STORE ? op->operands[0] : NULL;
         bool in = tile && tile->type->kind == TYPE_TILE && (a->op == op || a->cone[tile->id]);
-        if (in && s->bind[tile->id].kind != BIND_MEMORY && bounds_unit_stride(s, op, tile, axis) &&
-            bounds_touches(s, op, tile, vector_axis))
+        if (in && s->bind[tile->id].kind != BIND_MEMORY && bounds_touches(s, op, tile, g->vector_axis) &&
+            contiguous_axis(s, op, tile, g) == axis)
             return true;
         for (int i = 0; i < op->n_blocks; i++)
-            if (transposed_axis(s, op->blocks[i], a, vector_axis, axis))
+            if (transposed_axis(s, op->blocks[i], a, g, axis))
                 return true;
     }
     return false;
@@ -239,15 +258,20 @@ static void by_rows(struct shaper *s, struct group *g, struct anchor *a)
     int bytes = 0;
     widest(s, s->old->body, a, &bytes);
     g->lanes = pick_lanes(s, bytes, g->vector_axis);
+    int64_t at_once = 1;
     for (int x = 0; x < s->axes.n; x++) {
         if (!a->axes[x] || x == g->vector_axis)
             continue;
         bool reduced = a->kind == ANCHOR_OP && group_reduces(s, a->op, x);
         int64_t step = 1;
-        if (g->vector_axis != AXIS_NONE && transposed_axis(s, s->old->body, a, g->vector_axis, x))
+        if (g->vector_axis != AXIS_NONE && transposed_axis(s, s->old->body, a, g, x))
             step = g->lanes;
         else if (reduced && s->axes.size[x] <= MOST_UNROLLED)
             step = s->axes.size[x];
+        int64_t count = step < s->axes.size[x] ? step : s->axes.size[x];
+        if (at_once * count > MOST_AT_ONCE)
+            step = count = 1;
+        at_once *= count;
         add_split(g, x, step);
     }
     if (g->vector_axis == AXIS_NONE)

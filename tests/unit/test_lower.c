@@ -740,6 +740,48 @@ START_TEST(test_launchers)
 }
 END_TEST
 
+// Bytes that do not fit an int64_t must not come out as a few, or as none.
+START_TEST(test_scratch_overflow)
+{
+    static const char text[] = "kernel @k(%y: view<8xf32>, %n: index, %m: index) grid [1] {\n"
+                               "  %a = scratch : view<16xf32>\n  %s = scratch %n, %m : view<?x?xf32>\n"
+                               "  %v = constant 1.0 : tile<8xf32, v0x8>\n  store %v, %a[0]\n"
+                               "  %u = constant 2.0 : tile<1x8xf32, v1x8>\n  store %u, %s[0, 0]\n"
+                               "  %w = load %a[0] : tile<8xf32, v0x8>\n  store %w, %y[0]\n}\n";
+    static const int64_t sizes[][3] = {{INT64_C(1) << 62, 1, 1},   {INT64_C(1) << 31, INT64_C(1) << 31, 1},
+                                       {INT64_MAX / 4, 1, 1},      {INT64_C(1) << 32, (INT64_C(1) << 32) + 1, 1},
+                                       {INT64_C(1) << 62, 0, 0},   {INT64_MAX, INT64_MAX, 1},
+                                       {0, INT64_C(1) << 62, 0},   {3, 7, 0},
+                                       {-(INT64_C(1) << 62), 1, 0}};
+    struct diags diags;
+    diag_init(&diags);
+    struct module *m = parse_module(text, strlen(text), "test", 0, NULL, &diags);
+    ck_assert_msg(m && verify_module(m, &diags), "%s", diag_string(&diags));
+    char *error = NULL;
+    void *(*allocate)(size_t, size_t) = no_large_memory;
+    void *address, *launch;
+    memcpy(&address, &allocate, sizeof address);
+    for (int opt = 0; opt < 3; opt += 2) {
+        struct driver *d = NULL;
+        struct jit *jit;
+        ck_assert(!jit_create(&jit, &error) && !jit_define(jit, "aligned_alloc", address, &error));
+        compile(jit, &d, levels[0], opt, m->first_function, &diags);
+        ck_assert(!jit_lookup(jit, "k", &launch, &error));
+        int (*k)(float *, int64_t, int64_t);
+        memcpy(&k, &launch, sizeof k);
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            float y[8] = {0};
+            ck_assert_int_eq(k(y, sizes[i][0], sizes[i][1]), (int)sizes[i][2]);
+            ck_assert_float_eq(y[7], sizes[i][2] ? 0 : 1);
+        }
+        jit_destroy(jit);
+        driver_destroy(d);
+    }
+    module_destroy(m);
+    diag_finish(&diags);
+}
+END_TEST
+
 static void check_refused(const char *text, const char *why)
 {
     struct diags diags;
@@ -800,6 +842,7 @@ static Suite *suite(void)
     suite_add_tcase(s, tiles);
     TCase *entries = tcase_create("entry points");
     tcase_add_test(entries, test_launchers);
+    tcase_add_test(entries, test_scratch_overflow);
     tcase_add_test(entries, test_refused);
     suite_add_tcase(s, entries);
     return s;
