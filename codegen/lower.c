@@ -14,6 +14,8 @@
 
 #include "codegen/lower_host.h"
 
+#define MOST_DEPTH 200 // of operations made at once
+
 void lower_error(struct lower *l, const struct op *op, const char *format, ...)
 {
     va_list args;
@@ -99,6 +101,7 @@ void lower_begin_function(struct lower *l, LLVMValueRef function)
     LLVMPositionBuilderAtEnd(l->b, l->entry);
     l->values = ARENA_ARRAY(&l->arena, struct memo *, l->kernel->n_values);
     l->roots = ARENA_ARRAY(&l->arena, struct root *, l->kernel->n_values);
+    l->depth = ARENA_ARRAY(&l->arena, int, l->kernel->n_values);
     l->loads = ARENA_ARRAY(&l->arena, struct access *, l->kernel->n_values);
     l->load_scope = ARENA_ARRAY(&l->arena, int, l->kernel->n_values);
     l->dummy = NULL;
@@ -313,6 +316,21 @@ static void read_later(struct lower *l, struct op *op)
     l->pending[l->n_pending++] = op;
 }
 
+// What is made as it is needed is made by recursion, along the data flow: a long chain of operations is made piece by
+// piece on the way.
+static void bound_depth(struct lower *l, struct op *op)
+{
+    int depth = 0;
+    for (int i = 0; i < op->n_operands; i++)
+        if (l->depth[op->operands[i]->id] > depth)
+            depth = l->depth[op->operands[i]->id];
+    for (int i = 0; i < op->n_results; i++) {
+        if (depth == MOST_DEPTH)
+            lower_force(l, op->results[i]);
+        l->depth[op->results[i]->id] = depth == MOST_DEPTH ? 0 : depth + 1;
+    }
+}
+
 // ---- Control flow ----------------------------------------------------------------------------------------------
 
 static void enter_nested(struct lower *l, struct op *op)
@@ -355,6 +373,8 @@ void lower_block(struct lower *l, struct block *block)
     for (struct op *op = block->first; op && !l->failed; op = op->next) {
         if (l->host && host_op(l, op))
             continue;
+        if (makers[op->code] || op->code == OP_WINDOW)
+            bound_depth(l, op);
         switch (op_info[op->code].effect) {
         case EFFECT_PURE:
             break;

@@ -67,6 +67,7 @@ struct lower {
     LLVMBasicBlockRef entry; // holds the stack slots
     struct memo **values;    // by value id, then register
     struct root **roots;     // by value id
+    int *depth;              // by value id: of the operations it needs that have not been made
     struct access **loads;   // of contiguous loads, by the result's id; see lower_load
     int *load_scope;
     LLVMValueRef program_id[3], num_programs[3];

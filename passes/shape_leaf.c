@@ -76,6 +76,8 @@ static struct value *leaf_iota(struct shaper *s, struct op *op)
     return build_binary(&s->b, OP_ADD, x, offset);
 }
 
+static struct value *leaf_made(struct shaper *s, struct value *old);
+
 static struct value *leaf_make(struct shaper *s, struct value *old)
 {
     struct op *op = old->def;
@@ -87,7 +89,7 @@ static struct value *leaf_make(struct shaper *s, struct value *old)
         return leaf_iota(s, op);
     struct value *operands[MAX_OPERANDS];
     for (int i = 0; i < op->n_operands; i++)
-        operands[i] = leaf_value(s, op->operands[i]);
+        operands[i] = leaf_made(s, op->operands[i]);
     b->loc = op->loc;
     bool stated = op->code == OP_CONSTANT || op->code == OP_BROADCAST || op->code == OP_RESHAPE;
     struct value *x =
@@ -99,7 +101,8 @@ static struct value *leaf_make(struct shaper *s, struct value *old)
     return x;
 }
 
-struct value *leaf_value(struct shaper *s, struct value *old)
+// The operands that are tiles have been made.
+static struct value *leaf_made(struct shaper *s, struct value *old)
 {
     if (old->type->kind != TYPE_TILE)
         return shape_scalar(s, old);
@@ -119,6 +122,44 @@ struct value *leaf_value(struct shaper *s, struct value *old)
     }
     shape_bind(s, old, (struct binding){BIND_DIRECT, x, NULL});
     return x;
+}
+
+static bool is_made(const struct shaper *s, const struct value *old)
+{
+    return old->type->kind != TYPE_TILE || s->bind[old->id].kind == BIND_DIRECT;
+}
+
+// Chains of operations may be long: what a value is computed from is made first, in the order of operands, by a stack.
+struct value *leaf_value(struct shaper *s, struct value *old)
+{
+    struct waiting {
+        struct value *value;
+        int next; // operand
+        struct waiting *below;
+    } *top = NULL, *spare = NULL;
+    for (struct value *v = old; !is_made(s, old);) {
+        struct waiting *w = spare ? spare : ARENA_NEW(s->scratch, struct waiting);
+        spare = spare ? spare->below : NULL;
+        *w = (struct waiting){v, 0, top};
+        for (top = w; top; spare = w) {
+            const struct op *op = top->value->def;
+            bool computed = s->bind[top->value->id].kind != BIND_MEMORY && op && shape_is_lazy(s, op) &&
+                            op->code != OP_LOAD && op->code != OP_IOTA;
+            while (computed && top->next < op->n_operands && is_made(s, op->operands[top->next]))
+                top->next++;
+            if (computed && top->next < op->n_operands) {
+                v = op->operands[top->next++];
+                break;
+            }
+            w = top;
+            leaf_made(s, w->value);
+            top = w->below;
+            w->below = spare;
+        }
+        if (!top)
+            break;
+    }
+    return leaf_made(s, old);
 }
 
 // ---- Products --------------------------------------------------------------------------------------------------
