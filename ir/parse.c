@@ -83,10 +83,21 @@ static enum dtype literal_dtype(enum opcode code, const struct statement *s, int
     return s->operands[i].number.is_float ? DTYPE_F32 : DTYPE_INDEX;
 }
 
+// Brings names into scope, each of which the block has once.
+static void bind_names(struct parser *p, const struct token *names, int n, struct value *const *values, int n_values,
+                       struct loc loc)
+{
+    for (int i = 0; i < n; i++) {
+        const struct binding *same = parse_lookup(p, names[i].text, names[i].length);
+        if (same && same - p->bindings >= p->scope)
+            FAIL_AT(p, loc, "%%%.*s is defined twice in a block", (int)names[i].length, names[i].text);
+        parse_bind(p, names[i].text, names[i].length, i < n_values ? values[i] : NULL);
+    }
+}
+
 static void bind_results(struct parser *p, const struct statement *s, const struct op *op)
 {
-    for (int i = 0; i < s->n_names; i++)
-        parse_bind(p, s->names[i].text, s->names[i].length, op && i < op->n_results ? op->results[i] : NULL);
+    bind_names(p, s->names, s->n_names, op ? op->results : NULL, op ? op->n_results : 0, s->loc);
 }
 
 // `(%a = init : type, ...)`; the initial values go into operands from `first` on.
@@ -108,10 +119,17 @@ static void parse_carried(struct parser *p, struct statement *s, struct token *n
         struct type *t = parse_accept(p, ":") ? parse_type(p) : NULL;
         if (p->failed)
             return;
+        if (!o.literal && t && o.value && t != o.value->type) {
+            FAIL_AT(p, o.loc, "the value is %s, not %s", type_string(&p->module->arena, p->module, o.value->type),
+                    type_string(&p->module->arena, p->module, t));
+            return;
+        }
         if (o.literal) {
             p->b.loc = o.loc;
             if (!t)
                 t = type_scalar(p->module, o.number.is_float ? DTYPE_F32 : DTYPE_INDEX);
+            if (!parse_check_literal(p, &o, t->dtype))
+                return;
             o.value = dtype_is_float(t->dtype) ? build_float(&p->b, t, o.number.f) : build_int(&p->b, t, o.number.i);
             o.literal = false;
         }
@@ -134,6 +152,30 @@ void parse_skip_block(struct parser *p)
     } while (p->lex.token.kind != TOKEN_END && depth > 0);
 }
 
+// Whether the value is a constant of the text, and which.
+static bool known(const struct value *v, int64_t *x)
+{
+    if (!v || !v->def || v->def->code != OP_CONSTANT || !dtype_is_int(v->type->dtype))
+        return false;
+    *x = op_attr(v->def, ATTR_VALUE)->number.i;
+    return true;
+}
+
+// What the verifier does not ask for, since passes may make it where it never runs.
+static void check_constants(struct parser *p, enum opcode code, const struct statement *s, const struct op *op)
+{
+    if (code == OP_CONSTANT) {
+        struct operand o = {.literal = true, .number = op_attr(op, ATTR_VALUE)->number, .loc = s->loc};
+        parse_check_literal(p, &o, op->results[0]->type->dtype);
+    }
+    int64_t at;
+    const struct type *t = code == OP_EXTRACT ? op->operands[0]->type : NULL;
+    for (int i = 1; t && t->kind == TYPE_TILE && i < op->n_operands; i++)
+        if (known(op->operands[i], &at) && (at < 0 || at >= t->dims[i - 1]))
+            FAIL_AT(p, s->loc, "index %lld is outside of %s", (long long)at,
+                    type_string(&p->module->arena, p->module, t));
+}
+
 static struct op *create_structured(struct parser *p, enum opcode code, struct statement *s)
 {
     struct value *values[MAX_OPERANDS];
@@ -147,6 +189,11 @@ static struct op *create_structured(struct parser *p, enum opcode code, struct s
         if (i >= carried)
             types[i - carried] = values[i]->type;
     }
+    int64_t step;
+    if (code == OP_FOR && known(values[2], &step) && step < 1) {
+        FAIL_AT(p, s->operands[2].loc, "the step is %lld; it must be positive", (long long)step);
+        return NULL;
+    }
     p->b.loc = s->loc;
     int n_results = named ? s->n_names : s->n_operands - carried;
     return build_op(&p->b, code, s->n_operands, values, s->n_attrs, s->attrs, n_results, types);
@@ -156,11 +203,12 @@ static struct op *create_structured(struct parser *p, enum opcode code, struct s
 static void parse_nested(struct parser *p, struct block *b, int n, const struct token *names)
 {
     struct block *outer = p->b.block;
-    int mark = p->n_bindings;
-    for (int i = 0; i < n; i++)
-        parse_bind(p, names[i].text, names[i].length, b->args[i]);
+    int mark = p->n_bindings, scope = p->scope;
+    p->scope = mark;
+    bind_names(p, names, n, b->args, n, p->b.loc);
     parse_block(p, b);
     p->n_bindings = mark;
+    p->scope = scope;
     p->b.block = outer;
     p->b.before = NULL;
 }
@@ -209,6 +257,7 @@ static void parse_structured(struct parser *p, enum opcode code, struct statemen
             lex_next(&p->lex);
         if (parse_is(p, "{"))
             parse_skip_block(p);
+        bind_results(p, s, NULL);
         return;
     }
     if (code == OP_FOR)
@@ -362,6 +411,8 @@ static void parse_plain(struct parser *p, enum opcode code, struct statement *s)
         op = build_op(&p->b, code, s->n_operands, values, s->n_attrs, s->attrs, n_results, &s->type);
         p->failed |= p->b.failed;
     }
+    if (!p->failed)
+        check_constants(p, code, s, op);
     bind_results(p, s, p->failed ? NULL : op);
 }
 

@@ -124,17 +124,29 @@ struct operand parse_literal_int(struct parser *p, int64_t x)
     return (struct operand){.literal = true, .number = {.i = x, .f = (double)x}, .loc = parse_here(p)};
 }
 
+// Whether a literal is a value of the element type: unsigned types of 64 bits are written by their bits.
+bool parse_check_literal(struct parser *p, const struct operand *o, enum dtype d)
+{
+    int bits = dtype_info[d].bits;
+    bool fits = dtype_is_float(d) || !o->number.is_float;
+    if (dtype_is_int(d) && bits < 64) {
+        int64_t least = dtype_is_signed(d) ? -((int64_t)1 << (bits - 1)) : 0;
+        fits &= o->number.i >= least && o->number.i - least < (int64_t)1 << bits;
+    }
+    if (!fits)
+        FAIL_AT(p, o->loc, "%s is not a value of type %s", number_string(&p->module->arena, o->number),
+                dtype_info[d].name);
+    return fits;
+}
+
 // A literal becomes a constant of the type; kind view stands for "unknown".
 struct value *parse_materialise(struct parser *p, struct operand *o, enum dtype d)
 {
     if (!o->literal)
         return o->value;
     struct type *t = type_scalar(p->module, d);
-    if (!dtype_is_float(d) && o->number.is_float) {
-        FAIL_AT(p, o->loc, "%s is not a value of type %s", number_string(&p->module->arena, o->number),
-                dtype_info[d].name);
+    if (!parse_check_literal(p, o, d))
         return NULL;
-    }
     p->b.loc = o->loc;
     return dtype_is_float(d) ? build_float(&p->b, t, o->number.f) : build_int(&p->b, t, o->number.i);
 }
@@ -156,16 +168,20 @@ static struct operand apply(struct parser *p, enum opcode code, int n, struct op
     if (literal && n == 2) {
         struct number a = args[0].number, b = args[1].number;
         result.literal = true;
-        bool known = true;
+        bool known = true, wraps = false;
+        int64_t whole = 0;
         switch (code) {
         case OP_ADD:
-            result.number = (struct number){!ints, a.f + b.f, (int64_t)((uint64_t)a.i + (uint64_t)b.i)};
+            wraps = __builtin_add_overflow(a.i, b.i, &whole);
+            result.number = (struct number){!ints, a.f + b.f, whole};
             break;
         case OP_SUB:
-            result.number = (struct number){!ints, a.f - b.f, (int64_t)((uint64_t)a.i - (uint64_t)b.i)};
+            wraps = __builtin_sub_overflow(a.i, b.i, &whole);
+            result.number = (struct number){!ints, a.f - b.f, whole};
             break;
         case OP_MUL:
-            result.number = (struct number){!ints, a.f * b.f, (int64_t)((uint64_t)a.i * (uint64_t)b.i)};
+            wraps = __builtin_mul_overflow(a.i, b.i, &whole);
+            result.number = (struct number){!ints, a.f * b.f, whole};
             break;
         case OP_MIN:
             result.number = (ints ? a.i < b.i : a.f < b.f) ? a : b;
@@ -183,6 +199,7 @@ static struct operand apply(struct parser *p, enum opcode code, int n, struct op
         case OP_CEILDIV:
         case OP_MOD:
             known = ints && b.i != 0;
+            wraps = code != OP_MOD && a.i == INT64_MIN && b.i == -1;
             if (known)
                 result.number.i =
                     scalar_eval(code, DTYPE_I64, (union scalar){.i = a.i}, (union scalar){.i = b.i}, (union scalar){0})
@@ -210,12 +227,16 @@ static struct operand apply(struct parser *p, enum opcode code, int n, struct op
             FAIL_AT(p, loc, "'%s' of two literals is not known at compile time", op_info[code].name);
             result.literal = false;
         }
+        if (known && ints && wraps)
+            FAIL_AT(p, loc, "the result of '%s' does not fit in 64 bits", op_info[code].name);
         if (!result.number.is_float)
             result.number.f = (double)result.number.i;
         return result;
     }
     if (literal && n == 1 && code == OP_NEG) {
         result = args[0];
+        if (!result.number.is_float && result.number.i == INT64_MIN)
+            FAIL_AT(p, loc, "the result of 'neg' does not fit in 64 bits");
         result.number.f = -result.number.f;
         result.number.i = (int64_t)(0 - (uint64_t)result.number.i);
         return result;

@@ -16,6 +16,8 @@ static void parse_parameter(struct parser *p)
     }
     lex_next(&p->lex);
     struct parameter q = {.name = name.text, .length = name.length};
+    if (parse_find_parameter(p, name.text, name.length))
+        FAIL(p, "'%.*s' stands twice", (int)name.length, name.text);
     if (parse_accept(p, ":")) {
         if (parse_accept(p, "dtype"))
             q.kind = PARAMETER_DTYPE;
@@ -130,8 +132,10 @@ static void parse_grid(struct parser *p)
     build_enter(&p->b, p->b.function->grid);
     if (parse_is(p, "{")) {
         int mark = p->n_bindings;
+        p->scope = mark;
         parse_block(p, p->b.function->grid);
         p->n_bindings = mark;
+        p->scope = 0;
         return;
     }
     struct value *sizes[3];
@@ -258,8 +262,10 @@ static void parse_host_body(struct parser *p, const struct names *names)
     lex_next(&p->lex);
     if (parse_accept(p, "arena")) {
         int mark = p->n_bindings;
+        p->scope = mark;
         parse_block(p, h->grid);
         p->n_bindings = mark;
+        p->scope = 0;
     }
     parse_statements(p, h->body);
 }
@@ -271,7 +277,7 @@ static void parse_function(struct parser *p, enum function_kind kind)
     struct loc loc = parse_here(p);
     struct token name = p->lex.token;
     struct names names = {0};
-    p->n_parameters = p->n_bindings = 0;
+    p->n_parameters = p->n_bindings = p->scope = 0;
     if (name.kind != TOKEN_SYMBOL) {
         FAIL(p, "expected the %s's name, as in @%s, found %s", kind_names[kind],
              kind == FUNCTION_KERNEL ? "matmul" : "main", parse_seen(p));

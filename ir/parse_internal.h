@@ -44,6 +44,7 @@ struct parser {
     int n_parameters;
     struct binding *bindings;
     int n_bindings, room_bindings;
+    int scope; // the bindings from here on are of the current block
     int depth;
     bool declares;        // the parameters are being read: new names in types are sizes
     struct lexer payload; // at the elements of the statement's constant, which wait for its type
@@ -80,6 +81,8 @@ const char *parse_take_define(struct parser *p, const char *name, size_t length)
 // The id of a size that a parameter names, or -1.
 int parse_known_symbol(const struct parser *p, const char *name, size_t length);
 struct operand parse_literal_int(struct parser *p, int64_t x);
+// Reports a literal that is not a value of the element type.
+bool parse_check_literal(struct parser *p, const struct operand *o, enum dtype d);
 // A literal becomes a constant of the element type. NULL for what is faulty.
 struct value *parse_materialise(struct parser *p, struct operand *o, enum dtype d);
 struct operand parse_expression(struct parser *p);

@@ -197,6 +197,11 @@ static const struct affine_map *parse_map(struct parser *p)
             FAIL(p, "expected up to %d names of indices, found %s", MAX_RANK, parse_seen(p));
             return NULL;
         }
+        for (int i = 0; i < map.n_in; i++)
+            if (names[i].length == p->lex.token.length && !memcmp(names[i].text, p->lex.token.text, names[i].length)) {
+                FAIL(p, "the index '%.*s' stands twice", (int)names[i].length, names[i].text);
+                return NULL;
+            }
         names[map.n_in++] = p->lex.token;
         lex_next(&p->lex);
         if (!parse_accept(p, ","))
