@@ -113,6 +113,13 @@ int tg_kernel_compile(tg_context *ctx, const char *source, size_t length, const 
         return api_fail(ctx, "opt_level is %d; it is 0 to 3", options->opt_level);
     if (options->n_defines > API_MOST_WORDS)
         return api_fail(ctx, "more than %d definitions", API_MOST_WORDS);
+    if (options->n_defines && !options->defines)
+        return api_fail(ctx, "n_defines is %zu and defines is NULL", options->n_defines);
+    for (size_t i = 0; i < options->n_defines; i++)
+        if (!options->defines[i].name || !options->defines[i].value)
+            return api_fail(ctx, "definition %zu has no %s", i, options->defines[i].name ? "value" : "name");
+    if (!name || (!source && length))
+        return api_fail(ctx, "the text has no %s", name ? "bytes" : "name; it stands for the text in messages");
     struct compilation w = {.source = source, .length = length, .name = name, .options = options};
     w.k = calloc(1, sizeof *w.k);
     if (!w.k)

@@ -25,13 +25,11 @@ static const char *how_kept(enum dtype t)
 
 static bool is_keyword(struct arena *a, const char *name)
 {
-    static const char keywords[] =
-        " alignas alignof and asm auto bool break case catch char class const continue default delete do double else "
-        "enum env explicit export extern false float for friend goto if inline int long mutable namespace new not "
-        "nullptr operator or private protected public register restrict return short signed sizeof static struct "
-        "switch template this throw true try typedef typeid typename union unsigned using virtual void volatile "
-        "while xor ";
-    return strstr(keywords, arena_printf(a, " %s ", name)) != NULL;
+    static const char others[] =
+        " and catch class delete env explicit export friend mutable namespace new not operator "
+        "or private protected public template this throw try typeid typename using virtual "
+        "xor ";
+    return lower_is_c_word(a, name) || strstr(others, arena_printf(a, " %s ", name)) != NULL;
 }
 
 // Parameter i's name in C: sizes may be called as a parameter is, and either as a keyword.
@@ -43,7 +41,13 @@ static const char *name_of(struct arena *a, const struct function *k, int i)
     bool taken = is_keyword(a, name);
     for (int j = 0; j < i; j++)
         taken |= lower_arg(k, j)->name && !strcmp(lower_arg(k, j)->name, name);
-    return taken ? arena_printf(a, "%s_%d", name, i) : name;
+    while (taken) {
+        name = arena_printf(a, "%s_%d", name, i);
+        taken = false;
+        for (int j = 0; j < lower_n_args(k); j++)
+            taken |= lower_arg(k, j)->name && !strcmp(lower_arg(k, j)->name, name);
+    }
+    return name;
 }
 
 static void put_sizes(FILE *f, const struct function *k, const dim *dims, int n, const char *between)
@@ -176,7 +180,8 @@ static void put_model(FILE *f, struct arena *a, const struct function *h, const 
     const char **names = model_names(a, h), **sizes = ARENA_ARRAY(a, const char *, n + 1);
     int n_sizes = lower_model_sizes(h, ids, ids + n);
     for (int i = 0; i < n_sizes; i++)
-        sizes[i] = h->module->symbols[ids[i]];
+        sizes[i] = is_keyword(a, h->module->symbols[ids[i]]) ? arena_printf(a, "size_%s", h->module->symbols[ids[i]])
+                                                             : h->module->symbols[ids[i]];
     fprintf(f, "// %s, made from ", h->name);
     put_quoted(f, source);
     fputc('\n', f);
@@ -257,6 +262,12 @@ static int print(const struct module *m, enum function_kind kind, const char *so
 
 int header_print(struct module *m, struct driver_buffer *out, struct diags *diags)
 {
+    int errors = diags->n_errors;
+    for (const struct function *k = m->first_function; k; k = k->next)
+        if (k->kind == FUNCTION_KERNEL && strcmp(k->name, "env") && is_keyword(&m->arena, k->name))
+            diag_error(diags, k->loc, "'%s' is a word of C++, which headers are for too; rename the kernel", k->name);
+    if (diags->n_errors != errors)
+        return 1;
     return print(m, FUNCTION_KERNEL, NULL, out, diags);
 }
 

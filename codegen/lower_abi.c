@@ -23,18 +23,61 @@ struct value *lower_arg(const struct function *k, int i)
             return k->symbols[s];
 }
 
+static const char *const endings[] = {"", "_env", "__instance", "__range", "__grid", "__scratch", "__kernel"};
+#define N_ENDINGS (sizeof endings / sizeof *endings)
+
+// Whether the symbol is one that the kernel's code defines.
+static bool defines(const struct function *k, const char *symbol)
+{
+    size_t n = strlen(k->name);
+    for (size_t i = 0; i < N_ENDINGS && !strncmp(symbol, k->name, n); i++)
+        if (!strcmp(symbol + n, endings[i]))
+            return true;
+    return false;
+}
+
 bool lower_is_kernels(const struct module *m, const char *name)
 {
-    static const char *const endings[] = {"", "_env", "__instance", "__range", "__grid", "__scratch", "__kernel"};
-    for (const struct function *f = m->first_function; f; f = f->next) {
-        size_t n = strlen(f->name);
-        if (f->kind != FUNCTION_KERNEL || strncmp(name, f->name, n))
-            continue;
-        for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-            if (!strcmp(name + n, endings[i]))
-                return true;
-    }
+    for (const struct function *f = m->first_function; f; f = f->next)
+        if (f->kind == FUNCTION_KERNEL && defines(f, name))
+            return true;
     return false;
+}
+
+static bool has_word(struct arena *a, const char *words, const char *word)
+{
+    return strstr(words, arena_printf(a, " %s ", word)) != NULL;
+}
+
+bool lower_is_c_word(struct arena *a, const char *name)
+{
+    return has_word(a,
+                    " alignas alignof asm auto bool break case char const constexpr continue default do double else "
+                    "enum extern false float for goto if inline int long nullptr register restrict return short signed "
+                    "sizeof static struct switch thread_local true typedef typeof union unsigned void volatile while "
+                    "int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t uint64_t linux unix ",
+                    name);
+}
+
+// Names that a kernel's C functions cannot have.
+static void check_names(struct lower *l)
+{
+    // Of the C library: what the code here and what LLVM calls.
+    static const char called[] = " aligned_alloc calloc free malloc realloc memcmp memcpy memmove memset snprintf fma "
+                                 "fmaf fmod fmodf ";
+    const struct function *k = l->kernel;
+    for (size_t i = 0; i < N_ENDINGS; i++) {
+        const char *symbol = arena_printf(&l->arena, "%s%s", k->name, endings[i]);
+        if (has_word(&l->arena, called, symbol))
+            lower_error(l, NULL, "the C library has a function '%s', which compiled code may call; rename the kernel",
+                        symbol);
+        for (const struct function *f = k->module->first_function; f && f != k; f = f->next)
+            if (f->kind == FUNCTION_KERNEL && defines(f, symbol))
+                lower_error(l, NULL, "kernels @%s and @%s both define the symbol '%s'; rename one", f->name, k->name,
+                            symbol);
+    }
+    if (lower_is_c_word(&l->arena, k->name))
+        lower_error(l, NULL, "'%s' is a word of C and cannot be called; rename the kernel", k->name);
 }
 
 struct functions {
@@ -353,7 +396,10 @@ void lower_abi(struct lower *l)
 {
     struct functions f = {.count_type = lower_function_type(l->i64, 1, &l->ptr)};
     LLVMValueRef *x = ARENA_ARRAY(&l->arena, LLVMValueRef, instance_params(l->kernel));
-    make_instance(l, &f);
+    if (!l->launched)
+        check_names(l);
+    if (!l->failed)
+        make_instance(l, &f);
     if (!l->failed)
         make_grid(l, &f, x);
     if (!l->failed)

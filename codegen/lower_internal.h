@@ -249,5 +249,7 @@ struct value *lower_arg(const struct function *k, int i);
 int lower_model_sizes(const struct function *host, int *ids, int *first_input);
 // Whether some kernel of the module has functions or data of that name.
 bool lower_is_kernels(const struct module *m, const char *name);
+// Whether the name means something else in C: a keyword, or a type of stdint.h.
+bool lower_is_c_word(struct arena *a, const char *name);
 
 #endif

@@ -13,7 +13,8 @@
 #include "ir/schedule.h"
 
 #define MAX_RANK 8
-#define MAX_OPERANDS 64 // of one operation
+#define MAX_OPERANDS 64                       // of one operation
+#define MOST_TILE_ELEMENTS ((int64_t)1 << 31) // arithmetic on sizes of tiles cannot overflow
 
 // ---- Types -----------------------------------------------------------------------------------------------------
 
@@ -363,6 +364,7 @@ const char *check_op(struct module *m, const struct op *op, struct type **types)
 
 // The whole module: operations, dominance, terminators, memory rules. Reports every error.
 bool verify_module(struct module *m, struct diags *diags);
+void verify_function(struct function *k, struct diags *diags); // one of them
 
 // Text. type_string's, dim_string's and number_string's results live in the arena.
 void print_module(struct arena *a, const struct module *m, char **text);
@@ -378,7 +380,8 @@ const char *number_string(struct arena *a, struct number n);
 struct define {
     const char *name, *value;
 };
-// Reads a module of kernels from text. file is used in locations and kept. NULL after reporting errors.
+// Reads a module of kernels from text. file is used in locations and kept. NULL after reporting errors,
+// with those that the verifier finds in the kernels and graphs that could be read.
 struct module *parse_module(const char *text, size_t length, const char *file, int n_defines,
                             const struct define *defines, struct diags *diags);
 

@@ -72,6 +72,7 @@ static const char *string_end(const char *p, const char *end)
 
 void lex_next(struct lexer *l)
 {
+    l->last_line = l->line;
     skip_blank(l);
     struct token *t = &l->token;
     *t = (struct token){.start = l->p, .text = l->p, .line = l->line, .first = l->at_line_start};

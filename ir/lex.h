@@ -28,7 +28,7 @@ struct token {
 
 struct lexer {
     const char *p, *end;
-    int line;
+    int line, last_line; // the latter: where the token before the current one ends
     bool at_line_start;
     struct token token; // the current one
 };

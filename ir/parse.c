@@ -378,17 +378,28 @@ static void parse_launch(struct parser *p, struct statement *s)
     }
 }
 
+// Of a scalar operation, which may be a parameter of the kernel: its name need not stand here.
+static void parse_operands(struct parser *p, const struct op_info *info, struct statement *s)
+{
+    for (int i = 0; i < info->n_operands && !p->failed; i++) {
+        struct loc loc;
+        const char *found = parse_instead(p, &loc);
+        if (i && !parse_accept(p, ","))
+            FAIL_AT(p, loc, "expected ',', found %s; %s takes %d operands", found, info->name, info->n_operands);
+        else
+            add_operand(p, s);
+    }
+}
+
 static void parse_plain(struct parser *p, enum opcode code, struct statement *s)
 {
     const struct op_info *info = &op_info[code];
     if (code == OP_LAUNCH)
         parse_launch(p, s);
+    else if (info->format)
+        parse_formatted(p, s, info->format);
     else
-        parse_formatted(p, s,
-                        info->format            ? info->format
-                        : info->n_operands == 1 ? "%"
-                        : info->n_operands == 2 ? "% , %"
-                                                : "% , % , %");
+        parse_operands(p, info, s);
     if (!p->failed && parse_accept(p, ":"))
         s->type = parse_type(p);
     for (int i = 0; i < s->n_attrs && !p->failed; i++)
@@ -454,9 +465,13 @@ static void parse_statement(struct parser *p)
     }
     if (p->failed && p->lex.token.start == start)
         lex_next(&p->lex);
-    if (p->failed) // on to the next line
-        while (p->lex.token.kind != TOKEN_END && !p->lex.token.first && !parse_is(p, "}"))
+    // On to the next line, or behind the block that this one begins.
+    while (p->failed && p->lex.token.kind != TOKEN_END && !p->lex.token.first && !parse_is(p, "}")) {
+        if (parse_is(p, "{"))
+            parse_skip_block(p);
+        else
             lex_next(&p->lex);
+    }
 }
 
 void parse_block(struct parser *p, struct block *b)

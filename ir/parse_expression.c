@@ -32,11 +32,20 @@ bool parse_accept(struct parser *p, const char *word)
     return true;
 }
 
+const char *parse_instead(const struct parser *p, struct loc *loc)
+{
+    bool next_line = p->lex.token.first && p->lex.token.kind != TOKEN_END && p->lex.last_line < p->lex.token.line;
+    *loc = (struct loc){.file = p->file, .line = next_line ? p->lex.last_line : p->lex.token.line};
+    return next_line ? "the end of the line" : parse_seen(p);
+}
+
 bool parse_expect(struct parser *p, const char *word)
 {
     if (parse_accept(p, word))
         return true;
-    FAIL(p, "expected '%s', found %s", word, parse_seen(p));
+    struct loc loc;
+    const char *found = parse_instead(p, &loc);
+    FAIL_AT(p, loc, "expected '%s', found %s", word, found);
     return false;
 }
 

@@ -192,6 +192,17 @@ static void parse_schedule(struct parser *p)
     parse_expect(p, "}");
 }
 
+static const char *const kind_names[] = {"kernel", "graph", "host"};
+
+// The kind of function that the current word begins, or -1.
+static int function_begins(const struct parser *p)
+{
+    for (int kind = 0; kind < 3; kind++)
+        if (parse_is(p, kind_names[kind]))
+            return kind;
+    return -1;
+}
+
 // A kernel's grid stands before its body, or in it, as it is printed.
 static void parse_kernel_body(struct parser *p)
 {
@@ -201,6 +212,11 @@ static void parse_kernel_body(struct parser *p)
     bool grid = !p->failed && parse_accept(p, "grid");
     if (grid)
         parse_grid(p);
+    if (grid && p->failed) { // the body has its own errors
+        while (p->lex.token.kind != TOKEN_END && !parse_is(p, "{") && function_begins(p) < 0)
+            lex_next(&p->lex);
+        p->failed = !parse_is(p, "{");
+    }
     if (p->failed || !parse_is(p, "{")) {
         FAIL(p, "expected '{', found %s", parse_seen(p));
         skip_function(p);
@@ -270,8 +286,6 @@ static void parse_host_body(struct parser *p, const struct names *names)
     parse_statements(p, h->body);
 }
 
-static const char *const kind_names[] = {"kernel", "graph", "host"};
-
 static void parse_function(struct parser *p, enum function_kind kind)
 {
     struct loc loc = parse_here(p);
@@ -312,15 +326,6 @@ static void parse_function(struct parser *p, enum function_kind kind)
         parse_host_body(p, &names);
 }
 
-// The kind of function that the current word begins, or -1.
-static int function_begins(const struct parser *p)
-{
-    for (int kind = 0; kind < 3; kind++)
-        if (parse_is(p, kind_names[kind]))
-            return kind;
-    return -1;
-}
-
 struct module *parse_module(const char *text, size_t length, const char *file, int n_defines,
                             const struct define *defines, struct diags *diags)
 {
@@ -332,13 +337,24 @@ struct module *parse_module(const char *text, size_t length, const char *file, i
                        .defines = defines,
                        .n_defines = n_defines,
                        .define_used = ARENA_ARRAY(&m->arena, bool, n_defines)};
+    int n_sound = 0, room = 0;
+    struct function **sound = NULL; // those without errors
     lex_init(&p.lex, text, length);
     while (p.lex.token.kind != TOKEN_END) {
+        int before = diags->n_errors;
         p.failed = false;
         int kind = function_begins(&p);
         if (kind >= 0) {
             lex_next(&p.lex);
             parse_function(&p, (enum function_kind)kind);
+            if (n_sound == room) {
+                struct function **grown = ARENA_ARRAY(&m->arena, struct function *, room = room * 2 + 16);
+                if (n_sound)
+                    memcpy(grown, sound, sizeof *grown * (size_t)n_sound);
+                sound = grown;
+            }
+            if (before == diags->n_errors && kind != FUNCTION_HOST) // hosts speak of kernels, which may be faulty
+                sound[n_sound++] = p.b.function;
         } else {
             FAIL(&p, "expected 'kernel', 'graph' or 'host', found %s", parse_seen(&p));
             while (p.lex.token.kind != TOKEN_END && !(p.lex.token.first && function_begins(&p) >= 0))
@@ -353,6 +369,8 @@ struct module *parse_module(const char *text, size_t length, const char *file, i
                        defines[i].name);
     if (errors == diags->n_errors)
         return m;
+    for (int i = 0; i < n_sound; i++)
+        verify_function(sound[i], diags);
     module_destroy(m);
     return NULL;
 }

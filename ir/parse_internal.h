@@ -66,6 +66,8 @@ struct parser {
 struct loc parse_here(const struct parser *p);
 // The current token for a message.
 const char *parse_seen(const struct parser *p);
+// What stands where something else is missing, and where it is missed: at the end of a line, not in the next one.
+const char *parse_instead(const struct parser *p, struct loc *loc);
 // The current token is this word; accept also goes past it, expect reports if it is not.
 bool parse_is(const struct parser *p, const char *word);
 bool parse_accept(struct parser *p, const char *word);

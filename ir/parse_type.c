@@ -54,9 +54,12 @@ static bool parse_shape(struct parser *p, enum type_kind kind, int *rank, dim *d
             while (c < end && name_char(*c) && *c != 'x')
                 c++;
             // The element type: a name that no x follows, or that holds one (index).
-            const char *whole = run;
+            const char *whole = run, *next = run;
+            while (next < end && (*next == ' ' || *next == '\t'))
+                next++;
+            bool size = next < end && next > run && *next == 'x';
             enum dtype d = parse_dtype_name(p, start, (size_t)(whole - start));
-            if (d != DTYPE_NONE || (whole == c && c > start)) {
+            if (d != DTYPE_NONE || (whole == c && c > start && !size)) {
                 if (d == DTYPE_NONE) {
                     FAIL(p, "'%.*s' is not an element type", (int)(whole - start), start);
                     return false;
@@ -90,8 +93,12 @@ static bool tile_dims_ok(struct parser *p, int rank, const dim *dims)
 {
     int64_t n = 1;
     for (int i = 0; i < rank; i++) {
-        if (dims[i] < 1 || dims[i] > ((int64_t)1 << 40) / n) {
-            FAIL(p, "a tile's sizes are at least 1, and its elements at most 2^40");
+        if (dims[i] < 1) {
+            FAIL(p, "a tile's sizes are at least 1");
+            return false;
+        }
+        if (dims[i] > MOST_TILE_ELEMENTS / n) {
+            FAIL(p, "this is a tile of more than 2^31 elements; use smaller tiles and a loop");
             return false;
         }
         n *= dims[i];

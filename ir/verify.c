@@ -258,8 +258,9 @@ static void check_block(struct verifier *v, struct block *b, bool in_grid)
             v->visible[op->results[i]->id] = NULL;
 }
 
-static void verify_function(struct module *m, struct function *k, struct diags *diags)
+void verify_function(struct function *k, struct diags *diags)
 {
+    struct module *m = k->module;
     struct arena scratch;
     arena_init(&scratch);
     struct verifier v = {.m = m, .k = k, .diags = diags};
@@ -279,6 +280,6 @@ bool verify_module(struct module *m, struct diags *diags)
 {
     int before = diags->n_errors;
     for (struct function *k = m->first_function; k; k = k->next)
-        verify_function(m, k, diags);
+        verify_function(k, diags);
     return diags->n_errors == before;
 }

@@ -4,8 +4,7 @@
 #include "ir/dims.h"
 #include "ir/verify_internal.h"
 
-#define MOST_NESTING 200                      // of blocks; passes recurse over them
-#define MOST_TILE_ELEMENTS ((int64_t)1 << 31) // arithmetic on sizes of tiles cannot overflow
+#define MOST_NESTING 200 // of blocks; passes recurse over them
 
 static bool dtype_is_valid(int t)
 {

@@ -69,7 +69,7 @@ static V exp_by(B *b, V x, V (*polynomial_of)(B *, V), bool one_step)
 }
 
 // Softmax's own is a step shorter and off by up to |x| / 21 ulp more: that is below 2^-29 throughout, and one of the
-// row's terms is 1.
+// row's terms is 1. Alone it is no more exact than that: 4.6 ulp at x = -86.23972, say.
 V expand_math_exp(B *b, V x)
 {
     return exp_by(b, x, exp_poly_short, b->not_positive && b->has_fma);

@@ -89,6 +89,12 @@ static int run(const struct command *c, const struct job *j, struct diags *diags
     struct compile_options options;
     if (command_compile_options(&j->shared, &options, diags))
         return EXIT_ERROR;
+    bool gpu = options.target.kind == TARGET_KIND_NVPTX;
+    if (gpu && j->header)
+        return options_fail(c, "--header declares launchers, which code for %s has none of", j->shared.target);
+    if (!gpu && !j->emit && j->output && ends_in(j->output, ".ptx"))
+        return options_fail(c, "'%s' is for PTX, which a GPU's --target makes, such as sm_80; .s is for assembly",
+                            j->output);
     struct command_source source;
     struct command_given given = {.definitions = &j->shared.definitions};
     int status = command_open(c, j->input, &given, &source, diags);

@@ -94,14 +94,14 @@ def softmax(x):
 
 
 def test_softmax(lib):
-    for r, n in ((1, 1), (3, 45), (17, 300), (33, 64)):
+    for r, n in ((1, 1), (3, 45), (17, 300), (33, 64), (3, 50000)):
         x, y = random(r, n) * 10, random(r, n)
         lib.call("softmax", {}, [x, y], [r, n])
         close(f"softmax {r}x{n}", y, softmax(x.astype(float)))
 
 
 def test_layer_norm(lib):
-    for r, n in ((1, 1), (3, 45), (9, 300), (16, 64)):
+    for r, n in ((1, 1), (3, 45), (9, 300), (16, 64), (3, 50000)):
         x, gamma, beta, y = random(r, n) + 3, random(n), random(n), random(r, n)
         lib.call("layer_norm", {}, [x, gamma, beta, y], [r, n])
         z = x.astype(float)
@@ -198,7 +198,7 @@ def test_transpose(lib):
 def test_row_reduce(lib):
     folds = {"add": np.sum, "mul": np.prod, "max": np.max, "min": np.min}
     for op, f in folds.items():
-        for r, n in ((1, 1), (5, 77), (3, 1000)):
+        for r, n in ((1, 1), (5, 77), (3, 1000), (3, 50000)):
             x, y = random(r, n), random(r, 1)
             lib.call("row_reduce", {"F": op}, [x, y], [r, n])
             close(f"row_reduce {op} {r}x{n}", y, f(x.astype(float), axis=1, keepdims=True), 1e-4)

@@ -200,6 +200,15 @@ START_TEST(wrong_kernels)
     o.n_defines = 1;
     o.defines = &(tg_define){"BX", "3"};
     WRONG(axpy, &o, "BX");
+    o.defines = &(tg_define){"BN", NULL};
+    WRONG(axpy, &o, "definition 0 has no value");
+    o.defines = &(tg_define){NULL, "3"};
+    WRONG(axpy, &o, "definition 0 has no name");
+    o.defines = NULL;
+    WRONG(axpy, &o, "n_defines is 1 and defines is NULL");
+    o.n_defines = 0;
+    ck_assert_int_ne(tg_kernel_compile(ctx, axpy, strlen(axpy), NULL, &o, &k), 0);
+    ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "the text has no name"));
     o.size = 1;
     WRONG(axpy, &o, "TG_KERNEL_OPTIONS_INIT");
 #undef WRONG
