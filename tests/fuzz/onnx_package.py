@@ -15,16 +15,15 @@ import tempfile
 import warnings
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VENV = os.path.join(ROOT, ".venv", "bin", "python")
 TOO_OLD = re.compile(r".*: error: version [1-6] of operator set ai\.onnx is not supported: it is too old")
+
+sys.path.append(os.path.join(ROOT, "tests"))
+import packages  # noqa: E402
 
 try:
     import onnx
 except ImportError:
-    if os.path.exists(VENV) and os.environ.get("ONNX_PACKAGE_AGAIN") is None:
-        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "ONNX_PACKAGE_AGAIN": "1"})
-    print("SKIP the Python package onnx is missing: scripts/setup installs it")
-    sys.exit(77)
+    packages.run_again("onnx")
 
 from onnx.backend.test.case.node import collect_testcases
 

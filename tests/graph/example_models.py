@@ -6,23 +6,21 @@
 Exit status: 0 passed, 1 failed, 77 the onnx package is missing.
 """
 
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-VENV = ROOT / ".venv" / "bin" / "python"
+
+sys.path.append(str(ROOT / "tests"))
+import packages  # noqa: E402
 
 try:
     import onnx  # noqa: F401
     import onnxruntime  # noqa: F401
 except ImportError:
-    if VENV.exists() and os.environ.get("EXAMPLE_MODELS_AGAIN") is None:
-        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "EXAMPLE_MODELS_AGAIN": "1"})
-    print("SKIP the Python packages onnx and onnxruntime are missing: scripts/setup installs them")
-    sys.exit(77)
+    packages.run_again("onnx and onnxruntime")
 
 sys.path.append(str(ROOT / "tests/models"))
 from models import NOT_YET  # noqa: E402

@@ -17,7 +17,9 @@ import tempfile
 import warnings
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VENV = os.path.join(ROOT, ".venv", "bin", "python")
+
+sys.path.append(os.path.join(ROOT, "tests"))
+import packages  # noqa: E402
 
 try:
     import numpy as np
@@ -25,10 +27,7 @@ try:
     from onnx import numpy_helper
     from onnx.backend.test.case.node import collect_testcases
 except ImportError:
-    if os.path.exists(VENV) and os.environ.get("ONNX_NODES_AGAIN") is None:
-        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "ONNX_NODES_AGAIN": "1"})
-    print("SKIP the Python package onnx is missing: scripts/setup installs it")
-    sys.exit(77)
+    packages.run_again("onnx")
 
 # What the importer may refuse although it knows the operator: a pattern of its messages.
 REFUSED = [

@@ -13,15 +13,14 @@ import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-VENV = os.path.join(ROOT, ".venv", "bin", "python")
+
+sys.path.append(os.path.join(ROOT, "tests"))
+import packages  # noqa: E402
 
 try:
     import onnx.defs
 except ImportError:
-    if os.path.exists(VENV) and os.environ.get("OPERATOR_ROWS_AGAIN") is None:
-        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "OPERATOR_ROWS_AGAIN": "1"})
-    print("SKIP the Python package onnx is missing: scripts/setup installs it")
-    sys.exit(77)
+    packages.run_again("onnx")
 
 LETTERS = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "F", 7: "I", 8: "S", 11: "x"}
 OLDEST, NEWEST = 7, 28

@@ -6,23 +6,21 @@
 Exit status: 0 passed, 1 failed, 77 the Python packages numpy and onnx are missing.
 """
 
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-VENV = ROOT / ".venv" / "bin" / "python"
+
+sys.path.append(str(ROOT / "tests"))
+import packages  # noqa: E402
 
 try:
     import numpy as np
     import onnx.parser
 except ImportError:
-    if VENV.exists() and os.environ.get("AGAINST_NUMPY_AGAIN") is None:
-        os.execve(VENV, [str(VENV)] + sys.argv, {**os.environ, "AGAINST_NUMPY_AGAIN": "1"})
-    print("SKIP the Python packages numpy and onnx are missing: scripts/setup installs them")
-    sys.exit(77)
+    packages.run_again("numpy and onnx")
 
 TARGETS = ("v2", "native")
 

@@ -13,16 +13,15 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-VENV = ROOT / ".venv" / "bin" / "python"
+
+sys.path.append(str(ROOT / "tests"))
+import packages  # noqa: E402
 
 try:
     import onnx
     import onnx.parser
 except ImportError:
-    if VENV.exists() and os.environ.get("BROADCAST_AGAIN") is None:
-        os.execve(VENV, [str(VENV)] + sys.argv, {**os.environ, "BROADCAST_AGAIN": "1"})
-    print("SKIP the Python package onnx is missing: scripts/setup installs it")
-    sys.exit(77)
+    packages.run_again("onnx")
 
 PAIRS = [(5, 5), (5, 1), (1, 5), (1, 1), (0, 1), (1, 0), (0, 0), (70, 1), (1, 70), (70, 70)]
 BOTH = [f"N={n},M={m}" for n, m in PAIRS]

@@ -15,7 +15,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-VENV = ROOT / ".venv" / "bin" / "python"
+
+sys.path.append(str(ROOT / "tests"))
+import packages  # noqa: E402
 
 try:
     import numpy as np
@@ -24,10 +26,7 @@ try:
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 except ImportError:
-    if VENV.exists() and os.environ.get("IMAGES_AGAIN") is None:
-        os.execve(VENV, [str(VENV)] + sys.argv, {**os.environ, "IMAGES_AGAIN": "1"})
-    print("SKIP the Python packages numpy, onnx and onnxruntime are missing: scripts/setup installs them")
-    sys.exit(77)
+    packages.run_again("numpy, onnx and onnxruntime")
 
 NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")

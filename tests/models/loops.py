@@ -15,7 +15,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-VENV = ROOT / ".venv" / "bin" / "python"
+
+sys.path.append(str(ROOT / "tests"))
+import packages  # noqa: E402
 
 try:
     import numpy as np
@@ -23,10 +25,7 @@ try:
     import onnx.parser
     import onnxruntime
 except ImportError:
-    if VENV.exists() and os.environ.get("LOOPS_AGAIN") is None:
-        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "LOOPS_AGAIN": "1"})
-    print("SKIP the Python packages numpy, onnx and onnxruntime are missing: scripts/setup installs them")
-    sys.exit(77)
+    packages.run_again("numpy, onnx and onnxruntime")
 
 SIZES = [{"S": s, "N": n} for s, n in ((5, 3), (1, 1), (0, 3), (4, 0), (2, 40))]
 

@@ -16,18 +16,17 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-VENV = ROOT / ".venv" / "bin" / "python"
 DIGITS = ROOT / "examples" / "digits"
+
+sys.path.append(str(ROOT / "tests"))
+import packages  # noqa: E402
 
 try:
     import numpy as np
     import onnx  # noqa: F401
     import onnxruntime
 except ImportError:
-    if VENV.exists() and os.environ.get("MODELS_AGAIN") is None:
-        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "MODELS_AGAIN": "1"})
-    print("SKIP the Python packages numpy, onnx and onnxruntime are missing: scripts/setup installs them")
-    sys.exit(77)
+    packages.run_again("numpy, onnx and onnxruntime")
 
 AVX2 = {"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"}
 NEEDS = {"v2": set(), "v3": AVX2, "v4": AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},

@@ -17,17 +17,16 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-VENV = ROOT / ".venv" / "bin" / "python"
+
+sys.path.append(str(ROOT / "tests"))
+import packages  # noqa: E402
 
 try:
     import numpy as np
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 except ImportError:
-    if VENV.exists() and os.environ.get("RECURRENT_AGAIN") is None:
-        os.execve(VENV, [VENV] + sys.argv, {**os.environ, "RECURRENT_AGAIN": "1"})
-    print("SKIP the Python packages numpy, onnx and onnxruntime are missing: scripts/setup installs them")
-    sys.exit(77)
+    packages.run_again("numpy, onnx and onnxruntime")
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 INPUTS, HIDDEN = 5, 7
