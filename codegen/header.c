@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codegen/lower_internal.h"
+#include "ir/lex.h"
 
 static const char *c_type(enum dtype t)
 {
@@ -126,9 +127,7 @@ static const char **model_names(struct arena *a, const struct function *h)
         const char **all = input ? h->input_names : h->output_names,
                    *name = all ? all[input ? i : i - h->n_inputs] : h->params[i]->name;
         char *c = arena_printf(a, "%s", name && *name ? name : input ? "input" : "output");
-        for (char *p = c; *p; p++)
-            if (!isalnum((unsigned char)*p) || (unsigned char)*p > 127)
-                *p = '_';
+        lex_make_identifier(c);
         bool taken = isdigit((unsigned char)*c) || is_keyword(a, c);
         for (int s = 0; s < h->module->n_symbols; s++)
             taken |= !strcmp(h->module->symbols[s], c);

@@ -290,12 +290,6 @@ static void make_range(struct lower *l, struct functions *f, LLVMValueRef *x)
 
 // ---- Launchers -------------------------------------------------------------------------------------------------
 
-static LLVMValueRef library_function(struct lower *l, const char *name, LLVMTypeRef type)
-{
-    LLVMValueRef f = LLVMGetNamedFunction(l->module, name);
-    return f ? f : LLVMAddFunction(l->module, name, type);
-}
-
 // Runs everything with memory for scratch: from the stack when it is little. Returns the status.
 static void run_serially(struct lower *l, const struct functions *f, LLVMValueRef args, LLVMValueRef n,
                          LLVMValueRef bytes)
@@ -315,12 +309,12 @@ static void run_serially(struct lower *l, const struct functions *f, LLVMValueRe
     LLVMTypeRef sizes[2] = {l->i64, l->i64};
     LLVMTypeRef alloc_type = lower_function_type(l->ptr, 2, sizes),
                 free_type = lower_function_type(LLVMVoidTypeInContext(l->context), 1, &l->ptr);
-    memory = LLVMBuildCall2(l->b, alloc_type, library_function(l, "aligned_alloc", alloc_type),
+    memory = LLVMBuildCall2(l->b, alloc_type, lower_library_function(l, "aligned_alloc", alloc_type),
                             (LLVMValueRef[]){lower_i64(l, 64), bytes}, 2, "");
     LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, memory, ""), failed, run);
     LLVMPositionBuilderAtEnd(l->b, run);
     status = LLVMBuildCall2(l->b, f->range_type, f->range, (LLVMValueRef[]){args, zero, n, memory}, 4, "");
-    LLVMBuildCall2(l->b, free_type, library_function(l, "free", free_type), &memory, 1, "");
+    LLVMBuildCall2(l->b, free_type, lower_library_function(l, "free", free_type), &memory, 1, "");
     LLVMBuildRet(l->b, status);
     LLVMPositionBuilderAtEnd(l->b, failed);
     LLVMBuildRet(l->b, lower_i32(l, 1));

@@ -155,6 +155,8 @@ LLVMValueRef lower_mul(struct lower *l, LLVMValueRef x, LLVMValueRef y); // like
 // be it from the outside of a shared object.
 enum lower_reach { LOWER_UNIT, LOWER_PROGRAM, LOWER_EVERYBODY };
 LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef type, enum lower_reach reach);
+// A function that is defined elsewhere, declared once.
+LLVMValueRef lower_library_function(struct lower *l, const char *name, LLVMTypeRef type);
 LLVMTypeRef lower_function_type(LLVMTypeRef result, int n, LLVMTypeRef *params);
 LLVMValueRef lower_stack(struct lower *l, LLVMTypeRef type, int64_t n, int align); // in the entry block
 LLVMValueRef lower_min(struct lower *l, LLVMValueRef x, LLVMValueRef y);           // signed

@@ -165,6 +165,12 @@ LLVMValueRef lower_add_function(struct lower *l, const char *suffix, LLVMTypeRef
     return f;
 }
 
+LLVMValueRef lower_library_function(struct lower *l, const char *name, LLVMTypeRef type)
+{
+    LLVMValueRef f = LLVMGetNamedFunction(l->module, name);
+    return f ? f : LLVMAddFunction(l->module, name, type);
+}
+
 LLVMValueRef lower_stack(struct lower *l, LLVMTypeRef type, int64_t n, int align)
 {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(l->b);

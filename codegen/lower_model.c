@@ -81,12 +81,6 @@ LLVMValueRef model_add_function(struct lower *l, const char *suffix, LLVMTypeRef
     return lower_add_function(l, suffix, type, reach);
 }
 
-static LLVMValueRef library_function(struct lower *l, const char *name, LLVMTypeRef type)
-{
-    LLVMValueRef f = LLVMGetNamedFunction(l->module, name);
-    return f ? f : LLVMAddFunction(l->module, name, type);
-}
-
 // A member of the environment, in a new block that runs if there is an environment that has it; the builder is left
 // there, and *without is where things go otherwise.
 static LLVMValueRef service(struct lower *l, LLVMValueRef env, size_t member, LLVMBasicBlockRef *without)
@@ -119,7 +113,7 @@ static void make_alloc(struct lower *l)
     LLVMValueRef wanted = lower_max(l, bytes, lower_i64(l, 1));
     wanted = LLVMBuildAnd(l->b, LLVMBuildAdd(l->b, wanted, lower_i64(l, 63), ""), lower_i64(l, -64), "");
     LLVMTypeRef type = lower_function_type(l->ptr, 2, sizes);
-    LLVMBuildRet(l->b, LLVMBuildCall2(l->b, type, library_function(l, "aligned_alloc", type),
+    LLVMBuildRet(l->b, LLVMBuildCall2(l->b, type, lower_library_function(l, "aligned_alloc", type),
                                       (LLVMValueRef[]){lower_i64(l, 64), wanted}, 2, ""));
 }
 
@@ -137,7 +131,7 @@ static void make_free(struct lower *l)
     LLVMBuildRetVoid(l->b);
     LLVMPositionBuilderAtEnd(l->b, without);
     LLVMTypeRef type = lower_function_type(nothing, 1, params);
-    LLVMBuildCall2(l->b, type, library_function(l, "free", type), &memory, 1, "");
+    LLVMBuildCall2(l->b, type, lower_library_function(l, "free", type), &memory, 1, "");
     LLVMBuildRetVoid(l->b);
 }
 
@@ -506,6 +500,17 @@ static void make_shapes(struct lower *l, const struct symbols *s)
     model_end_entry(l, body);
 }
 
+void model_fill_tensor(struct lower *l, LLVMValueRef tensor, const struct type *type, LLVMValueRef data)
+{
+    model_store(l, data, tensor, offsetof(tg_tensor, data));
+    model_store(l, lower_i32(l, TG_DEVICE_CPU), tensor, offsetof(tg_tensor, device));
+    model_store(l, lower_i32(l, 0), tensor, offsetof(tg_tensor, device) + sizeof(int32_t));
+    model_store(l, lower_i32(l, type->rank), tensor, offsetof(tg_tensor, ndim));
+    model_store(l, lower_i32(l, model_data_type(data_type_of(type->dtype))), tensor, offsetof(tg_tensor, dtype));
+    model_store(l, null_pointer(l), tensor, offsetof(tg_tensor, strides));
+    model_store(l, lower_i64(l, 0), tensor, offsetof(tg_tensor, byte_offset));
+}
+
 // Memory and fields for an output that has no data. owned remembers the memory in case of a fault.
 static void allocate_output(struct lower *l, const struct tensor *t, LLVMValueRef owned)
 {
@@ -516,13 +521,7 @@ static void allocate_output(struct lower *l, const struct tensor *t, LLVMValueRe
     host_require(l, LLVMBuildIsNotNull(l->b, memory, ""), "there is no memory for the %lld bytes of %s '%s'",
                  ARGS(t->bytes, t->role, t->name));
     LLVMBuildStore(l->b, memory, owned);
-    model_store(l, memory, t->p, offsetof(tg_tensor, data));
-    model_store(l, lower_i32(l, TG_DEVICE_CPU), t->p, offsetof(tg_tensor, device));
-    model_store(l, lower_i32(l, 0), t->p, offsetof(tg_tensor, device) + sizeof(int32_t));
-    model_store(l, lower_i32(l, type->rank), t->p, offsetof(tg_tensor, ndim));
-    model_store(l, lower_i32(l, model_data_type(data_type_of(type->dtype))), t->p, offsetof(tg_tensor, dtype));
-    model_store(l, null_pointer(l), t->p, offsetof(tg_tensor, strides));
-    model_store(l, lower_i64(l, 0), t->p, offsetof(tg_tensor, byte_offset));
+    model_fill_tensor(l, t->p, type, memory);
     for (int d = 0; d < type->rank; d++)
         model_store(l, t->size[d], shape, 8 * (size_t)d);
 }

@@ -32,6 +32,8 @@ void model_end_entry(struct lower *l, LLVMBasicBlockRef body);
 // Ends the function's block for faults: the environment is told, and the function returns 1.
 void model_end_failed(struct lower *l);
 void model_store(struct lower *l, LLVMValueRef x, LLVMValueRef base, size_t bytes);
+// All fields but the sizes: row-major elements of the type in the CPU's memory.
+void model_fill_tensor(struct lower *l, LLVMValueRef tensor, const struct type *type, LLVMValueRef data);
 uint32_t model_data_type(tg_data_type t); // its bits
 
 #define ARGS(...) (sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef)), ((LLVMValueRef[]){__VA_ARGS__})

@@ -90,14 +90,8 @@ static void fill_tensor(struct lower *l, LLVMValueRef tensor, const struct port 
     LLVMValueRef shape = lower_stack(l, l->i64, t->rank ? t->rank : 1, 8);
     for (int d = 0; d < t->rank; d++)
         model_store(l, host_size(l, t->dims[d]), shape, 8 * (size_t)d);
-    model_store(l, data, tensor, offsetof(tg_tensor, data));
-    model_store(l, lower_i32(l, TG_DEVICE_CPU), tensor, offsetof(tg_tensor, device));
-    model_store(l, lower_i32(l, 0), tensor, offsetof(tg_tensor, device) + sizeof(int32_t));
-    model_store(l, lower_i32(l, t->rank), tensor, offsetof(tg_tensor, ndim));
-    model_store(l, lower_i32(l, (int)model_data_type(data_type_of(t->dtype))), tensor, offsetof(tg_tensor, dtype));
+    model_fill_tensor(l, tensor, t, data);
     model_store(l, shape, tensor, offsetof(tg_tensor, shape));
-    model_store(l, LLVMConstNull(l->ptr), tensor, offsetof(tg_tensor, strides));
-    model_store(l, lower_i64(l, 0), tensor, offsetof(tg_tensor, byte_offset));
 }
 
 // Memory is the caller's: an output without any would get memory that nobody learns of.

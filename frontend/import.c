@@ -6,6 +6,7 @@
 
 #include "frontend/census.h"
 #include "frontend/import_internal.h"
+#include "ir/lex.h"
 
 static const struct operator_row rows[] = {
 #define OPERATOR(name, since, least, most, outputs, function, parameter, attributes)                                   \
@@ -32,9 +33,7 @@ static const char *identifier(struct import *im, const char *name, const char *o
 {
     static const char *const words[] = {"min", "max", "mod", "floordiv", "broadcast"};
     char *text = arena_strdup(&im->arena, name && *name ? name : otherwise);
-    for (char *c = text; *c; c++)
-        if (!isalnum((unsigned char)*c) || (unsigned char)*c > 127)
-            *c = '_';
+    lex_make_identifier(text);
     bool word = false;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         word |= !strcmp(text, words[i]);

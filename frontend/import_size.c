@@ -157,18 +157,11 @@ static struct value *fit_together(struct import *im, dim a, dim b, bool either)
 }
 
 // A size that a slice was clamped to. One that is 1 at most is not meant: that is an element or none.
-static bool is_clamped(const struct import *im, dim d)
+static bool is_cut(const struct import *im, dim d)
 {
     int64_t lo, hi;
-    const char *text = dim_is_symbol(d) ? size_text((struct import *)im, d) : "";
     dims_range(im->module, d, &lo, &hi);
-    return hi > 1 && (strstr(text, "min(") || strstr(text, "max("));
-}
-
-// Symbols, sums and products of them.
-static bool is_plain(const struct import *im, dim d)
-{
-    return !dims_is_expression(im->module, d) || !strchr(size_text((struct import *)im, d), ',');
+    return hi > 1 && dims_is_clamped(im->module, d);
 }
 
 dim import_broadcast_size(struct node *n, dim a, dim b)
@@ -191,9 +184,9 @@ dim import_broadcast_size(struct node *n, dim a, dim b)
     // A slice of a table meets what it was cut for: the part of GPT-2's mask, max(min(past + S, 1024) - min(past,
     // 1024), 0) rows, is as long as the S tokens. Taken for equal, its size does not live on in those of all that
     // follows.
-    if (is_clamped(im, a) && is_plain(im, b))
+    if (is_cut(im, a) && dims_is_polynomial(im->module, b))
         return import_agree(n, b, a);
-    if (is_clamped(im, b) && is_plain(im, a))
+    if (is_cut(im, b) && dims_is_polynomial(im->module, a))
         return import_agree(n, a, b);
     assert_that(n, fit_together(im, a, b, true),
                 arena_printf(&im->arena, "sizes %s and %s must be equal, or one of them 1", first, second));

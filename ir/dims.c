@@ -606,6 +606,31 @@ bool dims_eval(const struct module *m, dim d, const int64_t *symbols, int64_t *v
     return true;
 }
 
+// Whether one of the functions, a set of bits, occurs in it.
+static bool has_function(const struct module *m, dim d, unsigned functions)
+{
+    const struct symbol_expression *e = dim_is_symbol(d) ? expression(m, dim_symbol_id(d)) : NULL;
+    if (!e)
+        return false;
+    if (e->function != FUNCTION_NONE)
+        return functions >> e->function & 1 || has_function(m, e->a, functions) || has_function(m, e->b, functions);
+    for (int i = 0; i < e->polynomial.n; i++)
+        for (int j = 0; j < e->polynomial.terms[i].n_factors; j++)
+            if (has_function(m, dim_symbol(e->polynomial.terms[i].factors[j]), functions))
+                return true;
+    return false;
+}
+
+bool dims_is_polynomial(const struct module *m, dim d)
+{
+    return !has_function(m, d, ~0u);
+}
+
+bool dims_is_clamped(const struct module *m, dim d)
+{
+    return has_function(m, d, 1u << FUNCTION_MIN | 1u << FUNCTION_MAX);
+}
+
 void dims_symbols(const struct module *m, dim d, void (*use)(void *data, int id), void *data)
 {
     if (!dim_is_symbol(d))

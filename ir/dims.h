@@ -14,6 +14,9 @@ bool dims_to_int(const struct module *m, dim d, int64_t *x);
 
 // A symbol that stands for other symbols or for a negative number.
 bool dims_is_expression(const struct module *m, dim d);
+// Symbols, sums and products of such; whether min or max occurs in it.
+bool dims_is_polynomial(const struct module *m, dim d);
+bool dims_is_clamped(const struct module *m, dim d);
 
 dim dims_add(struct module *m, dim a, dim b);
 dim dims_sub(struct module *m, dim a, dim b);

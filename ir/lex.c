@@ -188,3 +188,18 @@ struct number lex_number(const struct token *t, bool *ok)
     }
     return n;
 }
+
+bool lex_is_identifier(const char *s)
+{
+    for (const char *c = s; *c; c++)
+        if (c == s ? !is_name_start(*c) : !is_name(*c))
+            return false;
+    return *s != 0;
+}
+
+void lex_make_identifier(char *s)
+{
+    for (; *s; s++)
+        if (!is_name(*s))
+            *s = '_';
+}

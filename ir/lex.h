@@ -42,6 +42,8 @@ bool lex_is(const struct lexer *l, const char *word); // a name or punctuation
 struct number lex_number(const struct token *t, bool *ok);
 // What a string token means, in the arena; *fault is NULL or what is wrong with it.
 const char *lex_string(const struct token *t, struct arena *a, const char **fault);
+bool lex_is_identifier(const char *s); // of C
+void lex_make_identifier(char *s);     // what no identifier has becomes _; it may still begin with a digit, or be empty
 // Bytes written as 0x and two digits each: their number, or -1. bytes has room for length / 2.
 int64_t lex_hex(const char *text, size_t length, unsigned char *bytes);
 

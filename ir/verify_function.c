@@ -2,15 +2,8 @@
 #include <string.h>
 
 #include "ir/dims.h"
+#include "ir/lex.h"
 #include "ir/verify_internal.h"
-
-static bool is_identifier(const char *s)
-{
-    for (const char *c = s; *c; c++)
-        if (!(*c == '_' || (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (c > s && *c >= '0' && *c <= '9')))
-            return false;
-    return *s != 0;
-}
 
 static void check_grid(struct verifier *v)
 {
@@ -63,7 +56,7 @@ static void check_parameter(struct verifier *v, int i)
     bool kernel = k->kind == FUNCTION_KERNEL; // a C function has its names
     if (!x->name && kernel)
         ERROR(v, k->loc, "parameter %d of kernel @%s has no name", i + 1, k->name);
-    else if (kernel && !is_identifier(x->name))
+    else if (kernel && !lex_is_identifier(x->name))
         ERROR(v, k->loc, "the parameter name '%s' of kernel @%s is not a C identifier", x->name, k->name);
     for (int j = 0; kernel && j < i; j++)
         if (x->name && k->params[j]->name && !strcmp(x->name, k->params[j]->name))
@@ -105,7 +98,7 @@ static void check_symbols(struct verifier *v)
     struct function *k = v->k;
     for (int i = 0; i < v->m->n_symbols; i++) {
         bool used = v->sizes[i] || (i < k->n_symbols && k->symbols[i]);
-        if (used && !dims_is_expression(v->m, dim_symbol(i)) && !is_identifier(v->m->symbols[i]))
+        if (used && !dims_is_expression(v->m, dim_symbol(i)) && !lex_is_identifier(v->m->symbols[i]))
             ERROR(v, k->loc, "the size '%s' of %s @%s is not a C identifier", v->m->symbols[i], verify_word(k),
                   k->name);
     }
@@ -126,7 +119,7 @@ static void check_params(struct verifier *v)
     struct function *k = v->k;
     if (module_function(v->m, k->name) != k)
         ERROR(v, k->loc, "there are two functions @%s; rename one", k->name);
-    if (!is_identifier(k->name))
+    if (!lex_is_identifier(k->name))
         ERROR(v, k->loc, "the %s name '%s' is not a C identifier; use letters, digits and _", verify_word(k), k->name);
     for (int i = 0; i < k->n_params; i++) {
         check_parameter(v, i);

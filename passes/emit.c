@@ -400,6 +400,16 @@ static struct value *load_stretched(struct emit *e, const struct access *a, int 
     return build_select(&e->b, is_row, load(e, &row, n, axes), load(e, &one, n, axes));
 }
 
+struct value *emit_positions(struct emit *e, enum dtype t, int i, int n, const int *axes)
+{
+    dim dims[MAX_RANK];
+    for (int d = 0; d < n; d++)
+        dims[d] = d == i ? e->axes[axes[d]].tile : 1;
+    struct type *tile = type_tile(e->l->m, t, n, dims);
+    struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, tile);
+    return build_binary(&e->b, OP_ADD, at, build_cast(&e->b, t, e->axes[axes[i]].start));
+}
+
 struct value *emit_load(struct emit *e, const struct access *a, int n, const int *axes)
 {
     bool masks = e->l->target->vector_bytes > 16; // loads with a mask; SSE has none

@@ -334,12 +334,8 @@ static struct value *repeat(struct product *p, struct value *x, int n_new, int n
         int64_t size;
         if (in_result(p, axes[i]) || (is_constant_size(e->l, axis->size, &size) && size && size % axis->tile == 0))
             continue;
-        dim line[MAX_RANK];
-        for (int d = 0; d < n; d++)
-            line[d] = d == i ? axis->tile : 1;
-        struct type *t = type_tile(e->l->m, DTYPE_I64, n, line), *s = type_scalar(e->l->m, x->type->dtype);
-        struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
-        at = build_binary(&e->b, OP_ADD, at, build_cast(&e->b, DTYPE_I64, axis->start));
+        struct type *s = type_scalar(e->l->m, x->type->dtype);
+        struct value *at = emit_positions(e, DTYPE_I64, i, n, axes);
         struct value *inside = build_binary(&e->b, OP_LT, at, build_cast(&e->b, DTYPE_I64, emit_size(e, axis->size)));
         struct value *zero = dtype_is_float(s->dtype) ? build_float(&e->b, s, 0) : build_int(&e->b, s, 0);
         x = build_select(&e->b, inside, x, zero);

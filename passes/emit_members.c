@@ -44,12 +44,6 @@ static void add_lookup(struct emit *e, struct accesses *out, const struct op *ta
     list_access(e, out, &k->indices);
 }
 
-// What stands for itself in a kernel: a constant with equal elements, or a size.
-static bool is_immediate(const struct value *v)
-{
-    return v->def && (v->def->code == OP_CONSTANT || (v->def->code == OP_SIZES && !v->type->rank));
-}
-
 void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
                   struct accesses *out)
 {
@@ -65,7 +59,7 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
         }
         for (int o = 0; o < g->ops[i]->n_operands; o++) {
             struct value *v = g->ops[i]->operands[o];
-            if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g && !is_immediate(v))
+            if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g && !group_is_immediate(v))
                 add_access(e, out, v, lower_graph_place(l, v), n, axis_of);
         }
     }
@@ -93,7 +87,7 @@ static struct value *tile_of_value(struct emit *e, struct value *v, int n, const
 {
     if (e->tiles[v->id])
         return e->tiles[v->id];
-    if (is_immediate(v))
+    if (group_is_immediate(v))
         return immediate(e, v);
     if (v->type->kind != TYPE_TENSOR)
         return emit_scalar(e, v);
@@ -193,25 +187,9 @@ static struct value *iota(struct emit *e, const struct op *op, int n, const int 
         struct emit_axis *x = &e->axes[axes[i]];
         if (!x->alone || x->dim != op_int(op, ATTR_AXIS, 0))
             continue;
-        dim dims[MAX_RANK];
-        for (int d = 0; d < n; d++)
-            dims[d] = d == i ? x->tile : 1;
-        struct type *t = type_tile(e->l->m, element->dtype, n, dims);
-        struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
-        return build_binary(&e->b, OP_ADD, at, build_cast(&e->b, element->dtype, x->start));
+        return emit_positions(e, element->dtype, i, n, axes);
     }
     return build_int(&e->b, element, 0);
-}
-
-// The index along one axis of every element of a tile of the axes.
-static struct value *along(struct emit *e, int i, int n, const int *axes)
-{
-    dim dims[MAX_RANK];
-    for (int d = 0; d < n; d++)
-        dims[d] = d == i ? e->axes[axes[d]].tile : 1;
-    struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims);
-    struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
-    return build_binary(&e->b, OP_ADD, at, build_cast(&e->b, DTYPE_I64, e->axes[axes[i]].start));
 }
 
 static struct value *look_up(struct emit *e, const struct lookup *k, int n, const int *axes)
@@ -225,7 +203,7 @@ static struct value *look_up(struct emit *e, const struct lookup *k, int n, cons
             continue;
         sizes[rank] = e->axes[axes[i]].size;
         strides[rank] = k->table.stride[axes[i]];
-        operands[1 + rank++] = along(e, i, n, axes);
+        operands[1 + rank++] = emit_positions(e, DTYPE_I64, i, n, axes);
     }
     if (rank > MAX_RANK) {
         lower_graph_error(e->l, e->b.loc, "take: more than %d dimensions", MAX_RANK);

@@ -78,7 +78,7 @@ static void append_op(struct work *w, struct group *g, struct op *op)
 
 // ---- What a group reads and writes -----------------------------------------------------------------------------
 
-static bool is_immediate(const struct value *v)
+bool group_is_immediate(const struct value *v)
 {
     return v->def && (v->def->code == OP_CONSTANT || (v->def->code == OP_SIZES && !v->type->rank));
 }
@@ -112,7 +112,7 @@ static bool note_size(const struct module *m, struct group_reads *r, dim size)
 // False: there are too many.
 static bool note_read(const struct module *m, struct group_reads *r, struct value *v)
 {
-    if (is_immediate(v))
+    if (group_is_immediate(v))
         return true;
     for (int i = 0; i < r->n; i++)
         if (r->v[i] == v)

@@ -89,6 +89,8 @@ void layout_choose(struct lowering *l, const struct block *b);
 void group_operations(struct lowering *l, struct block *b, struct grouping *out);
 // The value that a layout operation's result is a view of.
 struct value *group_source(struct value *v);
+// What stands for itself in a kernel: a constant with equal elements, or a size.
+bool group_is_immediate(const struct value *v);
 
 // ---- The lowering ----------------------------------------------------------------------------------------------
 
@@ -269,6 +271,8 @@ void emit_grid(struct emit *e);
 struct value *emit_view(struct emit *e, const struct access *a, int n, const int *axes);
 // The same with sizes and strides of its own.
 struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, const dim *sizes, const dim *strides);
+// The positions along the i-th of the axes, as a tile that is 1 long along the others.
+struct value *emit_positions(struct emit *e, enum dtype t, int i, int n, const int *axes);
 // A tile of all axes (size 1 along those that the access lacks), in their order.
 struct value *emit_load(struct emit *e, const struct access *a, int n, const int *axes);
 void emit_store(struct emit *e, struct value *x, const struct access *a, int n, const int *axes);

@@ -11,8 +11,13 @@
 
 bool command_is_model(const char *path)
 {
-    size_t n = strlen(path);
-    return n > 5 && !strcmp(path + n - 5, ".onnx");
+    return command_ends_in(path, ".onnx");
+}
+
+bool command_ends_in(const char *path, const char *ending)
+{
+    size_t n = strlen(path), m = ending ? strlen(ending) : 0;
+    return m && n > m && !strcmp(path + n - m, ending);
 }
 
 // ---- Reading ---------------------------------------------------------------------------------------------------
@@ -135,15 +140,20 @@ void command_close(struct command_source *source)
 
 // ---- Writing ---------------------------------------------------------------------------------------------------
 
+int command_report(struct diags *diags, char *message)
+{
+    diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
+    free(message);
+    return EXIT_ERROR;
+}
+
 int command_write(const char *path, const void *data, size_t size, struct diags *diags)
 {
     char *message = NULL;
     if (path && strcmp(path, "-")) {
         if (!file_write(path, data, size, &message))
             return EXIT_OK;
-        diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
-        free(message);
-        return EXIT_ERROR;
+        return command_report(diags, message);
     }
     if (fwrite(data, 1, size, stdout) == size && !fflush(stdout))
         return EXIT_OK;

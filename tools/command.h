@@ -16,6 +16,11 @@ int command_compile_options(const struct shared_options *shared, struct compile_
 
 // The file is an ONNX model, by its name.
 bool command_is_model(const char *path);
+// A name with something before the ending, which may be NULL.
+bool command_ends_in(const char *path, const char *ending);
+
+// Reports a message of the code generator (NULL: out of memory), which is freed. Returns EXIT_ERROR.
+int command_report(struct diags *diags, char *message);
 
 // A file that was read.
 struct command_source {

@@ -6,6 +6,7 @@
 #include "codegen/file.h"
 #include "codegen/header.h"
 #include "codegen/model_file.h"
+#include "ir/lex.h"
 #include "tools/command.h"
 
 // What --emit asks for; compilation goes no further.
@@ -25,12 +26,6 @@ struct job {
 
 // ---- What to make ----------------------------------------------------------------------------------------------
 
-static bool ends_in(const char *path, const char *ending)
-{
-    size_t n = strlen(path), m = strlen(ending);
-    return n > m && !strcmp(path + n - m, ending);
-}
-
 static int choose_output(const struct command *c, struct job *j)
 {
     bool known = !j->emit;
@@ -44,8 +39,8 @@ static int choose_output(const struct command *c, struct job *j)
         return options_fail(c, "--emit is one of graph, tile, shaped, llvm, asm and obj, not '%s'", j->emit);
     if (!j->output && j->stage == STAGE_OBJECT)
         return options_fail(c, "-o is missing");
-    bool shared = j->output && ends_in(j->output, ".so");
-    bool object = j->emit || ends_in(j->output, ".o");
+    bool shared = j->output && command_ends_in(j->output, ".so");
+    bool object = j->emit || command_ends_in(j->output, ".o");
     const char *slash = object || shared ? NULL : strrchr(j->output, '/');
     if (!object && !shared && strchr(slash ? slash : j->output, '.'))
         return options_fail(
@@ -64,9 +59,7 @@ static const char *name_of_file(const struct job *j, struct arena *a)
     const char *base = slash ? slash + 1 : path;
     size_t n = strcspn(base, ".");
     char *name = arena_printf(a, "%s%.*s", isdigit((unsigned char)*base) || !n ? "model_" : "", (int)n, base);
-    for (char *p = name; *p; p++)
-        if (!isalnum((unsigned char)*p) || (unsigned char)*p > 127)
-            *p = '_';
+    lex_make_identifier(name);
     return name;
 }
 
@@ -77,14 +70,6 @@ static void name_model(const struct job *j, struct module *m)
     for (struct function *f = m->first_function; f && name; f = f->next)
         if (f->kind != FUNCTION_KERNEL)
             f->name = name;
-}
-
-static bool is_identifier(const char *s)
-{
-    for (const char *c = s; *c; c++)
-        if ((!isalnum((unsigned char)*c) || (unsigned char)*c > 127) && *c != '_')
-            return false;
-    return *s && !isdigit((unsigned char)*s);
 }
 
 // ---- Making it -------------------------------------------------------------------------------------------------
@@ -103,13 +88,6 @@ static int write_text(const struct job *j, struct module *m, const struct compil
     return status;
 }
 
-static int report(struct diags *diags, char *message)
-{
-    diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
-    free(message);
-    return EXIT_ERROR;
-}
-
 // The header appears when the object has.
 static int write_object(const struct job *j, struct module *m, const struct compile_options *options,
                         struct diags *diags)
@@ -122,12 +100,12 @@ static int write_object(const struct job *j, struct module *m, const struct comp
     if (j->header && header_print_model(m, j->input, &text, diags))
         return EXIT_ERROR;
     if (j->header && file_prepare(&header, j->header, text.data, text.size, &message))
-        status = report(diags, message);
+        status = command_report(diags, message);
     if (status == EXIT_OK &&
         model_write(m, options, j->kind, j->kind == LINK_EXECUTABLE ? &program : NULL, j->output, diags))
         status = EXIT_ERROR;
     if (status == EXIT_OK && j->header && file_commit(&header, &message))
-        status = report(diags, message);
+        status = command_report(diags, message);
     file_discard(&header);
     driver_buffer_finish(&text);
     return status;
@@ -177,7 +155,7 @@ int command_compile(int argc, char *const *argv)
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0 || (status = choose_output(&c, &j)) >= 0)
         return status;
-    if (j.name && !is_identifier(j.name))
+    if (j.name && !lex_is_identifier(j.name))
         return options_fail(&c, "--name is a C identifier, not '%s'", j.name);
     struct diags diags;
     diag_init(&diags);

@@ -8,6 +8,7 @@
 #include "ir/dims.h"
 #include "ir/einsum.h"
 #include "tools/command.h"
+#include "tools/run_model.h"
 
 struct info {
     struct model *model;
@@ -104,18 +105,11 @@ static void count_weights(struct info *x)
 
 // ---- Text ------------------------------------------------------------------------------------------------------
 
-// What a terminal could take amiss is replaced.
-static void print_safely(const char *s)
-{
-    for (; *s; s++)
-        putchar((unsigned char)*s < ' ' || *s == 0x7f ? '?' : *s);
-}
-
 static void print_port(struct info *x, const TgOnnx__ValueInfoProto *v)
 {
     const TgOnnx__TypeProto *t = v->type;
     printf("  ");
-    print_safely(v->name ? v->name : "");
+    run_print_name(v->name ? v->name : "");
     if (!t || t->value_case != TG_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !t->tensor_type) {
         printf(": no tensor\n");
         return;
@@ -129,7 +123,7 @@ static void print_port(struct info *x, const TgOnnx__ValueInfoProto *v)
         if (shape->dim[d]->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
             printf("%" PRId64, shape->dim[d]->dim_value);
         else if (shape->dim[d]->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM)
-            print_safely(shape->dim[d]->dim_param);
+            run_print_name(shape->dim[d]->dim_param);
         else
             putchar('?');
     }
@@ -158,8 +152,8 @@ static void print_size(struct info *x, const char *what, dim d, const char *unit
     if (dims_to_int(x->module, d, &n))
         print_number(n);
     else
-        print_safely(d == DIM_UNKNOWN ? "too long an expression; give sizes by --dim"
-                                      : dim_string(&x->arena, x->module, d));
+        run_print_name(d == DIM_UNKNOWN ? "too long an expression; give sizes by --dim"
+                                        : dim_string(&x->arena, x->module, d));
     printf("%s\n", unit);
 }
 
@@ -167,13 +161,13 @@ static void print_info(struct info *x)
 {
     const TgOnnx__ModelProto *p = x->model->proto;
     const TgOnnx__GraphProto *g = x->model->graph->proto;
-    print_safely(x->model->file);
+    run_print_name(x->model->file);
     printf(": ONNX, IR version %" PRId64 ", operators of version %" PRId64, p->ir_version, x->model->opset);
     if (p->producer_name && *p->producer_name) {
         printf(", made by ");
-        print_safely(p->producer_name);
+        run_print_name(p->producer_name);
         printf(" ");
-        print_safely(p->producer_version ? p->producer_version : "");
+        run_print_name(p->producer_version ? p->producer_version : "");
     }
     printf("\ninputs\n");
     for (size_t i = 0; i < g->n_input; i++)
@@ -187,7 +181,7 @@ static void print_info(struct info *x)
     printf("\n");
     for (const struct census_row *i = x->operators; i; i = i->next) {
         printf("  %-4" PRId64 " ", i->count);
-        print_safely(*i->domain ? arena_printf(&x->arena, "%s::%s", i->domain, i->op) : i->op);
+        run_print_name(*i->domain ? arena_printf(&x->arena, "%s::%s", i->domain, i->op) : i->op);
         if (!i->supported)
             printf("  (not supported; first at node %s)", i->first.node ? model_quote(x->model, i->first.node) : "?");
         printf("\n");

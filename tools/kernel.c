@@ -16,12 +16,6 @@ static const struct {
     {"tile", ".tile", NULL, COMPILE_TILE},
 };
 
-static bool ends_in(const char *path, const char *ending)
-{
-    size_t n = strlen(path), m = ending ? strlen(ending) : 0;
-    return m && n > m && !strcmp(path + n - m, ending);
-}
-
 struct job {
     const char *input, *output, *emit, *header;
     struct shared_options shared;
@@ -31,13 +25,13 @@ struct job {
 
 static int choose_output(const struct command *c, struct job *j)
 {
-    j->shared_object = !j->emit && j->output && ends_in(j->output, ".so");
+    j->shared_object = !j->emit && j->output && command_ends_in(j->output, ".so");
     j->kind = COMPILE_OBJECT;
     bool known = j->shared_object;
     for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++)
-        if (j->emit
-                ? !strcmp(j->emit, outputs[i].name)
-                : j->output && (ends_in(j->output, outputs[i].ending) || ends_in(j->output, outputs[i].other_ending))) {
+        if (j->emit ? !strcmp(j->emit, outputs[i].name)
+                    : j->output && (command_ends_in(j->output, outputs[i].ending) ||
+                                    command_ends_in(j->output, outputs[i].other_ending))) {
             j->kind = outputs[i].output;
             known = true;
         }
@@ -63,9 +57,7 @@ static int link_shared(const struct job *j, const struct driver_buffer *object, 
     char *message = NULL;
     if (!link_run(&link, &message))
         return EXIT_OK;
-    diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
-    free(message);
-    return EXIT_ERROR;
+    return command_report(diags, message);
 }
 
 static int write_output(const struct job *j, struct module *m, const struct compile_options *options,
@@ -92,7 +84,7 @@ static int run(const struct command *c, const struct job *j, struct diags *diags
     bool gpu = options.target.kind == TARGET_KIND_NVPTX;
     if (gpu && j->header)
         return options_fail(c, "--header declares launchers, which code for %s has none of", j->shared.target);
-    if (!gpu && !j->emit && j->output && ends_in(j->output, ".ptx"))
+    if (!gpu && !j->emit && j->output && command_ends_in(j->output, ".ptx"))
         return options_fail(c, "'%s' is for PTX, which a GPU's --target makes, such as sm_80; .s is for assembly",
                             j->output);
     struct command_source source;

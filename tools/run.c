@@ -45,12 +45,6 @@ static int compile_and_run(const struct command *c, const struct run_request *r,
 
 // ---- Models that come compiled ---------------------------------------------------------------------------------
 
-static bool is_compiled(const char *path)
-{
-    size_t n = strlen(path);
-    return n > 3 && !strcmp(path + n - 3, ".so");
-}
-
 // The option that speaks of compiling; NULL: none was given.
 static const char *compiler_option(const struct shared_options *s)
 {
@@ -119,6 +113,6 @@ int command_run(int argc, char *const *argv)
     r.file = files.word[0];
     struct diags diags;
     diag_init(&diags);
-    status = is_compiled(r.file) ? load_and_run(&c, &r, &diags) : compile_and_run(&c, &r, &diags);
+    status = command_ends_in(r.file, ".so") ? load_and_run(&c, &r, &diags) : compile_and_run(&c, &r, &diags);
     return command_finish(&diags, status);
 }

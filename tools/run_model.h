@@ -43,6 +43,7 @@ struct run_results {
     double load_ms;
 };
 
+void run_print_name(const char *text); // what is no character or could steer a terminal by its number
 void run_print_text(const struct run_results *r);
 void run_print_json(const struct run_results *r);
 

@@ -74,8 +74,7 @@ static int utf8_length(const unsigned char *c)
     return good ? more + 1 : 0;
 }
 
-// What is no character or could steer a terminal is printed as its number.
-static void print_name(const char *text)
+void run_print_name(const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
         int n = *c < ' ' || *c == 0x7f ? 0 : utf8_length(c);
@@ -125,7 +124,7 @@ void run_print_text(const struct run_results *r)
     for (int i = 0; i < r->code->n_outputs; i++) {
         enum dtype t = data_type_dtype(r->code->outputs[i].dtype);
         struct summary sum = summarize(t, &r->out[i]);
-        print_name(r->code->outputs[i].name);
+        run_print_name(r->code->outputs[i].name);
         printf(": %s [", dtype_info[t].name);
         for (int d = 0; d < r->out[i].ndim; d++)
             printf("%s%" PRId64, d ? ", " : "", r->out[i].shape[d]);
