@@ -27,6 +27,8 @@ try:
 except ImportError:
     packages.run_again("numpy, onnx and onnxruntime")
 
+import compiled  # noqa: E402
+
 SIZES = [{"S": s, "N": n} for s, n in ((5, 3), (1, 1), (0, 3), (4, 0), (2, 40))]
 
 MODELS = {
@@ -161,16 +163,6 @@ def values(model, sizes):
     return made
 
 
-def run(tegula, model, folder, given, threads):
-    inputs, out = folder / "inputs", folder / f"out{threads}"
-    inputs.mkdir(exist_ok=True)
-    for i, array in enumerate(given.values()):
-        np.save(inputs / f"input_{i}.npy", array)
-    result = subprocess.run([tegula, "run", model, "--input-dir", inputs, "--output-dir", out, f"-j{threads}"],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-    return result.stdout if result.returncode else [np.load(path) for path in sorted(out.iterdir())]
-
-
 def wrong_values(tegula, text, folder):
     path = folder / "model.onnx"
     model = write(path, text)
@@ -180,7 +172,7 @@ def wrong_values(tegula, text, folder):
         own.mkdir()
         given = values(model, sizes)
         want = session.run(None, given)
-        one, two = (run(tegula, path, own, given, threads) for threads in (1, 2))
+        one, two = (compiled.run(tegula, path, given, own, threads) for threads in (1, 2))
         if isinstance(one, str) or isinstance(two, str):
             return one
         for name, w, a, b in zip(model.graph.output, want, one, two):
@@ -208,11 +200,7 @@ def test_sizes(folder, run_sizes):
         path = folder / f"{name}.onnx"
         write(path, text)
         sizes = [",".join(f"{k}={v}" for k, v in s.items() if f"{k}]" in text or f"{k}," in text) for s in SIZES]
-        result = subprocess.run([run_sizes, path, "native", *sizes], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                universal_newlines=True)
-        good = result.returncode == 0 and result.stdout.count(": ok") == len(sizes)
-        print(f"{name}: {'ok' if good else result.stdout}")
-        bad += not good
+        bad += not compiled.is_right_for(name, run_sizes, path, sizes)
     return 1 if bad else 0
 
 

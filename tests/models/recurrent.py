@@ -28,6 +28,8 @@ try:
 except ImportError:
     packages.run_again("numpy, onnx and onnxruntime")
 
+import compiled  # noqa: E402
+
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 INPUTS, HIDDEN = 5, 7
 
@@ -115,18 +117,6 @@ BATCH_FIRST = [Variant("LSTM", "BLhcP", both=True, layout=1), Variant("GRU", "BL
                Variant("RNN", "h", layout=1, direction="reverse")]
 
 
-def run(tegula, model, values, folder, threads):
-    inputs, out = folder / "inputs", folder / f"out{threads}"
-    inputs.mkdir(parents=True, exist_ok=True)
-    for i, array in enumerate(values.values()):
-        np.save(inputs / f"input_{i}.npy", array)
-    command = [tegula, "run", model, "--input-dir", inputs, "--output-dir", out, f"-j{threads}"]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-    if result.returncode:
-        return result.stdout
-    return [np.load(path) for path in sorted(out.iterdir())]
-
-
 def expected(variant, path, values):
     """By onnxruntime. It has no layout 1, so the steps are made the first dimension before and after."""
     if not variant.layout:
@@ -147,7 +137,7 @@ def wrong_values(tegula, variant, folder):
     for steps, batch in ((6, 3), (1, 1), (9, 20)):
         values = variant.values(names, steps, batch)
         want = expected(variant, path, values)
-        have = [run(tegula, path, values, folder / f"{steps}_{batch}", threads) for threads in (1, 2)]
+        have = [compiled.run(tegula, path, values, folder / f"{steps}_{batch}", threads) for threads in (1, 2)]
         if isinstance(have[0], str) or isinstance(have[1], str):
             return have[0]
         for name, w, one, two in zip(variant.outputs, want, *have):
@@ -175,11 +165,7 @@ def test_sizes(folder, run_sizes):
     for variant in VARIANTS[::3] + BATCH_FIRST:
         path = folder / "model.onnx"
         variant.model(path)
-        result = subprocess.run([run_sizes, path, "native", *sizes], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                universal_newlines=True)
-        good = result.returncode == 0 and result.stdout.count(": ok") == len(sizes)
-        print(f"{variant.name()}: {'ok' if good else result.stdout}")
-        bad += not good
+        bad += not compiled.is_right_for(variant.name(), run_sizes, path, sizes)
     return 1 if bad else 0
 
 
