@@ -3,8 +3,9 @@
 // A factor is read again for every tile of the axes it lacks. Before the loop over the first such axis it may be
 // copied: the vector factor (the right one of "mk,kn->mn") when its vectors are not contiguous or its rows lie far
 // apart; the scalar factor when it is computed rather than loaded, or when its bounds would have to be checked at every
-// element (padding of convolutions). The copy of a factor read inside a loop around the dot spans the loop's whole
-// range.
+// element (padding of convolutions). What overlaps (a convolution's windows) is read again even where no axis is
+// lacking: its bounds are checked once in a copy made before all loops. The copy of a factor read inside a loop around
+// the dot spans the loop's whole range.
 #include <string.h>
 
 #include "passes/shape.h"
@@ -87,6 +88,24 @@ static bool needs_no_checks(struct shaper *s, const struct op *load)
             s->window[axis].inside = before[d];
     }
     return proven;
+}
+
+// Whether elements of the root lie at several places of the tile: a dimension is the sum of two of the tile's axes.
+static bool overlaps(const struct shaper *s, const struct op *load)
+{
+    struct affine_map map;
+    const struct value *root;
+    struct value *terms[MAX_RANK][MAX_RANK];
+    int n_terms[MAX_RANK];
+    bounds_access(load, &root, &map, terms, n_terms);
+    for (int r = 0; r < map.n_out; r++) {
+        int n = 0;
+        for (int d = 0; d < map.n_in; d++)
+            n += map.coefficient[r][d] != 0 && axes_of(&s->axes, load->results[0], d) != AXIS_NONE;
+        if (n > 1)
+            return true;
+    }
+    return false;
 }
 
 static bool is_vector_factor(const struct shaper *s, const struct group *g, const struct value *v)
@@ -417,18 +436,25 @@ void pack_operands(struct shaper *s, struct group *g, int level)
         struct value *v = g->dot->operands[i];
         if (s->bind[v->id].kind == BIND_MEMORY || s->bind[v->id].kind == BIND_DIRECT)
             continue;
+        bool computed;
+        struct op *load = plain_load(v, &computed);
+        if (!load || !shape_is_lazy(s, load))
+            continue;
+        bool window = load->operands[0]->def && load->operands[0]->def->code == OP_WINDOW;
+        bool box = window && !computed && !loop && !is_vector_factor(s, g, v) && !negative_coefficient(load);
         int first = 0, loop_dim = -1;
         while (first < g->n_splits && has_axis(s, v, g->splits[first].axis))
             first++;
-        if (first == g->n_splits)
-            continue;
+        if (first == g->n_splits) {
+            if (!box || !overlaps(s, load))
+                continue;
+            first = 0;
+        }
         int64_t reuse = 1;
         for (int j = first; j < g->n_splits; j++)
             if (!has_axis(s, v, g->splits[j].axis))
                 reuse *= (s->axes.size[g->splits[j].axis] + g->splits[j].step - 1) / g->splits[j].step;
-        bool computed;
-        struct op *load = plain_load(v, &computed);
-        if (!load || !shape_is_lazy(s, load) || !pays(s, g, v, load, computed, reuse))
+        if (!pays(s, g, v, load, computed, reuse))
             continue;
         if (loop && (!loop_dimension(load, loop, &loop_dim) || !spans_steps(s, v, loop, loop_dim)))
             continue;
@@ -442,8 +468,7 @@ void pack_operands(struct shaper *s, struct group *g, int level)
                       (loop ? loop : g->dot)->block == s->old->body && find_keys(s, load, loop, keys, &n_keys);
         if (level != (shared ? vector_split : first))
             continue;
-        bool window = load->operands[0]->def && load->operands[0]->def->code == OP_WINDOW;
-        if (window && !computed && !loop && !is_vector_factor(s, g, v) && !negative_coefficient(load))
+        if (box)
             pack_box(s, v, load);
         else
             pack_tile(s, g, v, load, loop, loop_dim, shared ? g->splits[vector_split].step : 0);
