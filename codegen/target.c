@@ -39,9 +39,9 @@ static const struct extension {
 static const struct x86 {
     const char *name;
     uint64_t isa;
-    int l1d_kib, l2_kib;
+    int l1d_kib, l2_kib, unit_bytes;
 } x86s[] = {
-#define TARGET_X86(name, isa, l1d, l2) {name, isa, l1d, l2},
+#define TARGET_X86(name, isa, l1d, l2, unit) {name, isa, l1d, l2, unit},
 #include "codegen/target.def"
 };
 
@@ -54,6 +54,7 @@ static const struct sm {
 };
 
 #define LENGTH(a) (sizeof(a) / sizeof(a)[0])
+#define MOST_VECTOR_BYTES 64
 
 // Enough for every name of the tables in a message.
 #define LIST_BYTES 2048
@@ -125,6 +126,7 @@ static int set_native(struct target_desc *t, char **error)
         long l1d = sysconf(_SC_LEVEL1_DCACHE_SIZE), l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
         t->l1d_bytes = l1d > 0 ? l1d : (row ? row->l1d_kib : 32) * 1024L;
         t->l2_bytes = l2 > 0 ? l2 : (row ? row->l2_kib : 256) * 1024L;
+        t->unit_bytes = row ? row->unit_bytes : MOST_VECTOR_BYTES;
     }
     LLVMDisposeMessage(cpu);
     LLVMDisposeMessage(features);
@@ -180,7 +182,9 @@ static void set_x86_facts(struct target_desc *t)
     t->kind = TARGET_KIND_X86;
     t->triple = "x86_64-pc-linux-gnu";
     t->avx512 = (t->isa & ISA_F512) == ISA_F512;
-    t->vector_bytes = t->avx512 ? 64 : t->isa & AVX2 ? 32 : 16;
+    t->vector_bytes = t->avx512 ? MOST_VECTOR_BYTES : t->isa & AVX2 ? 32 : 16;
+    if (t->unit_bytes > t->vector_bytes)
+        t->unit_bytes = t->vector_bytes;
     t->n_vector_registers = t->avx512 ? 32 : 16;
     t->fma = t->isa & FMA;
     t->f16c = t->isa & F16C;
@@ -196,7 +200,7 @@ static void set_sm(struct target_desc *t, const struct sm *row)
     t->triple = "nvptx64-nvidia-cuda";
     snprintf(t->cpu, sizeof t->cpu, "%s", row->name);
     snprintf(t->features, sizeof t->features, "+ptx%d", row->ptx);
-    t->vector_bytes = 16;
+    t->vector_bytes = t->unit_bytes = 16;
     t->n_vector_registers = 255;
     t->fma = t->f16c = true;
     t->sm = row->sm;
@@ -227,6 +231,7 @@ int target_parse(const char *name, struct target_desc *t, char **error)
         new.isa = row->isa;
         new.l1d_bytes = row->l1d_kib * 1024L;
         new.l2_bytes = row->l2_kib * 1024L;
+        new.unit_bytes = row->unit_bytes;
     } else if (strcmp(base, "native") != 0) {
         return fail_unknown(base, error);
     } else if (set_native(&new, error)) {

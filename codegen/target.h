@@ -17,6 +17,7 @@ struct target_desc {
     uint64_t isa;        // bit set of the TARGET_ISA rows of target.def; 0 for NVPTX
 
     int vector_bytes;       // 16, 32 or 64: the widest vector register; for NVPTX 16, the widest load of a thread
+    int unit_bytes;         // computed at once: half of vector_bytes where a vector is two operations
     int n_vector_registers; // 16 or 32; for NVPTX 255, a thread's 32-bit registers
     bool fma, f16c;         // f32 and f64 fused multiply-add; conversions between f16 and f32
     bool avx512;            // F, CD, BW, DQ and VL: masks in registers

@@ -195,7 +195,7 @@ void prefetch_around_dot(struct shaper *s, const struct group *g, int n_later, c
 struct register_tile {
     int64_t rows, vectors;
 };
-struct register_tile tile_choose(const struct target_desc *t, int lanes, int64_t rows, int64_t columns,
-                                 int64_t most_rows);
+struct register_tile tile_choose(const struct target_desc *t, int lanes, int element_bytes, int64_t rows,
+                                 int64_t columns, int64_t most_rows);
 
 #endif

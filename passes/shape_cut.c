@@ -14,6 +14,7 @@
 #define MOST_ROWS 14          // of a register tile
 #define MOST_STRIDED_ROWS 6   // when each row needs an address register
 #define MOST_UNROLLED 4       // short reduced axes are unrolled
+#define LEAST_SAVED 8         // narrower vectors save at least one lane of so many
 #define MOST_AT_ONCE 256      // rows of a step, all its axes together
 
 // ---- Choosing the vector axis ----------------------------------------------------------------------------------
@@ -113,6 +114,23 @@ static int pick_lanes(const struct shaper *s, int bytes, int axis)
     return lanes;
 }
 
+// Where a whole register is several operations of the unit, narrower vectors lose no speed, and may leave fewer lanes
+// empty at the end of a row: 24 columns are one and a half vectors of 16, but three of 8.
+static int dot_lanes(const struct shaper *s, int bytes, int axis)
+{
+    int lanes = pick_lanes(s, bytes, axis);
+    if (axis == AXIS_NONE)
+        return lanes;
+    int64_t size = s->axes.size[axis];
+    while (lanes * bytes > s->target->unit_bytes) {
+        int64_t whole = (size + lanes - 1) / lanes * lanes, half = (size + lanes / 2 - 1) / (lanes / 2) * (lanes / 2);
+        if ((whole - half) * LEAST_SAVED < whole)
+            break;
+        lanes /= 2;
+    }
+    return lanes;
+}
+
 // ---- By a dot --------------------------------------------------------------------------------------------------
 
 static void dot_axes_find(const struct shaper *s, const struct op *dot, struct dot_axes *x)
@@ -173,15 +191,16 @@ static void by_dot(struct shaper *s, struct group *g, struct op *dot)
         x->n_columns = y.n_rows;
     }
     int bytes = element_bytes(sum->type->dtype);
+    bytes = bytes ? bytes : 8;
     g->vector_axis = x->n_columns ? x->columns[x->n_columns - 1] : AXIS_NONE;
-    g->lanes = pick_lanes(s, bytes ? bytes : 8, g->vector_axis);
+    g->lanes = dot_lanes(s, bytes, g->vector_axis);
     int row = x->n_rows ? x->rows[x->n_rows - 1] : AXIS_NONE;
     // Rows at a stride that is only known at run time take an address register each.
     int64_t stride;
     const struct op *load = dot->operands[g->swapped ? 1 : 0]->def;
     bool fixed =
         !load || load->code != OP_LOAD || row == AXIS_NONE || bounds_stride(s, load, load->results[0], row, &stride);
-    struct register_tile t = tile_choose(s->target, g->lanes, row == AXIS_NONE ? 1 : s->axes.size[row],
+    struct register_tile t = tile_choose(s->target, g->lanes, bytes, row == AXIS_NONE ? 1 : s->axes.size[row],
                                          g->vector_axis == AXIS_NONE ? 1 : s->axes.size[g->vector_axis],
                                          fixed ? MOST_ROWS : MOST_STRIDED_ROWS);
     int64_t rows = schedule_said(s->c->schedules, s->old, SCHEDULE_REGISTER_ROWS),

@@ -155,31 +155,32 @@ START_TEST(target_facts)
 {
     static const struct {
         const char *name;
-        int bytes, registers;
+        int bytes, unit, registers;
         bool fma, avx512, vnni, bf16, amx;
         int sm;
     } rows[] = {
-        {"x86-64-v2", 16, 16, false, false, false, false, false, 0},
-        {"x86-64-v3", 32, 16, true, false, false, false, false, 0},
-        {"x86-64-v4", 64, 32, true, true, false, false, false, 0},
-        {"x86-64-v3+vnni", 32, 16, true, false, true, false, false, 0},
-        {"x86-64-v4+vnni+bf16+amx", 64, 32, true, true, true, true, true, 0},
-        {"skylake-avx512", 64, 32, true, true, false, false, false, 0},
-        {"sapphirerapids", 64, 32, true, true, true, true, true, 0},
-        {"sapphirerapids+noamx", 64, 32, true, true, true, true, false, 0},
-        {"sapphirerapids+noavx512", 32, 16, true, false, true, false, false, 0},
-        {"znver4", 64, 32, true, true, true, true, false, 0},
-        {"alderlake", 32, 16, true, false, true, false, false, 0},
-        {"sm_80", 16, 255, true, false, false, false, false, 80},
-        {"sm_90a", 16, 255, true, false, false, false, false, 90},
+        {"x86-64-v2", 16, 16, 16, false, false, false, false, false, 0},
+        {"x86-64-v3", 32, 32, 16, true, false, false, false, false, 0},
+        {"x86-64-v4", 64, 64, 32, true, true, false, false, false, 0},
+        {"x86-64-v3+vnni", 32, 32, 16, true, false, true, false, false, 0},
+        {"x86-64-v4+vnni+bf16+amx", 64, 64, 32, true, true, true, true, true, 0},
+        {"skylake-avx512", 64, 64, 32, true, true, false, false, false, 0},
+        {"sapphirerapids", 64, 64, 32, true, true, true, true, true, 0},
+        {"sapphirerapids+noamx", 64, 64, 32, true, true, true, true, false, 0},
+        {"sapphirerapids+noavx512", 32, 32, 16, true, false, true, false, false, 0},
+        {"znver4", 64, 32, 32, true, true, true, true, false, 0},
+        {"alderlake", 32, 32, 16, true, false, true, false, false, 0},
+        {"sm_80", 16, 16, 255, true, false, false, false, false, 80},
+        {"sm_90a", 16, 16, 255, true, false, false, false, false, 90},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct target_desc t;
         WORKS(target_parse(rows[i].name, &t, &error));
         ck_assert_str_eq(t.name, rows[i].name);
-        ck_assert_msg(t.vector_bytes == rows[i].bytes && t.n_vector_registers == rows[i].registers &&
-                          t.fma == rows[i].fma && t.avx512 == rows[i].avx512 && t.vnni == rows[i].vnni &&
-                          t.bf16 == rows[i].bf16 && t.amx == rows[i].amx && t.sm == rows[i].sm,
+        ck_assert_msg(t.vector_bytes == rows[i].bytes && t.unit_bytes == rows[i].unit &&
+                          t.n_vector_registers == rows[i].registers && t.fma == rows[i].fma &&
+                          t.avx512 == rows[i].avx512 && t.vnni == rows[i].vnni && t.bf16 == rows[i].bf16 &&
+                          t.amx == rows[i].amx && t.sm == rows[i].sm,
                       "%s", t.name);
         ck_assert_int_eq(t.kind, t.sm ? TARGET_KIND_NVPTX : TARGET_KIND_X86);
         ck_assert_int_eq(t.l1d_bytes > 0 && t.l2_bytes > t.l1d_bytes, !t.sm);
@@ -224,7 +225,7 @@ END_TEST
 START_TEST(target_names_are_llvms)
 {
     static const char *const names[] = {
-#define TARGET_X86(name, isa, l1d, l2) name,
+#define TARGET_X86(name, isa, l1d, l2, unit) name,
 #define TARGET_SM(name, sm, ptx) name,
 #define TARGET_EXTENSION(name, needs, adds, drops) "x86-64-v4+" name, "sapphirerapids+no" name,
 #include "codegen/target.def"
