@@ -4,13 +4,16 @@
 // copied: the vector factor (the right one of "mk,kn->mn") when its vectors are not contiguous or its rows lie far
 // apart; the scalar factor when it is computed rather than loaded, or when its bounds would have to be checked at every
 // element (padding of convolutions). What overlaps (a convolution's windows) is read again even where no axis is
-// lacking: its bounds are checked once in a copy made before all loops. The copy of a factor read inside a loop around
-// the dot spans the loop's whole range.
+// lacking: its bounds are checked once in a copy made before all loops. So are rows that lie a multiple of 4096 bytes
+// apart: they share a few places of the first-level cache, and a register tile of them would drive its own lines out.
+// The copy of a factor read inside a loop around the dot spans the loop's whole range.
 #include <string.h>
 
 #include "passes/shape.h"
 
 #define LEAST_REUSE 3
+#define WAY_BYTES 4096 // of x86's first-level data caches, whose sets are chosen by an address's place in its page
+#define LINE_BYTES 64
 #define COPY_VECTORS 4 // moved at a time
 
 // The load a factor consists of, possibly cast; NULL if it is something else.
@@ -113,6 +116,17 @@ static bool is_vector_factor(const struct shaper *s, const struct group *g, cons
     return g->vector_axis != AXIS_NONE && has_axis(s, v, g->vector_axis);
 }
 
+// Whether the register tile's rows of the scalar factor, which are read side by side, are more than the ways of the
+// first-level cache and all in one set of it.
+static bool rows_collide(const struct shaper *s, const struct group *g, const struct op *load)
+{
+    const struct split *rows = g->n_splits ? &g->splits[g->n_splits - 1] : NULL;
+    int64_t stride, bytes = dtype_bytes(load->results[0]->type->dtype);
+    return rows && rows->axis != g->vector_axis && has_axis(s, load->results[0], rows->axis) &&
+           rows->step * WAY_BYTES > s->target->l1d_bytes &&
+           bounds_stride(s, load, load->results[0], rows->axis, &stride) && stride && stride * bytes % WAY_BYTES == 0;
+}
+
 static bool pays(struct shaper *s, const struct group *g, const struct value *v, const struct op *load, bool computed,
                  int64_t reuse)
 {
@@ -205,8 +219,8 @@ static bool find_keys(struct shaper *s, const struct op *load, const struct op *
     return true;
 }
 
-// The size of the scratch: in panels, and for the loop's whole range.
-static void resize(struct shaper *s, struct place *p, const struct value *v, const struct op *loop)
+// The size of the scratch: in panels, for the loop's whole range, with gaps between rows.
+static void resize(struct shaper *s, struct place *p, const struct value *v, const struct op *loop, int64_t gap)
 {
     struct builder *b = &s->b;
     dim dims[MAX_RANK];
@@ -222,12 +236,26 @@ static void resize(struct shaper *s, struct place *p, const struct value *v, con
         struct value *step = build_index(b, v->type->dims[p->loop_dim]);
         size = build_binary(b, OP_MUL, build_binary(b, OP_CEILDIV, shape_scalar(s, loop->operands[1]), step), step);
     }
+    if (dims[n - 1] == DIM_UNKNOWN)
+        size = build_binary(b, OP_ADD, size, build_index(b, gap));
+    else
+        dims[n - 1] += gap;
     op_remove(p->view->def);
     p->view = build_value(b, OP_SCRATCH, size != NULL, &size, 0, NULL, type_view(s->m, v->type->dtype, n, dims, NULL));
 }
 
+// Where a copy is made, and how it lies.
+struct packing {
+    int level; // of the nest; the copy is made before its loop
+    bool box;
+    bool shared;   // by neighbouring program instances
+    int loop_dim;  // that spans the range of a loop around the dot; -1: none
+    int64_t panel; // 0: the dimensions as they are
+    int64_t gap;   // elements between rows
+};
+
 static void pack_tile(struct shaper *s, struct group *g, struct value *v, const struct op *load, const struct op *loop,
-                      int loop_dim, int64_t panel)
+                      const struct packing *how)
 {
     struct builder *b = &s->b;
     int outer_axis = s->vector_axis, outer_lanes = s->lanes;
@@ -244,25 +272,25 @@ static void pack_tile(struct shaper *s, struct group *g, struct value *v, const 
     int order[MAX_RANK];
     int n = copy_order(s, g, v, order);
     struct place *p = place_create(s, v, n, order);
-    p->loop_dim = loop_dim;
-    p->panel = panel;
-    if (loop_dim >= 0)
+    p->loop_dim = how->loop_dim;
+    p->panel = how->panel;
+    if (how->loop_dim >= 0)
         p->loop_index = loop->blocks[0]->args[0];
-    if (loop_dim >= 0 || panel)
-        resize(s, p, v, loop);
+    if (how->loop_dim >= 0 || how->panel || how->gap)
+        resize(s, p, v, loop, how->gap);
     // A copy that neighbouring program instances share is made by the first of them.
     struct value *keys[MAX_OPERANDS];
     int n_keys;
     struct op *once = NULL;
-    if (panel && find_keys(s, load, loop, keys, &n_keys)) {
+    if (how->shared && find_keys(s, load, loop, keys, &n_keys)) {
         once = build_op(b, OP_ONCE, n_keys, keys, 0, NULL, 0, NULL);
         build_enter(b, once->blocks[0]);
     }
     struct copy c = {v, p};
     if (loop) {
         struct op *f = build_for(b, shape_scalar(s, loop->operands[0]),
-                                 loop_dim >= 0 ? shape_scalar(s, loop->operands[1]) : build_index(b, 1),
-                                 loop_dim >= 0 ? shape_scalar(s, loop->operands[2]) : build_index(b, 1), 0, NULL);
+                                 how->loop_dim >= 0 ? shape_scalar(s, loop->operands[1]) : build_index(b, 1),
+                                 how->loop_dim >= 0 ? shape_scalar(s, loop->operands[2]) : build_index(b, 1), 0, NULL);
         shape_bind(s, loop->blocks[0]->args[0], (struct binding){BIND_DIRECT, f->blocks[0]->args[0], NULL});
         shape_clone_scalars(s, loop->blocks[0]);
         copy_nest(s, &c, load);
@@ -426,6 +454,39 @@ static bool spans_steps(const struct shaper *s, const struct value *v, const str
            op_attr(step, ATTR_VALUE)->number.i == size;
 }
 
+// Whether the factor is to be copied, and how.
+static bool plan(struct shaper *s, struct group *g, struct value *v, const struct op *loop, const struct op *load,
+                 bool computed, struct packing *how)
+{
+    bool vectors = is_vector_factor(s, g, v), collide = !vectors && rows_collide(s, g, load);
+    bool window = load->operands[0]->def && load->operands[0]->def->code == OP_WINDOW;
+    *how = (struct packing){.loop_dim = -1, .gap = collide ? LINE_BYTES / dtype_bytes(v->type->dtype) : 0};
+    how->box = window && !computed && !loop && !vectors && !negative_coefficient(load);
+    int first = 0;
+    while (first < g->n_splits && has_axis(s, v, g->splits[first].axis))
+        first++;
+    if (first == g->n_splits && !collide && !(how->box && overlaps(s, load)))
+        return false;
+    int64_t reuse = 1;
+    for (int j = first; j < g->n_splits; j++)
+        if (!has_axis(s, v, g->splits[j].axis))
+            reuse *= (s->axes.size[g->splits[j].axis] + g->splits[j].step - 1) / g->splits[j].step;
+    if (!collide && !pays(s, g, v, load, computed, reuse))
+        return false;
+    if (loop && (!loop_dimension(load, loop, &how->loop_dim) || !spans_steps(s, v, loop, how->loop_dim)))
+        return false;
+    // Shared with other program instances: all of it at once, before any loop. Otherwise panels are made one at a time.
+    struct value *keys[MAX_OPERANDS];
+    int n_keys;
+    bool panels = vectors && first == 1 && g->splits[0].axis == g->vector_axis;
+    how->shared =
+        (panels || collide) && (loop ? loop : g->dot)->block == s->old->body && find_keys(s, load, loop, keys, &n_keys);
+    if (panels && how->shared)
+        how->panel = g->splits[0].step;
+    how->level = how->shared || first == g->n_splits ? 0 : first;
+    return true;
+}
+
 void pack_operands(struct shaper *s, struct group *g, int level)
 {
     if (schedule_said(s->c->schedules, s->old, SCHEDULE_PACK) == 0)
@@ -438,39 +499,12 @@ void pack_operands(struct shaper *s, struct group *g, int level)
             continue;
         bool computed;
         struct op *load = plain_load(v, &computed);
-        if (!load || !shape_is_lazy(s, load))
+        struct packing how;
+        if (!load || !shape_is_lazy(s, load) || !plan(s, g, v, loop, load, computed, &how) || level != how.level)
             continue;
-        bool window = load->operands[0]->def && load->operands[0]->def->code == OP_WINDOW;
-        bool box = window && !computed && !loop && !is_vector_factor(s, g, v) && !negative_coefficient(load);
-        int first = 0, loop_dim = -1;
-        while (first < g->n_splits && has_axis(s, v, g->splits[first].axis))
-            first++;
-        if (first == g->n_splits) {
-            if (!box || !overlaps(s, load))
-                continue;
-            first = 0;
-        }
-        int64_t reuse = 1;
-        for (int j = first; j < g->n_splits; j++)
-            if (!has_axis(s, v, g->splits[j].axis))
-                reuse *= (s->axes.size[g->splits[j].axis] + g->splits[j].step - 1) / g->splits[j].step;
-        if (!pays(s, g, v, load, computed, reuse))
-            continue;
-        if (loop && (!loop_dimension(load, loop, &loop_dim) || !spans_steps(s, v, loop, loop_dim)))
-            continue;
-        // Shared with other program instances: all panels at once, before any loop. Otherwise one at a time.
-        struct value *keys[MAX_OPERANDS];
-        int n_keys, vector_split = -1;
-        for (int j = 0; j < g->n_splits; j++)
-            if (g->splits[j].axis == g->vector_axis)
-                vector_split = j;
-        bool shared = is_vector_factor(s, g, v) && vector_split == 0 && first == 1 &&
-                      (loop ? loop : g->dot)->block == s->old->body && find_keys(s, load, loop, keys, &n_keys);
-        if (level != (shared ? vector_split : first))
-            continue;
-        if (box)
+        if (how.box)
             pack_box(s, v, load);
         else
-            pack_tile(s, g, v, load, loop, loop_dim, shared ? g->splits[vector_split].step : 0);
+            pack_tile(s, g, v, load, loop, &how);
     }
 }
