@@ -1,5 +1,6 @@
 #include "passes/pass.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include "passes/schedule.h"
 
 const struct pass_info pass_info[PASS_COUNT] = {
-#define PASS(e, name, function, doc) [PASS_##e] = {name, function, doc},
+#define PASS(e, name, function, skip, doc) [PASS_##e] = {name, function, SKIP_##skip, doc},
 #include "passes/passes.def"
 #undef PASS
 };
@@ -28,10 +29,19 @@ const char *const graph_pipeline[] = {
     "fold-graph", "rewrite",      "fold-batch-norm", "fold-graph",  "rewrite",     "raise", "inline-composites",
     "rewrite",    "sink-reshape", "canonicalize",    "lower-graph", "plan-memory", NULL};
 
+// What --bisect counts, as a search for the step that breaks something needs it: the same steps get the same numbers
+// however many of them are done, up to the first that is not.
+struct bisection {
+    int64_t limit, n;
+    const char *pass; // that runs
+    FILE *log;
+};
+
 struct runner {
     struct module *m;
     const struct pipeline_options *options;
     struct pass_context context;
+    struct bisection bisection;
     struct arena scratch;
     FILE *log;
     int times_run[PASS_COUNT];
@@ -76,6 +86,37 @@ static bool stops_here(const struct runner *r, enum pass p)
     return strlen(pass_info[p].name) == n && !memcmp(stop, pass_info[p].name, n) && r->times_run[p] == nth;
 }
 
+bool pass_step(struct pass_context *c, const char *what, struct loc loc)
+{
+    struct bisection *b = c->bisection;
+    if (!b)
+        return true;
+    bool done = b->n++ < b->limit;
+    fprintf(b->log, "bisect: %" PRId64 " %s: %s", b->n, done ? "done" : "left out", b->pass);
+    if (what)
+        fprintf(b->log, ": %s", what);
+    if (loc.node)
+        fprintf(b->log, ", node '%s'", loc.node);
+    else if (loc.line)
+        fprintf(b->log, ", line %d", loc.line);
+    fputc('\n', b->log);
+    return done;
+}
+
+// How many steps --bisect asks for. Returns 0, or 1 after reporting what is no number.
+static int begin_bisection(struct runner *r, const char *limit)
+{
+    char *end;
+    errno = 0;
+    r->bisection = (struct bisection){.limit = strtoll(limit, &end, 10), .log = r->log};
+    if (*limit && !*end && !errno && r->bisection.limit >= 0) {
+        r->context.bisection = &r->bisection;
+        return 0;
+    }
+    diag_error(r->context.diags, (struct loc){0}, "--bisect wants a number of steps, not '%s'", limit);
+    return 1;
+}
+
 static int run_one(struct runner *r, enum pass p)
 {
     const char *name = pass_info[p].name;
@@ -87,7 +128,9 @@ static int run_one(struct runner *r, enum pass p)
 #endif
     int errors = diags->n_errors;
     double start = now();
-    bool progress = pass_info[p].run(r->m, &r->context);
+    r->bisection.pass = name;
+    bool runs = pass_info[p].skip != SKIP_WHOLE || pass_step(&r->context, NULL, (struct loc){0});
+    bool progress = runs && pass_info[p].run(r->m, &r->context);
     r->seconds[p] += now() - start;
     r->times_run[p]++;
     bool ok = errors == diags->n_errors;
@@ -177,7 +220,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
                                       .keep_composites = options->keep_composites,
                                       .remarks = options->remarks ? r.log : NULL,
                                       .rules_applied = ARENA_ARRAY(&counts, int, rules_count())};
-    int status = 0;
+    int status = options->bisect && begin_bisection(&r, options->bisect);
     const char *names = options->passes ? options->passes : "default";
     while (*names && !status && !r.stopped) {
         size_t n = strcspn(names, ",");

@@ -12,6 +12,8 @@
 #include "codegen/target.h"
 #include "ir/ir.h"
 
+struct bisection; // see pass_step
+
 struct pass_context {
     const struct target_desc *target;
     struct diags *diags;
@@ -20,24 +22,32 @@ struct pass_context {
     const char *keep_composites;       // names, separated by commas, that inline-composites leaves alone; may be NULL
     int *rules_applied;                // how often each row of rules.def was; may be NULL
     FILE *remarks;                     // where passes may tell what they did; NULL: nobody wants to know
+    struct bisection *bisection;       // NULL: nothing is left out
 };
+
+// Asked by passes of the kind STEPS before each thing they do, such as a rule applied at loc: false if it is to be left
+// out (--bisect).
+bool pass_step(struct pass_context *c, const char *what, struct loc loc);
 
 typedef bool pass_function(struct module *m, struct pass_context *c);
 
 enum pass {
-#define PASS(e, name, function, doc) PASS_##e,
+#define PASS(e, name, function, skip, doc) PASS_##e,
 #include "passes/passes.def"
 #undef PASS
     PASS_COUNT
 };
 
-#define PASS(e, name, function, doc) pass_function function;
+#define PASS(e, name, function, skip, doc) pass_function function;
 #include "passes/passes.def"
 #undef PASS
+
+enum pass_skip { SKIP_NEVER, SKIP_WHOLE, SKIP_STEPS };
 
 struct pass_info {
     const char *name;
     pass_function *run;
+    enum pass_skip skip; // what may be left out of it
     const char *doc;
 };
 
@@ -51,6 +61,7 @@ extern const char *const graph_pipeline[];
 struct pipeline_options {
     const char *passes; // names separated by commas; `default` is pipeline_for, `graph` graph_pipeline; NULL: default
     const char *stop_after;            // a pass's name; "name:2" is its second run; NULL: the last
+    const char *bisect;                // "N": of what may be left out, all but the first N is; tells each, to log
     bool print_after_all;              // the module's text, to log
     bool time_passes;                  // a table, and how often each rule was applied, to log
     const struct schedules *schedules; // see pass_context; lines that mean no kernel are errors

@@ -150,9 +150,9 @@ static void remove_all_dead(struct rewriter *r, struct block *b)
 
 struct walk {
     struct rewriter rewriter;
+    struct pass_context *context;
     const struct rule *rules;
     int n_rules;
-    int *applied;    // by row; may be NULL
     int64_t budget;  // replacements
     bool composites; // walk into them
     bool changed;
@@ -180,7 +180,7 @@ static void apply_rules(struct walk *w, struct op *op, struct op **next)
     struct rewriter *r = &w->rewriter;
     for (int i = 0; i < w->n_rules && w->budget > 0; i++) {
         struct match m;
-        if (!rule_match(r, &w->rules[i], op, &m))
+        if (!rule_match(r, &w->rules[i], op, &m) || !pass_step(w->context, w->rules[i].name, op->loc))
             continue;
         struct op *before = op->previous;
         struct value *v = rule_build(&m);
@@ -189,8 +189,8 @@ static void apply_rules(struct walk *w, struct op *op, struct op **next)
         *next = replace_root(w, op, before, v);
         w->budget--;
         w->changed = true;
-        if (w->applied)
-            w->applied[w->rules[i].row]++;
+        if (w->context->rules_applied)
+            w->context->rules_applied[w->rules[i].row]++;
         return;
     }
 }
@@ -275,7 +275,7 @@ bool rules_run(struct module *m, struct pass_context *c, enum rule_group group)
         if (f->kind != FUNCTION_GRAPH)
             continue;
         struct walk w = {.rewriter = {.function = f, .arena = c->scratch, .diags = c->diags},
-                         .applied = c->rules_applied,
+                         .context = c,
                          .budget = MOST_BUILT * (count_ops(f->body) + 1),
                          .composites = group != RULES_RAISE};
         replace_init(&w.rewriter.replace, c->scratch, f);

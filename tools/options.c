@@ -37,6 +37,8 @@ static const struct shared_row {
         "print the module after each pass, on stderr"),
     ROW(TRACE, pipeline.time_passes, "time-passes", 0, OPTION_FLAG, NULL, NULL,
         "print the time that passes took, on stderr"),
+    ROW(TRACE, pipeline.bisect, "bisect", 0, OPTION_STRING, NULL, "N",
+        "of what passes may leave out do the first N things; tell each, on stderr"),
     ROW(TRACE, pipeline.remarks, "remarks", 0, OPTION_FLAG, NULL, NULL, "print what passes have to tell, on stderr"),
 #undef ROW
 };
