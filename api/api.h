@@ -6,6 +6,8 @@
 #ifndef TEGULA_API_API_H
 #define TEGULA_API_API_H
 
+#include <pthread.h>
+
 #include <tegula/tegula.h>
 
 #include "codegen/jit.h"
@@ -15,10 +17,18 @@
 #define API_MOST_ARGS 256
 #define API_MOST_WORDS 10000 // definitions and sizes in options
 
+// What the last call of a thread that failed has to say.
+struct api_message {
+    pthread_t thread;
+    char *text; // NULL: out of memory
+    struct api_message *next;
+};
+
 struct tg_context {
     tg_pool *pool;
-    char *error; // NULL: none, or out of memory
-    bool failed;
+    pthread_mutex_t mutex;        // over what follows
+    struct api_message *messages; // one for each thread whose call has failed
+    bool lost;                    // there was no memory for one
 };
 
 struct api_param {
@@ -42,7 +52,7 @@ struct tg_kernel_handle {
 int api_fail(tg_context *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int api_out_of_memory(tg_context *ctx);
 
-// Calls body(work, diags). Where it returns 1 the diagnostics become the context's message, as running out of memory in
+// Calls body(work, diags). Where it returns 1 the diagnostics become the thread's message, as running out of memory in
 // the compiler does, which comes back here by arena_recovery: what body makes has to hang on `work`, to be released by
 // the caller. Returns 0 or 1.
 typedef int api_body(void *work, struct diags *diags);

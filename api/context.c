@@ -9,11 +9,31 @@
 #include "codegen/compile.h"
 #include "passes/schedule.h"
 
+static struct api_message *find_message(const tg_context *ctx)
+{
+    for (struct api_message *m = ctx->messages; m; m = m->next)
+        if (pthread_equal(m->thread, pthread_self()))
+            return m;
+    return NULL;
+}
+
 static int note(tg_context *ctx, char *text)
 {
-    free(ctx->error);
-    ctx->error = text;
-    ctx->failed = true;
+    pthread_mutex_lock(&ctx->mutex);
+    struct api_message *m = find_message(ctx);
+    if (!m && (m = calloc(1, sizeof *m))) {
+        m->thread = pthread_self();
+        m->next = ctx->messages;
+        ctx->messages = m;
+    }
+    if (m) {
+        free(m->text);
+        m->text = text;
+    } else {
+        free(text);
+        ctx->lost = true;
+    }
+    pthread_mutex_unlock(&ctx->mutex);
     return 1;
 }
 
@@ -86,6 +106,7 @@ int tg_context_create(int n_threads, tg_context **out)
         free(ctx);
         return 1;
     }
+    pthread_mutex_init(&ctx->mutex, NULL);
     *out = ctx;
     return 0;
 }
@@ -95,13 +116,22 @@ void tg_context_destroy(tg_context *ctx)
     if (!ctx)
         return;
     tg_pool_destroy(ctx->pool);
-    free(ctx->error);
+    for (struct api_message *m = ctx->messages, *next; m; m = next) {
+        next = m->next;
+        free(m->text);
+        free(m);
+    }
+    pthread_mutex_destroy(&ctx->mutex);
     free(ctx);
 }
 
-const char *tg_last_error(const tg_context *ctx)
+const char *tg_last_error(tg_context *ctx)
 {
-    return ctx->error ? ctx->error : ctx->failed ? "out of memory" : "";
+    pthread_mutex_lock(&ctx->mutex);
+    const struct api_message *m = find_message(ctx);
+    const char *text = m && m->text ? m->text : m || ctx->lost ? "out of memory" : "";
+    pthread_mutex_unlock(&ctx->mutex);
+    return text;
 }
 
 tg_pool *tg_context_pool(tg_context *ctx)

@@ -1,7 +1,7 @@
 // The public API: ONNX models compiled in memory, and run.
 //
-// What a run works in is kept by the model from one run to the next, growing where the inputs do: memory fresh from the
-// system costs more than the kernels of a small model.
+// What a run works in is kept by the model for the next one, growing where the inputs do: memory fresh from the system
+// costs more than the kernels of a small model. Runs at the same time have one each.
 #include "codegen/model.h"
 
 #include <stdlib.h>
@@ -10,13 +10,21 @@
 #include "frontend/import.h"
 #include "runtime/memory.h"
 
+// Memory that a run works in, which follows.
+struct workspace {
+    struct workspace *next;
+    int64_t bytes;
+};
+
+#define WORKSPACE_AT MEMORY_ALIGNMENT // bytes, from the struct to the memory
+
 struct tg_model_handle {
     tg_env env; // first: what gets a pointer to it finds the handle. The pool's, but for messages
     tg_context *ctx;
     struct loaded_model *loaded;
     const tg_model *code;
-    void *arena;
-    int64_t arena_bytes;
+    pthread_mutex_t mutex;
+    struct workspace *idle; // that no run works in
 };
 
 // ---- Compiling -------------------------------------------------------------------------------------------------
@@ -75,8 +83,10 @@ static int load(tg_context *ctx, const void *data, size_t length, const char *na
     tg_model_handle *model = calloc(1, sizeof *model);
     int status = model ? api_attempt(ctx, compile, &w) : api_out_of_memory(ctx);
     if (!status) {
-        *model = (tg_model_handle){*tg_pool_env(ctx->pool), ctx, w.loaded, model_code(w.loaded), NULL, 0};
+        *model = (tg_model_handle){.env = *tg_pool_env(ctx->pool), .ctx = ctx, .loaded = w.loaded};
+        model->code = model_code(w.loaded);
         model->env.error = note_message;
+        pthread_mutex_init(&model->mutex, NULL);
         *out = model;
     } else {
         free(model);
@@ -102,7 +112,11 @@ void tg_model_destroy(tg_model_handle *model)
     if (!model)
         return;
     model_unload(model->loaded);
-    memory_free(model->arena);
+    for (struct workspace *w = model->idle, *next; w; w = next) {
+        next = w->next;
+        memory_free(w);
+    }
+    pthread_mutex_destroy(&model->mutex);
     free(model);
 }
 
@@ -128,28 +142,51 @@ int tg_model_output_sizes(tg_model_handle *model, int n_inputs, const tg_tensor 
     return check_numbers(model, n_inputs, n_outputs) || model->code->shapes(&model->env, inputs, sizes, NULL);
 }
 
-static int reserve(tg_model_handle *model, int64_t bytes)
+static struct workspace *take_idle(tg_model_handle *model)
 {
-    if (model->arena && bytes <= model->arena_bytes)
-        return 0;
-    memory_free(model->arena);
-    model->arena_bytes = 0;
-    model->arena = memory_alloc((size_t)bytes);
-    if (!model->arena)
-        return api_fail(model->ctx, "there is no memory for the %lld bytes that @%s works in", (long long)bytes,
-                        model->code->name);
-    model->arena_bytes = bytes;
-    return 0;
+    pthread_mutex_lock(&model->mutex);
+    struct workspace *w = model->idle;
+    if (w)
+        model->idle = w->next;
+    pthread_mutex_unlock(&model->mutex);
+    return w;
+}
+
+static void give_back(tg_model_handle *model, struct workspace *w)
+{
+    pthread_mutex_lock(&model->mutex);
+    w->next = model->idle;
+    model->idle = w;
+    pthread_mutex_unlock(&model->mutex);
+}
+
+// NULL after noting that there is no memory.
+static struct workspace *begin_work(tg_model_handle *model, int64_t bytes)
+{
+    struct workspace *w = take_idle(model);
+    if (w && w->bytes >= bytes)
+        return w;
+    memory_free(w);
+    w = memory_alloc(WORKSPACE_AT + (size_t)bytes);
+    if (w)
+        w->bytes = bytes;
+    else
+        api_fail(model->ctx, "there is no memory for the %lld bytes that @%s works in", (long long)bytes,
+                 model->code->name);
+    return w;
 }
 
 int tg_model_run(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs, tg_tensor *outputs)
 {
     int64_t bytes;
-    if (check_numbers(model, n_inputs, n_outputs) || model->code->shapes(&model->env, inputs, NULL, &bytes) ||
-        reserve(model, bytes))
+    if (check_numbers(model, n_inputs, n_outputs) || model->code->shapes(&model->env, inputs, NULL, &bytes))
+        return 1;
+    struct workspace *w = begin_work(model, bytes);
+    if (!w)
         return 1;
     tg_pool_begin(model->ctx->pool);
-    int status = model->code->run(&model->env, inputs, outputs, model->arena);
+    int status = model->code->run(&model->env, inputs, outputs, (char *)w + WORKSPACE_AT);
     tg_pool_end(model->ctx->pool);
+    give_back(model, w);
     return status != 0;
 }

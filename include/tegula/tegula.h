@@ -19,8 +19,8 @@
 //
 // Functions that can fail return 0 on success, and otherwise leave their outputs untouched and describe the failure in
 // tg_last_error. Nothing is printed, and no fault of an input ends the process. Unless said otherwise what is passed in
-// need only live as long as the call and stays the caller's. A context, with what is made in it, is used by one
-// thread at a time; different contexts by different threads at once.
+// need only live as long as the call and stays the caller's. A context, and what is made in it, may be used by any
+// number of threads at once; only what is destroyed must not be in use.
 #ifndef TEGULA_TEGULA_H
 #define TEGULA_TEGULA_H
 
@@ -45,9 +45,10 @@ TG_API int tg_context_create(int n_threads, tg_context **out);
 // Kernels and models made in the context must have been destroyed before. ctx may be NULL.
 TG_API void tg_context_destroy(tg_context *ctx);
 
-// What the last call that failed has to say: one line, or several with the places in a text or model that are at fault.
-// Never NULL. The text belongs to the context and lives until the next call that fails.
-TG_API const char *tg_last_error(const tg_context *ctx);
+// What the calling thread's last call that failed has to say: one line, or several with the places in a text or model
+// that are at fault. Never NULL. The text belongs to the context and lives until the next call of the thread that
+// fails.
+TG_API const char *tg_last_error(tg_context *ctx);
 
 // The context's threads, for tg_pool_begin and tg_pool_end around calls that follow each other closely. They belong
 // to the context.
@@ -146,12 +147,13 @@ TG_API const tg_model *tg_model_code(const tg_model_handle *model);
 TG_API int tg_model_output_sizes(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
                                  int64_t *const *sizes);
 
-// Runs the model on the context's threads. Tensors stand in the model's order, are in the CPU's memory, row-major
-// without gaps, aligned to their elements; they are checked as tg_kernel_launch does. An output with data must have
-// the right type and sizes, and share no memory with any other tensor. One without data gets memory, which the caller
-// releases with free(), and its other fields are filled in; its shape must have room for the sizes. On failure the
-// outputs without data still have none; what is in the memory of the others is undefined only if the fault was found
-// while the model ran (an index out of range, sizes that do not fit, no memory).
+// Runs the model on the context's threads; of several runs at once, one at a time has the others' help, and each works
+// in memory of its own, which the model keeps for later runs. Tensors stand in the model's order, are in the CPU's
+// memory, row-major without gaps, aligned to their elements; they are checked as tg_kernel_launch does. An output with
+// data must have the right type and sizes, and share no memory with any other tensor. One without data gets memory,
+// which the caller releases with free(), and its other fields are filled in; its shape must have room for the sizes. On
+// failure the outputs without data still have none; what is in the memory of the others is undefined only if the fault
+// was found while the model ran (an index out of range, sizes that do not fit, no memory).
 TG_API int tg_model_run(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
                         tg_tensor *outputs);
 

@@ -1,5 +1,7 @@
 // Models by the public API: the digit classifier on batches of any size, memory of the caller's and of the library's,
 // and what is said to models, options and tensors that are wrong.
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +100,67 @@ START_TEST(batches_of_any_size)
     }
     tg_model_destroy(model);
     tg_model_destroy(NULL);
+}
+END_TEST
+
+// Threads that share a model, each with batches and mistakes of its own. Checks are made by the test's thread.
+struct user {
+    tg_model_handle *model;
+    int batch;
+    bool alike; // every run gave the same
+    float logits[MOST * 10];
+    char message[200];
+};
+
+static void *use(void *user)
+{
+    struct user *u = user;
+    struct data d;
+    u->alike = true;
+    for (int i = 0; i < 50; i++) {
+        data_init(&d, u->batch);
+        if (tg_model_run(u->model, 1, &d.image, 1, &d.out))
+            u->alike = false;
+        if (i)
+            u->alike &= !memcmp(u->logits, d.logits, sizeof u->logits);
+        memcpy(u->logits, d.logits, sizeof u->logits);
+        d.logits_shape[1] = 11 + u->batch;
+        if (!tg_model_run(u->model, 1, &d.image, 1, &d.out))
+            u->alike = false;
+    }
+    snprintf(u->message, sizeof u->message, "%s", tg_last_error(ctx));
+    return NULL;
+}
+
+static void *compile_and_use(void *user)
+{
+    struct user *u = user;
+    if (tg_model_load_file(ctx, MODEL, NULL, &u->model))
+        return NULL;
+    use(u);
+    tg_model_destroy(u->model);
+    return NULL;
+}
+
+START_TEST(threads_share_a_context)
+{
+    static struct user users[6];
+    pthread_t threads[6];
+    tg_model_handle *model = load(NULL);
+    for (int i = 0; i < 6; i++) {
+        users[i] = (struct user){.model = model, .batch = 1 + i % MOST};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, i < 4 ? use : compile_and_use, &users[i]), 0);
+    }
+    for (int i = 0; i < 6; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_int_eq(users[i].alike, true);
+        check_digits(users[i].logits, users[i].batch);
+        char size[20];
+        snprintf(size, sizeof size, "%d", 11 + users[i].batch);
+        ck_assert_msg(strstr(users[i].message, size) != NULL, "%s", users[i].message);
+    }
+    ck_assert_str_eq(tg_last_error(ctx), ""); // of this thread
+    tg_model_destroy(model);
 }
 END_TEST
 
@@ -291,6 +354,7 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, batches_of_any_size);
+    tcase_add_test(tests, threads_share_a_context);
     tcase_add_test(tests, library_memory);
     tcase_add_test(tests, options);
     tcase_add_test(tests, inputs_with_a_default);
