@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "codegen/target.h"
 #include "ir/ir.h"
+#include "ir/target.h"
 
 struct pass_context {
     const struct target_desc *target;

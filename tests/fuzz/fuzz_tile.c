@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "codegen/target.h"
 #include "ir/interp.h"
 #include "passes/pass.h"
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/target.h"
 #include "ir/interp.h"
 #include "ir/scalar.h"
 #include "passes/pass.h"
