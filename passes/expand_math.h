@@ -28,4 +28,7 @@ enum expand_math_index {
 
 extern const struct expand_math_row expand_math_rows[EXPAND_MATH_ROWS];
 
+// Whether an operation on elements of type t is one of them.
+bool expand_math_has(enum opcode code, enum dtype t);
+
 #endif
