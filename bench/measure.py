@@ -1,6 +1,7 @@
 """Builds the C helpers, checks and times one benchmark row, prints the table."""
 
 import ctypes
+import dataclasses
 import functools
 import json
 import os
@@ -267,12 +268,12 @@ def cpu_ticks():
 
 
 def judge(suite, name, row):
-    """The row with its target, {"ratio", "floor", "short": what falls short, in words}; None: it has none."""
+    """The row with its target, {"text": what is asked, "short": what falls short, in words}; None: it has none."""
     target = suites.target_of(suite, name)
     if target is None or row.get("tegula_ms") is None:
         return row | {"target": None}
-    short = target.shortfalls(row["ratio"], row["tegula_ms"] / row["limit_ms"])
-    return row | {"target": {"ratio": target.ratio, "floor": target.floor, "text": str(target), "short": short}}
+    asked, short = target.judge(row)
+    return row | {"target": dataclasses.asdict(target) | {"text": ", ".join(asked), "short": short}}
 
 
 def target_text(target):
@@ -298,6 +299,24 @@ def summaries(rows):
     return result
 
 
+def means(rows):
+    """pattern of suites.MEANS -> how many rows it has, the geometric mean of their ratios, and what that should be."""
+    result = {}
+    for pattern, least in suites.MEANS.items():
+        ratios = [row["ratio"] for row in rows if row.get("ratio") and suites.fits(pattern, row["suite"], row["name"])]
+        if ratios:
+            mean = statistics.geometric_mean(ratios)
+            result[pattern] = {"rows": len(ratios), "geometric_mean": mean, "target": least, "met": mean >= least}
+    return result
+
+
+def mean_text(pattern, mean):
+    text = f"{pattern}: {mean['rows']} rows, geometric mean of the ratios "
+    if mean["met"]:
+        return text + f"{mean['geometric_mean']:.2f}, met: {mean['target']:g}"
+    return text + f"SHORT {mean['geometric_mean']:.3f} < {mean['target']:g}"
+
+
 def summary_text(suite, summary):
     mean = summary["geometric_mean"]
     text = f"{suite}: {summary['rows']} rows"
@@ -320,7 +339,7 @@ def print_table(rows, environment):
         print("NOISY: of all cores, others took {others_percent} %, the host {stolen_percent} %".format(**machine))
     if environment["quick"]:
         print("QUICK: a smoke test; do not quote these figures")
-    shape = "{:<30} {:>11} {:>11} {:>7} {:>9} {:>9} {:>14}  {:<36} {}"
+    shape = "{:<30} {:>11} {:>11} {:>7} {:>9} {:>9} {:>14}  {:<44} {}"
     heads = ("name", "tegula ms", "peer ms", "ratio", "of limit", "peer's", "rate", "target", "limit; peer")
     print("\n" + shape.format(*heads))
 
@@ -349,3 +368,5 @@ def print_table(rows, environment):
         )
     for suite, summary in summaries(rows).items():
         print(summary_text(suite, summary))
+    for pattern, mean in means(rows).items():
+        print(mean_text(pattern, mean))

@@ -31,16 +31,19 @@ class Target:
     """What a row is meant to reach. None: nothing."""
 
     ratio: float = None  # at least: the best peer's time by tegula's
-    floor: float = None  # at most: tegula's time by the least that the machine allows (the row's limit)
+    of_limit: float = None  # at least: the least time that the machine allows (the row's limit) by tegula's
+    beside: float = None  # at most: tegula's time by its own for the row's other models
 
-    def shortfalls(self, ratio, floor):
-        """In words; empty: the target is met."""
-        short = [f"ratio {ratio:.3f} < {self.ratio:g}"] if self.ratio and ratio < self.ratio else []
-        return short + ([f"floor {floor:.2f} > {self.floor:g}"] if self.floor and floor > self.floor else [])
-
-    def __str__(self):
-        parts = [f"ratio {self.ratio:g}"] if self.ratio else []
-        return ", ".join(parts + ([f"floor {self.floor:g}"] if self.floor else []))
+    def judge(self, row):
+        """What is asked of a result, and what falls short, both in words."""
+        figures = [("ratio", self.ratio, row["ratio"]), ("of limit", self.of_limit, row["fraction_of_limit"])]
+        short = [f"{what} {figure:.3f} < {least:g}" for what, least, figure in figures if least and figure < least]
+        asked = [f"{what} {least:g}" for what, least, _ in figures if least]
+        for name, other in row["beside"].items() if self.beside else ():
+            asked.append(f"{self.beside:g} x {name}")
+            if other["ratio"] > self.beside:
+                short.append(f"{other['ratio']:.3f} > {self.beside:g} x {name}")
+        return asked, short
 
 
 def operands(output, **shapes):

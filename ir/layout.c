@@ -421,24 +421,6 @@ struct layout layout_reshape(const struct layout *l, unsigned rank, const uint32
     return r;
 }
 
-// New output tile dimension k is the old dimension source[k].
-static struct layout select_tile_dims(const struct layout *l, unsigned rank, const unsigned *source)
-{
-    struct layout r = *l;
-    r.out.rank = (uint8_t)rank;
-    for (unsigned k = 0; k < LAYOUT_MAX_RANK; k++)
-        r.out.bits[LAYOUT_DIM0 + k] = k < rank ? l->out.bits[LAYOUT_DIM0 + source[k]] : 0;
-    for (unsigned i = 0; i < layout_in_bits(l); i++) {
-        uint32_t from[LAYOUT_DIMS], to[LAYOUT_DIMS] = {0};
-        layout_unpack(&l->out, l->basis[i], from);
-        memcpy(to, from, LAYOUT_DIM0 * sizeof *to);
-        for (unsigned k = 0; k < rank; k++)
-            to[LAYOUT_DIM0 + k] = from[LAYOUT_DIM0 + source[k]];
-        r.basis[i] = layout_pack(&r.out, to);
-    }
-    return r;
-}
-
 static bool is_permutation(unsigned n, const unsigned *p)
 {
     uint32_t seen = 0;
@@ -452,18 +434,18 @@ struct layout layout_transpose(const struct layout *l, const unsigned *permutati
 {
     if (!layout_valid(l) || !is_permutation(l->out.rank, permutation))
         return invalid();
-    return select_tile_dims(l, l->out.rank, permutation);
-}
-
-struct layout layout_slice(const struct layout *l, unsigned dim)
-{
-    if (!layout_valid(l) || dim >= l->out.rank)
-        return invalid();
-    unsigned source[LAYOUT_MAX_RANK];
-    for (unsigned k = 0; k + 1 < l->out.rank; k++)
-        source[k] = k < dim ? k : k + 1;
-    struct layout r = select_tile_dims(l, l->out.rank - 1u, source);
-    return layout_drop_free_registers(&r);
+    struct layout r = *l;
+    for (unsigned k = 0; k < l->out.rank; k++)
+        r.out.bits[LAYOUT_DIM0 + k] = l->out.bits[LAYOUT_DIM0 + permutation[k]];
+    for (unsigned i = 0; i < layout_in_bits(l); i++) {
+        uint32_t from[LAYOUT_DIMS], to[LAYOUT_DIMS];
+        layout_unpack(&l->out, l->basis[i], from);
+        memcpy(to, from, sizeof to);
+        for (unsigned k = 0; k < l->out.rank; k++)
+            to[LAYOUT_DIM0 + k] = from[LAYOUT_DIM0 + permutation[k]];
+        r.basis[i] = layout_pack(&r.out, to);
+    }
+    return r;
 }
 
 struct layout layout_drop_free_registers(const struct layout *l)

@@ -117,9 +117,6 @@ struct layout layout_sublayout(const struct layout *l, uint32_t in_mask, uint32_
 struct layout layout_reshape(const struct layout *l, unsigned rank, const uint32_t *shape);
 // Output tile dimension i of the result is dimension permutation[i] of l.
 struct layout layout_transpose(const struct layout *l, const unsigned *permutation);
-// The layout of a reduction's result: output tile dimension `dim` (0..rank-1) is removed, and registers that then hold
-// copies are dropped; copies in other lanes, warps and blocks remain.
-struct layout layout_slice(const struct layout *l, unsigned dim);
 // Drops register bits that are redundant in the sense of layout_free_mask.
 struct layout layout_drop_free_registers(const struct layout *l);
 // Makes l cover a tile of the given shape (powers of two) exactly: coordinates beyond it wrap around, registers that
@@ -211,13 +208,11 @@ struct layout layout_shared_tma(unsigned rank, const uint32_t *shape, const unsi
 // side by side, or the access is not of 8 to 128 bits).
 unsigned layout_wavefronts(const struct layout *reg, const struct layout *shared, unsigned element_bits, unsigned vec);
 
-// Whether the registers can be filled by ldmatrix (and stored by stmatrix): 8 x 8 matrices of 16-bit items whose rows
-// are 16 contiguous, aligned bytes of shared memory. Not transposed: lane t holds item pair t % 4 of row t / 4
-// (elements of 8, 16 or 32 bits). Transposed: lane t holds items of column t / 4, rows 2 (t % 4) and 2 (t % 4) + 1 (16
-// bits only).
-bool layout_ldmatrix_ok(const struct layout *reg, const struct layout *shared, unsigned element_bits, bool transposed);
-// Wavefronts per 8 x 8 matrix: 1 is free of conflicts, 8 is the worst. 0 if ldmatrix cannot be used.
-// Transposed, bit 0 of the register number is what tells the two rows of a lane apart.
+// Wavefronts per 8 x 8 matrix of ldmatrix (and stmatrix): 1 is free of conflicts, 8 is the worst; 0 if the registers
+// cannot be filled by it. The matrices are of 16-bit items, and their rows 16 contiguous, aligned bytes of shared
+// memory. Not transposed: lane t holds item pair t % 4 of row t / 4 (elements of 8, 16 or 32 bits). Transposed: lane t
+// holds items of column t / 4, rows 2 (t % 4) and 2 (t % 4) + 1 (16 bits only); bit 0 of the register number tells the
+// two apart.
 unsigned layout_ldmatrix_wavefronts(const struct layout *reg, const struct layout *shared, unsigned element_bits,
                                     bool transposed);
 

@@ -269,8 +269,3 @@ unsigned layout_ldmatrix_wavefronts(const struct layout *reg, const struct layou
         offset[n++] = element;
     return turns(offset, n, element_bits);
 }
-
-bool layout_ldmatrix_ok(const struct layout *reg, const struct layout *shared, unsigned element_bits, bool transposed)
-{
-    return layout_ldmatrix_wavefronts(reg, shared, element_bits, transposed) != 0;
-}

@@ -26,11 +26,11 @@ const struct expand_math_row expand_math_rows[EXPAND_MATH_ROWS] = {
 #undef MATH_2
 };
 
-static bool has_expansion(enum opcode code)
+bool expand_math_has(enum opcode code, enum dtype t)
 {
     for (int i = 0; i < EXPAND_MATH_ROWS; i++)
         if (expand_math_rows[i].code == code)
-            return true;
+            return dtype_is_float(t);
     return false;
 }
 
@@ -151,7 +151,7 @@ static void walk(struct expand *e, struct block *block)
         e->progress |= replace_operands(&e->replace, op);
         for (int i = 0; i < op->n_blocks; i++)
             walk(e, op->blocks[i]);
-        if (has_expansion(op->code) && dtype_is_float(op->operands[0]->type->dtype))
+        if (expand_math_has(op->code, op->operands[0]->type->dtype))
             expand(e, op);
     }
 }

@@ -17,7 +17,18 @@ struct expand_math_row {
     bool of_argument; // the error is counted in units of the argument instead: the sum cancels
 };
 
-#define EXPAND_MATH_ROWS 26
+enum expand_math_index {
+#define MATH_1(e, name, ...) EXPAND_MATH_##e,
+#define MATH_2 MATH_1
+#include "passes/expand_math.def"
+#undef MATH_1
+#undef MATH_2
+    EXPAND_MATH_ROWS
+};
+
 extern const struct expand_math_row expand_math_rows[EXPAND_MATH_ROWS];
+
+// Whether an operation on elements of type t is one of them.
+bool expand_math_has(enum opcode code, enum dtype t);
 
 #endif

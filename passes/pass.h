@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "codegen/target.h"
 #include "ir/ir.h"
+#include "ir/target.h"
 
 struct bisection; // see pass_step
 

@@ -2,8 +2,8 @@
 #ifndef TEGULA_PASSES_SHAPE_H
 #define TEGULA_PASSES_SHAPE_H
 
-#include "codegen/target.h"
 #include "ir/ir.h"
+#include "ir/target.h"
 #include "passes/axes.h"
 #include "passes/pass.h"
 #include "passes/schedule.h"

@@ -5,43 +5,14 @@
 // since it decides the register tile (shape_cut.c).
 #include <string.h>
 
+#include "passes/expand_math.h"
 #include "passes/shape.h"
 
 // ---- Cones -----------------------------------------------------------------------------------------------------
 
 bool group_expensive(const struct op *op)
 {
-    switch (op->code) {
-    case OP_POW:
-    case OP_ATAN2:
-    case OP_EXP:
-    case OP_EXP2:
-    case OP_EXPM1:
-    case OP_LOG:
-    case OP_LOG2:
-    case OP_LOG1P:
-    case OP_SIN:
-    case OP_COS:
-    case OP_TAN:
-    case OP_ASIN:
-    case OP_ACOS:
-    case OP_ATAN:
-    case OP_SINH:
-    case OP_COSH:
-    case OP_TANH:
-    case OP_ASINH:
-    case OP_ACOSH:
-    case OP_ATANH:
-    case OP_ERF:
-    case OP_SIGMOID:
-    case OP_SOFTPLUS:
-    case OP_GELU:
-    case OP_SILU:
-    case OP_GATHER:
-        return true;
-    default:
-        return false;
-    }
+    return op->code == OP_GATHER || (op->n_operands > 0 && expand_math_has(op->code, op->operands[0]->type->dtype));
 }
 
 static void cone_value(struct shaper *s, struct anchor *a, struct value *v)

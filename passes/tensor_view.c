@@ -29,11 +29,6 @@ bool tensor_view_is_layout(const struct op *op)
            op->code == OP_DYNAMIC_SLICE;
 }
 
-bool tensor_view_merges(struct module *m, const struct tensor_view *v, int a, int b)
-{
-    return v->sizes[a] == 1 || v->sizes[b] == 1 || v->strides[a] == step_over(m, v->strides[b], v->sizes[b]);
-}
-
 static bool apply_transpose(const struct op *op, struct tensor_view *v)
 {
     struct tensor_view from = *v;
@@ -184,25 +179,4 @@ void tensor_view_order(struct module *m, const struct tensor_view *v, int *order
                 order[d + 1] = t;
             }
         }
-}
-
-bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v)
-{
-    dim stride = 1;
-    for (int d = v->rank - 1; d >= 0; d--) {
-        if (v->sizes[d] != 1 && v->strides[d] != stride)
-            return false;
-        stride = step_over(m, stride, v->sizes[d]);
-    }
-    return true;
-}
-
-dim tensor_view_extent(struct module *m, const struct tensor_view *v)
-{
-    dim last = 1, any = 1;
-    for (int d = 0; d < v->rank; d++) {
-        last = dims_add(m, last, dims_mul(m, v->strides[d], dims_sub(m, v->sizes[d], 1)));
-        any = dims_mul(m, any, v->sizes[d]);
-    }
-    return any == 0 ? 0 : last;
 }

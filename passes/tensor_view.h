@@ -28,10 +28,5 @@ bool tensor_view_is_layout(const struct op *op); // transpose, reshape, broadcas
 // The dimensions as they lie in memory, outermost first, where strides can be compared. Elements that are repeated
 // along a dimension lie behind those of the dimension before it.
 void tensor_view_order(struct module *m, const struct tensor_view *v, int *order);
-bool tensor_view_is_contiguous(struct module *m, const struct tensor_view *v); // row-major without gaps
-// The number of elements from the first to behind the last.
-dim tensor_view_extent(struct module *m, const struct tensor_view *v);
-// The stride of dimension a is that of b times b's size: the two can be walked as one.
-bool tensor_view_merges(struct module *m, const struct tensor_view *v, int a, int b);
 
 #endif

@@ -273,17 +273,13 @@ static void native_finish(struct native *n)
 }
 
 static int native_init(struct native *n, const struct subject *s, const struct check_request *q,
-                       const struct compile_options *options, struct diags *diags)
+                       const struct driver_buffer *object, struct diags *diags)
 {
-    struct driver_buffer object = {0};
     char *message = NULL;
     void *address = NULL;
-    if (compile_lower(s->k->module, options, COMPILE_OBJECT, &object, diags))
-        return 1;
     char *symbol = arena_printf(&s->k->module->arena, "%s__kernel", s->k->name);
-    int status = jit_create(&n->jit, &message) || jit_add_object(n->jit, &object, &message) ||
+    int status = jit_create(&n->jit, &message) || jit_add_object(n->jit, object, &message) ||
                  jit_lookup(n->jit, symbol, &address, &message);
-    driver_buffer_finish(&object);
     if (!status && tg_pool_create((int)q->shared.threads, &n->pool))
         status = fail(diags, s, "out of memory");
     else if (status)
@@ -502,21 +498,34 @@ static struct run *target_run(struct comparison *c)
     return c->first_name ? &c->other : &c->first;
 }
 
-static int check_native(struct comparison *c, const struct subject *s, const struct check_request *q,
-                        const struct compile_options *options, struct diags *diags)
+static int check_code(struct comparison *c, const struct subject *s, const struct check_request *q,
+                      const struct driver_buffer *object, struct diags *diags)
 {
-    if (!target_runs_here(&options->target)) {
-        printf("@%s: native: skipped, this machine cannot run code for %s\n", s->k->name, options->target.name);
-        return 0;
-    }
     struct native n = {0};
-    int status = native_init(&n, s, q, options, diags);
+    int status = native_init(&n, s, q, object, diags);
     for (int side = 0; side < 2 && !status; side++) {
         struct run *r = target_run(c);
         status = run_native(&n, s, r, side ? FENCE_START : FENCE_END, diags) ||
                  finish_stage(c, s, q, side ? "native (page-aligned)" : "native", r, diags);
     }
     native_finish(&n);
+    return status;
+}
+
+// Code for another machine is made all the same.
+static int check_native(struct comparison *c, const struct subject *s, const struct check_request *q,
+                        const struct compile_options *options, struct diags *diags)
+{
+    enum compile_output kind = options->target.kind == TARGET_KIND_X86 ? COMPILE_OBJECT : COMPILE_ASSEMBLY;
+    struct driver_buffer code;
+    if (compile_lower(s->k->module, options, kind, &code, diags))
+        return 1;
+    int status = 0;
+    if (target_runs_here(&options->target))
+        status = check_code(c, s, q, &code, diags);
+    else
+        printf("@%s: native: compiled; this machine cannot run code for %s\n", s->k->name, options->target.name);
+    driver_buffer_finish(&code);
     return status;
 }
 

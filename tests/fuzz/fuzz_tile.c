@@ -2,7 +2,7 @@
 // again; of kernels also the interpreter, the passes up to shape, and the interpreter again.
 //
 //   clang -fsanitize=fuzzer,address,undefined -DFUZZ_TILE_LIBFUZZER ...   searches for faults
-//   otherwise a main() that replays the files and folders it is given; the tests run it over corpus/tile and examples.
+//   otherwise a main() that replays the files and folders it is given; the tests run it over all of tests and examples.
 //
 // A fault is a crash, a sanitizer's report, a text that prints but does not read back the same, or a pass that breaks
 // what the verifier accepted.
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "codegen/target.h"
 #include "ir/interp.h"
 #include "passes/pass.h"
 

@@ -1,7 +1,9 @@
-// The elementary functions as machine code, against the C library in double precision, at each x86 level that this
-// machine runs. Prints the largest error of each, and fails if one exceeds its bound (passes/expand_math.def).
+// The elementary functions as machine code, against the C library in double precision: compiled for each x86 level, and
+// run at those that this machine has. Prints the largest error of each, and fails if one exceeds its bound
+// (passes/expand_math.def).
 //
-//   math_exhaustive STRIDE [FUNCTION ...]    every STRIDE-th of the 2^32 arguments; as many samples of two arguments
+//   math_exhaustive STRIDE [FUNCTION ...]    every STRIDE-th of the 2^32 arguments; as many samples of two arguments.
+//                                            0: none, as on a machine that has none of the levels
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,7 +25,7 @@ static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
 // One function at one level.
 struct variant {
     struct jit *jit;
-    const tg_kernel *kernel; // NULL: the machine lacks the level
+    const tg_kernel *kernel; // NULL: it is not run
     double bound, error;
     float worst[2];
     float *result;
@@ -39,7 +41,20 @@ static void die(const char *what, struct diags *diags, const char *error)
     exit(1);
 }
 
-static void compile(struct variant *v, enum opcode code, const char *level)
+static void load(struct variant *v, const struct driver_buffer *object, const char *level, struct diags *diags)
+{
+    char *error = NULL;
+    void *kernel;
+    if (jit_create(&v->jit, &error) || jit_add_object(v->jit, object, &error) ||
+        jit_lookup(v->jit, "k__kernel", &kernel, &error))
+        die(level, diags, error);
+    v->kernel = kernel;
+    v->result = malloc(CHUNK * sizeof *v->result);
+    if (!v->result)
+        die(level, diags, "out of memory");
+}
+
+static void compile(struct variant *v, enum opcode code, const char *level, bool runs)
 {
     static const char format[] =
         "kernel @k(%%x: view<%dxf32>, %%y: view<%dxf32>, %%r: view<%dxf32>) grid [%d] {\n"
@@ -57,21 +72,14 @@ static void compile(struct variant *v, enum opcode code, const char *level)
     for (int i = 0; i < EXPAND_MATH_ROWS; i++)
         if (expand_math_rows[i].code == code)
             v->bound = options.target.fma ? expand_math_rows[i].ulp : expand_math_rows[i].ulp_without_fma;
-    if (target_runs_here(&options.target)) {
-        struct module *m = compile_read(text, strlen(text), "math", 0, NULL, &diags);
-        struct driver_buffer object;
-        char *error = NULL;
-        void *kernel;
-        if (!m || compile_module(m, &options, COMPILE_OBJECT, &object, &diags) || jit_create(&v->jit, &error) ||
-            jit_add_object(v->jit, &object, &error) || jit_lookup(v->jit, "k__kernel", &kernel, &error))
-            die(level, &diags, error);
-        driver_buffer_finish(&object);
-        module_destroy(m);
-        v->kernel = kernel;
-        v->result = malloc(CHUNK * sizeof *v->result);
-        if (!v->result)
-            die(level, &diags, "out of memory");
-    }
+    struct module *m = compile_read(text, strlen(text), "math", 0, NULL, &diags);
+    struct driver_buffer object;
+    if (!m || compile_module(m, &options, COMPILE_OBJECT, &object, &diags))
+        die(level, &diags, NULL);
+    if (runs && target_runs_here(&options.target))
+        load(v, &object, level, &diags);
+    driver_buffer_finish(&object);
+    module_destroy(m);
     diag_finish(&diags);
 }
 
@@ -113,8 +121,8 @@ static bool check(const struct expand_math_row *row, uint64_t stride)
     const char *name = op_info[row->code].name;
     bool two = op_info[row->code].n_operands > 1, ok = true;
     for (int l = 0; l < N_LEVELS; l++)
-        compile(&variants[l], row->code, levels[l]);
-    uint64_t total = (((uint64_t)1 << 32) + stride - 1) / stride;
+        compile(&variants[l], row->code, levels[l], stride > 0);
+    uint64_t total = stride ? (((uint64_t)1 << 32) + stride - 1) / stride : 0;
     for (uint64_t at = 0; at < total; at += CHUNK) {
         for (int i = 0; i < CHUNK; i++) {
             uint32_t bits = (uint32_t)((at + (uint64_t)i) * stride); // past the end it starts again
@@ -143,8 +151,10 @@ static bool check(const struct expand_math_row *row, uint64_t stride)
     }
     for (int l = 0; l < N_LEVELS; l++) {
         struct variant *v = &variants[l];
-        if (!v->kernel)
+        if (!v->kernel) {
+            printf("%-8s %s compiled\n", name, levels[l]);
             continue;
+        }
         bool good = v->error <= v->bound;
         printf("%-8s %s %.3f ulp at %a", name, levels[l], v->error, (double)v->worst[0]);
         if (two)
@@ -160,9 +170,10 @@ static bool check(const struct expand_math_row *row, uint64_t stride)
 
 int main(int argc, char **argv)
 {
-    uint64_t stride = argc > 1 ? strtoull(argv[1], NULL, 10) : 0;
+    char *end = NULL;
+    uint64_t stride = argc > 1 ? strtoull(argv[1], &end, 10) : 0;
     bool ok = true;
-    if (!stride) {
+    if (!end || end == argv[1] || *end) {
         fprintf(stderr, "usage: math_exhaustive STRIDE [FUNCTION ...]\n");
         return 2;
     }

@@ -147,14 +147,19 @@ START_TEST(constructors_reject_misfits)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert_msg(!layout_valid(&bad[i]), "%zu is %s", i, text(&bad[i]));
         // The fault travels through any further operation.
-        struct layout ok = layout_empty(2),
-                      l[] = {layout_product(&bad[i], &ok),     layout_product(&ok, &bad[i]),
-                             layout_compose(&bad[i], &ok),     layout_compose(&ok, &bad[i]),
-                             layout_solve(&bad[i], &ok),       layout_solve(&ok, &bad[i]),
-                             layout_invert(&bad[i]),           layout_pseudo_invert(&bad[i]),
-                             layout_transpose(&bad[i], NULL),  layout_slice(&bad[i], 0),
-                             layout_reshape(&bad[i], 0, NULL), layout_sublayout(&bad[i], ~0u, ~0u),
-                             layout_fit(&bad[i], tile, NULL),  layout_drop_free_registers(&bad[i])};
+        struct layout ok = layout_empty(2), l[] = {layout_product(&bad[i], &ok),
+                                                   layout_product(&ok, &bad[i]),
+                                                   layout_compose(&bad[i], &ok),
+                                                   layout_compose(&ok, &bad[i]),
+                                                   layout_solve(&bad[i], &ok),
+                                                   layout_solve(&ok, &bad[i]),
+                                                   layout_invert(&bad[i]),
+                                                   layout_pseudo_invert(&bad[i]),
+                                                   layout_transpose(&bad[i], NULL),
+                                                   layout_reshape(&bad[i], 0, NULL),
+                                                   layout_sublayout(&bad[i], ~0u, ~0u),
+                                                   layout_fit(&bad[i], tile, NULL),
+                                                   layout_drop_free_registers(&bad[i])};
         for (size_t j = 0; j < sizeof l / sizeof *l; j++)
             ck_assert_msg(!layout_valid(&l[j]), "operation %zu", j);
         ck_assert(!layout_injective(&bad[i]) && !layout_surjective(&bad[i]));
@@ -296,7 +301,7 @@ START_TEST(ldmatrix_conflicts)
     struct layout plain = layout_shared(2, a_shape, NULL), swizzled = layout_shared_tma(2, a_shape, NULL, 16, 128);
     ck_assert_uint_eq(layout_ldmatrix_wavefronts(&a, &plain, 16, false), 8);
     ck_assert_uint_eq(layout_ldmatrix_wavefronts(&a, &swizzled, 16, false), 1);
-    ck_assert(!layout_ldmatrix_ok(&a, &plain, 16, true));
+    ck_assert_uint_eq(layout_ldmatrix_wavefronts(&a, &plain, 16, true), 0);
     // Narrower tiles with the narrower swizzles.
     for (unsigned bytes = 32; bytes <= 64; bytes *= 2) {
         const uint32_t shape[] = {16, bytes / 2};
@@ -330,7 +335,7 @@ START_TEST(ldmatrix_conflicts)
     const uint32_t shape16[] = {16, 64};
     a = layout_mma(LAYOUT_MMA_A, 16, 16, warps, shape16);
     swizzled = layout_shared_swizzled(2, shape16, NULL, 4, 1, 8);
-    ck_assert(!layout_ldmatrix_ok(&a, &swizzled, 16, false));
+    ck_assert_uint_eq(layout_ldmatrix_wavefronts(&a, &swizzled, 16, false), 0);
 }
 END_TEST
 
@@ -359,8 +364,9 @@ START_TEST(ldmatrix_wants_aligned_rows)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct layout reg = parsed(cases[i].reg);
         ck_assert(layout_bijective(&reg));
-        ck_assert_msg(layout_ldmatrix_ok(&reg, &shared, 16, cases[i].transposed) == cases[i].ok, "%s", cases[i].reg);
-        ck_assert(!layout_ldmatrix_ok(&reg, &shared, 16, !cases[i].transposed));
+        bool ok = layout_ldmatrix_wavefronts(&reg, &shared, 16, cases[i].transposed);
+        ck_assert_msg(ok == cases[i].ok, "%s", cases[i].reg);
+        ck_assert_uint_eq(layout_ldmatrix_wavefronts(&reg, &shared, 16, !cases[i].transposed), 0);
     }
 }
 END_TEST
@@ -402,8 +408,8 @@ START_TEST(ldmatrix_emulated)
                 struct layout reg = layout_mma((enum layout_mma)operand, 16, 16, warps, shape);
                 struct layout shared = layout_shared_tma(2, shape, by_columns ? col_first : NULL, 16, swizzle);
                 bool transposed = (operand == LAYOUT_MMA_B) != (by_columns == 1);
-                ck_assert(layout_ldmatrix_ok(&reg, &shared, 16, transposed));
-                ck_assert(!layout_ldmatrix_ok(&reg, &shared, 16, !transposed));
+                ck_assert_uint_ne(layout_ldmatrix_wavefronts(&reg, &shared, 16, transposed), 0);
+                ck_assert_uint_eq(layout_ldmatrix_wavefronts(&reg, &shared, 16, !transposed), 0);
                 emulate_ldmatrix(&reg, &shared, transposed);
             }
 }
