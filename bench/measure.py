@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+import openvino_peer
 import peers
 import suites
 import tegula
@@ -47,6 +48,7 @@ class Session:
         self.ticks_before = cpu_ticks()
         self.limits = self.measure_limits()
         self.idle_peer = peers.identity(threads)
+        self.idle_openvino = openvino_peer.VERSION and openvino_peer.Peer(openvino_peer.Identity(), threads)
 
     def build(self, name, *flags):
         """Builds bench/NAME.c in the cache folder."""
@@ -78,7 +80,11 @@ class Session:
                 "affinity": sorted(os.sched_getaffinity(0)),
                 **noise,
             },
-            "versions": {"python": platform.python_version(), "peer": peers.VERSION},
+            "versions": {
+                "python": platform.python_version(),
+                "peer": peers.VERSION,
+                "openvino": openvino_peer.VERSION,
+            },
             "quick": self.quick,
             "threads": self.threads,
             "limits": self.limits,
@@ -143,6 +149,7 @@ class Session:
             except Exception as error:  # the peer's exceptions share no narrower class
                 raise RowError(f"{name}: {error}") from error
             timed[name] = peer.time_calls
+        openvino_error = self.add_openvino(benchmark, operands, expected, timed)
 
         limit, work = self.limit_of(benchmark)
         timed["limit"], timed["call"] = self.limit_timer(limit, work), self.idle_peer.time_calls
@@ -150,6 +157,7 @@ class Session:
         all_peers = {name: times[name] - times["call"] for name in benchmark.peers}
         best = min(all_peers, key=all_peers.get)
         ours, peer, least = times.get("tegula"), all_peers[best], times["limit"]
+        openvino = times["openvino"] - times["openvino call"] if "openvino" in times else None
         return result | {
             "peer": best,
             "ratio": ours and peer / ours,
@@ -167,9 +175,24 @@ class Session:
             "peer_rate": (benchmark.flops or benchmark.bytes) / peer * 1e-6,
             "peers_ms": all_peers,
             "beside": {name: {"ms": times[name], "ratio": ours / times[name]} for name in benchmark.beside if ours},
+            "openvino_ms": openvino,
+            "openvino_ratio": ours and openvino and openvino / ours,
+            "openvino_error": openvino_error,
             "peer_call_cost_ms": times["call"],
             "spread": spreads,
         }
+
+    def add_openvino(self, benchmark, operands, expected, timed):
+        """Times OpenVINO too, where the row wants it and it is installed. A message if it cannot run the model."""
+        if not benchmark.openvino or not openvino_peer.VERSION:
+            return None
+        try:
+            peer = openvino_peer.Peer(benchmark.openvino(operands), self.threads)
+            compare("openvino", peer.call(), expected, max(benchmark.tolerance, 1e-4))
+        except Exception as error:  # its exceptions share no narrower class
+            return f"openvino: {str(error).strip().splitlines()[0]}"
+        timed |= {"openvino": peer.time_calls, "openvino call": self.idle_openvino.time_calls}
+        return None
 
     def tegula_sides(self, benchmark, operands, result):
         """name -> () -> tegula.Side. Kernels are compiled here, models when their side is made."""
@@ -352,6 +375,10 @@ def print_table(rows, environment):
             continue
         rate = row["tegula_rate"] if row["tegula_rate"] is not None else row["peer_rate"]
         beside = "".join(f"; {other['ratio']:.2f} x {name}" for name, other in row["beside"].items())
+        if row["openvino_ratio"]:
+            beside += f"; openvino {row['openvino_ratio']:.2f}"
+        if row["openvino_error"]:
+            beside += f"; {row['openvino_error']}"
         noisy = "; noisy" if max(row["spread"].values()) > NOISY_SPREAD else ""
         print(
             shape.format(

@@ -18,6 +18,7 @@ class Benchmark:
     dims: dict = field(default_factory=dict)  # the kernel's symbolic dimensions, in order of first appearance
     defines: dict = field(default_factory=dict)
     model: Callable = None  # (operands) -> peers.Model
+    openvino: Callable = None  # (operands) -> peers.Model, for the second peer; None: it is not asked
     beside: dict = field(default_factory=dict)  # name -> (operands) -> peers.Model, timed by tegula in the same turns
     flops: float = 0  # a multiply-add is two
     bytes: float = 0  # read + written once each

@@ -211,6 +211,7 @@ def example_model(label, name, inputs_of=None, batch=None, beside=None):
             "onnxruntime NCHWc": lambda o: get().stored(o),
             "onnxruntime NCHW": lambda o: get().stored(o, blocked_layout=False),
         },
+        openvino=lambda o: get().stored(o),
         late=lambda: get().late,
         tolerance=1e-4,
     )
