@@ -13,6 +13,7 @@
 #ifndef TEGULA_PASSES_LOWER_GRAPH_H
 #define TEGULA_PASSES_LOWER_GRAPH_H
 
+#include "ir/table.h"
 #include "passes/pass.h"
 #include "passes/schedule.h"
 #include "passes/tensor_view.h"
@@ -227,7 +228,7 @@ struct emit {
     struct emit_param params[MAX_OPERANDS];
     dim sizes[MAX_OPERANDS]; // that the host hands over, in the order of their symbols d0, d1 ..
     int n_sizes;
-    struct value **tiles; // by value id of the graph
+    struct table tiles; // by value of the graph: its tile
 };
 
 void emit_begin(struct emit *e, struct lowering *l, const struct group *g);
@@ -258,8 +259,8 @@ struct lookup {
 struct accesses {
     int n;
     struct access *list[2 * MAX_OPERANDS];
-    struct access **of;      // by value id of the graph
-    struct lookup **lookups; // by value id of a take's result
+    struct table of;      // by value of the graph: its access
+    struct table lookups; // by a take's result
 };
 void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
                   struct accesses *out);
