@@ -62,7 +62,7 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
     }
     for (int i = 0; i < g->n_ops; i++) {
         struct value *v = g->ops[i]->results[0];
-        if (!lower_graph_escapes(l, g, v))
+        if (!lower_graph_escapes(l, v))
             continue;
         in_place_choose(l, g, v, order);
         add_access(e, out, v, lower_graph_result(l, v, order), n, axis_of);
@@ -236,7 +236,7 @@ void emit_members(struct emit *e, const struct group *g, int first, int n, const
     }
     for (int i = 0; i < g->n_ops && !e->l->failed; i++) {
         struct value *v = g->ops[i]->results[0];
-        if (lower_graph_escapes(e->l, g, v))
+        if (lower_graph_escapes(e->l, v))
             emit_store(e, table_get(&e->tiles, table_key(v)), table_get(&accesses->of, table_key(v)), n, axes);
     }
 }
