@@ -30,7 +30,7 @@ bool bind_value(struct lowering *l, const struct block *b, struct value *v, stru
 {
     struct value *producer = bind_producer(l, b, v, &to);
     if (producer)
-        l->places[producer->id] = to;
+        lower_graph_set_place(l, producer, to);
     return producer != NULL;
 }
 

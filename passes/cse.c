@@ -10,6 +10,7 @@
 // in kernels if nothing there writes to their root. Scratch and buffers are never shared.
 #include <string.h>
 
+#include "ir/table.h"
 #include "passes/pass.h"
 #include "passes/replace.h"
 
@@ -52,25 +53,18 @@ static uint64_t mix(uint64_t hash, uint64_t x)
     return hash ^ hash >> 32;
 }
 
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t n)
-{
-    for (const unsigned char *p = data; n--; p++)
-        hash = (hash ^ *p) * 1099511628211u;
-    return hash;
-}
-
 static uint64_t hash_attr(uint64_t hash, const struct attr *a)
 {
     switch (attr_info[a->key].kind) {
     case ATTR_KIND_NUMBER:
-        return a->number.is_float ? hash_bytes(hash, &a->number.f, sizeof a->number.f)
+        return a->number.is_float ? table_hash(hash, &a->number.f, sizeof a->number.f)
                                   : mix(hash, (uint64_t)a->number.i);
     case ATTR_KIND_INTS:
-        return hash_bytes(hash, a->ints.v, sizeof *a->ints.v * (size_t)a->ints.n);
+        return table_hash(hash, a->ints.v, sizeof *a->ints.v * (size_t)a->ints.n);
     case ATTR_KIND_STRING:
-        return hash_bytes(hash, a->string, strlen(a->string));
+        return table_hash(hash, a->string, strlen(a->string));
     case ATTR_KIND_DIMS:
-        return hash_bytes(hash, a->dims.v, sizeof *a->dims.v * (size_t)a->dims.n);
+        return table_hash(hash, a->dims.v, sizeof *a->dims.v * (size_t)a->dims.n);
     case ATTR_KIND_DATA:
         return mix(hash, (uintptr_t)a->data.bytes);
     default:

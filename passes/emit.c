@@ -102,7 +102,7 @@ void emit_begin(struct emit *e, struct lowering *l, const struct group *g)
     e->kernel = function_create(l->m, "", loc);
     emit_name(e, ops);
     e->b = (struct builder){.function = e->kernel, .block = e->kernel->body, .loc = loc, .diags = l->diags};
-    e->tiles = ARENA_ARRAY(l->arena, struct value *, l->graph->n_values + 1);
+    e->tiles.arena = l->arena;
 }
 
 void emit_problem(struct emit *e, const char *what, const char *letters, enum dtype t)

@@ -469,7 +469,7 @@ void emit_product(struct lowering *l, struct group *g, const char *labels, const
     struct value *sum = count_repeats(p, chunks(p, 0, zero));
     if (wide != result)
         sum = build_cast(&p->e.b, result, sum);
-    p->e.tiles[g->ops[0]->results[0]->id] = sum;
+    table_set(&p->e.tiles, table_key(g->ops[0]->results[0]), sum);
     emit_members(&p->e, g, 1, p->n_out, p->out, &p->accesses);
     emit_end(&p->e);
 }

@@ -18,11 +18,11 @@ static void list_access(struct emit *e, struct accesses *out, struct access *a)
 static void add_access(struct emit *e, struct accesses *out, struct value *v, const struct place *p, int n,
                        const int *axis_of)
 {
-    if (out->of[v->id])
+    if (table_get(&out->of, table_key(v)))
         return;
     struct access *a = ARENA_NEW(e->l->arena, struct access);
     *a = emit_access(e, p, n, axis_of);
-    out->of[v->id] = a;
+    table_set(&out->of, table_key(v), a);
     list_access(e, out, a);
 }
 
@@ -39,7 +39,7 @@ static void add_lookup(struct emit *e, struct accesses *out, const struct op *ta
     k->indices = emit_access(e, indices, rank, axis_of + axis);
     k->size = table->view.sizes[axis];
     k->stride = k->size == 1 ? 1 : table->view.strides[axis];
-    out->lookups[take->results[0]->id] = k;
+    table_set(&out->lookups, table_key(take->results[0]), k);
     list_access(e, out, &k->table);
     list_access(e, out, &k->indices);
 }
@@ -48,10 +48,7 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
                   struct accesses *out)
 {
     struct lowering *l = e->l;
-    if (!out->of) {
-        out->of = ARENA_ARRAY(l->arena, struct access *, l->graph->n_values + 1);
-        out->lookups = ARENA_ARRAY(l->arena, struct lookup *, l->graph->n_values + 1);
-    }
+    out->of.arena = out->lookups.arena = l->arena;
     for (int i = first; i < g->n_ops; i++) {
         if (g->ops[i]->code == OP_TAKE) {
             add_lookup(e, out, g->ops[i], axis_of);
@@ -65,7 +62,7 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
     }
     for (int i = 0; i < g->n_ops; i++) {
         struct value *v = g->ops[i]->results[0];
-        if (!lower_graph_escapes(l, g, v))
+        if (!lower_graph_escapes(l, v))
             continue;
         in_place_choose(l, g, v, order);
         add_access(e, out, v, lower_graph_result(l, v, order), n, axis_of);
@@ -85,13 +82,16 @@ static struct value *immediate(struct emit *e, struct value *v)
 static struct value *tile_of_value(struct emit *e, struct value *v, int n, const int *axes,
                                    const struct accesses *accesses)
 {
-    if (e->tiles[v->id])
-        return e->tiles[v->id];
+    struct value *tile = table_get(&e->tiles, table_key(v));
+    if (tile)
+        return tile;
     if (group_is_immediate(v))
         return immediate(e, v);
     if (v->type->kind != TYPE_TENSOR)
         return emit_scalar(e, v);
-    return e->tiles[v->id] = emit_load(e, accesses->of[v->id], n, axes);
+    tile = emit_load(e, table_get(&accesses->of, table_key(v)), n, axes);
+    table_set(&e->tiles, table_key(v), tile);
+    return tile;
 }
 
 static struct value *identity_of(struct emit *e, const struct value *x, enum opcode combine)
@@ -223,7 +223,7 @@ void emit_members(struct emit *e, const struct group *g, int first, int n, const
         for (int o = 0; o < op->n_operands && op->code != OP_TAKE; o++)
             x[o] = tile_of_value(e, op->operands[o], n, axes, accesses);
         if (op->code == OP_TAKE)
-            result = look_up(e, accesses->lookups[op->results[0]->id], n, axes);
+            result = look_up(e, table_get(&accesses->lookups, table_key(op->results[0])), n, axes);
         else if (op->code == OP_REDUCE)
             result = reduce(e, op, x[0], n, axes);
         else if (op->code == OP_SCAN)
@@ -232,11 +232,11 @@ void emit_members(struct emit *e, const struct group *g, int first, int n, const
             result = iota(e, op, n, axes);
         else
             result = build_value(&e->b, op->code, op->n_operands, x, op->n_attrs, op->attrs, NULL);
-        e->tiles[op->results[0]->id] = result;
+        table_set(&e->tiles, table_key(op->results[0]), result);
     }
     for (int i = 0; i < g->n_ops && !e->l->failed; i++) {
         struct value *v = g->ops[i]->results[0];
-        if (lower_graph_escapes(e->l, g, v))
-            emit_store(e, e->tiles[v->id], accesses->of[v->id], n, axes);
+        if (lower_graph_escapes(e->l, v))
+            emit_store(e, table_get(&e->tiles, table_key(v)), table_get(&accesses->of, table_key(v)), n, axes);
     }
 }

@@ -75,7 +75,7 @@ static void make_axes(struct windows *w, const struct type *result)
         w->position[d] = axis_of[2 + d];
     emit_collect(&w->e, w->g, 1, result->rank, axis_of, order, &w->accesses);
     struct value *v = w->g->ops[0]->results[0];
-    if (!w->accesses.of[v->id] && lower_graph_escapes(w->l, w->g, v))
+    if (!table_get(&w->accesses.of, table_key(v)) && lower_graph_escapes(w->l, v))
         lower_graph_error(w->l, w->g->ops[0]->loc, "the result has no memory");
     for (int d = 0; d < w->n; d++)
         w->inside[d] = w->window[d] == 1 ? -1 : emit_axis(&w->e, w->window[d], AXIS_REDUCED, 2 + d);
@@ -274,7 +274,7 @@ static int result_axes(struct windows *w, int *axes)
 
 static void finish(struct windows *w, struct value *x, int n, const int *axes)
 {
-    w->e.tiles[w->g->ops[0]->results[0]->id] = x;
+    table_set(&w->e.tiles, table_key(w->g->ops[0]->results[0]), x);
     emit_members(&w->e, w->g, 1, n, axes, &w->accesses);
     emit_end(&w->e);
 }

@@ -32,12 +32,19 @@ static bool is_map(const struct op *op)
     return opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_BITCAST || op->code == OP_IOTA;
 }
 
+struct group_reader {
+    struct group *group;
+    struct group_reader *next;
+};
+
 struct work {
     struct lowering *l;
     struct grouping *out;
     int *seen; // by group: the last search that came by
     int search;
-    int *uses; // by the id of a value: how many are not in its group
+    int *uses;              // by the id of a value: how many are not in its group
+    struct group **waiting; // groups whose readers may have to be moved on
+    int n_waiting;
 };
 
 static struct group *group_of(struct work *w, struct value *v)
@@ -203,11 +210,12 @@ static bool any_source(struct work *w, const struct op *op, visit_group *visit, 
 
 static bool reaches(struct work *w, struct group *from, void *to);
 
+// The search does not go below the order of what it looks for, so it does not walk through the whole graph.
 static bool group_reaches(struct work *w, struct group *from, struct group *to)
 {
     if (from == to)
         return true;
-    if (w->seen[from->index] == w->search)
+    if (from->order <= to->order || w->seen[from->index] == w->search)
         return false;
     w->seen[from->index] = w->search;
     for (int i = 0; i < from->n_ops; i++)
@@ -229,6 +237,44 @@ static bool would_wait(struct work *w, const struct op *op, struct group *g)
         if (w->out->of[op->operands[i]->id] != g && any_source_of(w, op->operands[i], reaches, g))
             return true;
     return false;
+}
+
+static void set_order(struct work *w, struct group *g, int order)
+{
+    if (g->order >= order)
+        return;
+    g->order = order;
+    if (w->seen[g->index] != w->search) {
+        w->seen[g->index] = w->search;
+        w->waiting[w->n_waiting++] = g;
+    }
+}
+
+static bool note_source(struct work *w, struct group *source, void *reader)
+{
+    struct group *g = reader;
+    if (source == g)
+        return false;
+    if (!source->readers || source->readers->group != g) {
+        struct group_reader *r = ARENA_NEW(w->l->arena, struct group_reader);
+        *r = (struct group_reader){g, source->readers};
+        source->readers = r;
+    }
+    set_order(w, g, source->order + 1);
+    return false;
+}
+
+// Keeps the order of the group above those that the operation reads, and that of its readers above its own.
+static void keep_order(struct work *w, struct group *g, const struct op *op)
+{
+    w->search++;
+    any_source(w, op, note_source, g);
+    while (w->n_waiting) {
+        struct group *moved = w->waiting[--w->n_waiting];
+        w->seen[moved->index] = 0; // it may have to move on once more
+        for (const struct group_reader *r = moved->readers; r; r = r->next)
+            set_order(w, r->group, moved->order + 1);
+    }
 }
 
 // ---- Joining ---------------------------------------------------------------------------------------------------
@@ -362,6 +408,7 @@ static void place_op(struct work *w, struct op *op)
             set_space(g, op->results[0]->type);
         }
     }
+    keep_order(w, g, op);
     add_op(w, g, op);
 }
 
@@ -470,6 +517,50 @@ static bool emit_after(struct work *w, struct group *g, void *data)
     return false;
 }
 
+// ---- Who reads values ------------------------------------------------------------------------------------------
+
+// Marks what is read, and is not computed by the group that reads it.
+static void note_escapes(struct grouping *g, const struct op *op, const struct group *by)
+{
+    for (int i = 0; i < op->n_operands; i++)
+        if (!by || g->of[op->operands[i]->id] != by)
+            g->escapes[op->operands[i]->id] = true;
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            note_escapes(g, inner, by);
+}
+
+// Notes that a group reads what the operation does. An element that becomes a scalar of the host is loaded where that
+// is first asked for.
+static void note_reads(struct grouping *g, const struct op *op, int by)
+{
+    if (op->code == OP_EXTRACT)
+        by = g->n;
+    for (int i = 0; i < op->n_operands; i++)
+        for (const struct value *v = op->operands[i]; g->last_read[v->id] < by; v = v->def->operands[0]) {
+            g->last_read[v->id] = by;
+            if (!v->def || !tensor_view_is_layout(v->def))
+                break;
+        }
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            note_reads(g, inner, by);
+}
+
+static void find_readers(struct lowering *l, const struct block *b, struct grouping *g)
+{
+    int n = l->graph->n_values + 1;
+    g->escapes = ARENA_ARRAY(l->arena, bool, n);
+    for (const struct op *op = b->first; op; op = op->next)
+        note_escapes(g, op, op->n_results ? g->of[op->results[0]->id] : NULL);
+    g->last_read = ARENA_ARRAY(l->arena, int, n);
+    memset(g->last_read, -1, sizeof *g->last_read * (size_t)n);
+    note_reads(g, block_terminator(b), g->n);
+    for (int i = g->n - 1; i >= 0; i--) // the last first: a view's source has been noted when the view has
+        for (int o = 0; o < g->list[i]->n_ops; o++)
+            note_reads(g, g->list[i]->ops[o], i);
+}
+
 void group_operations(struct lowering *l, struct block *b, struct grouping *out)
 {
     int n = 0;
@@ -478,6 +569,7 @@ void group_operations(struct lowering *l, struct block *b, struct grouping *out)
     struct work w = {.l = l, .out = out};
     *out = (struct grouping){.of = ARENA_ARRAY(l->arena, struct group *, l->graph->n_values + 1)};
     w.seen = ARENA_ARRAY(l->arena, int, n + 1);
+    w.waiting = ARENA_ARRAY(l->arena, struct group *, n + 1);
     w.uses = ARENA_ARRAY(l->arena, int, l->graph->n_values + 1);
     count_uses(&w, b);
     for (struct op *op = b->first; op; op = op->next)
@@ -490,4 +582,7 @@ void group_operations(struct lowering *l, struct block *b, struct grouping *out)
             emit_after(&w, out->list[i], &s);
     out->list = s.list;
     out->n = s.n;
+    for (int i = 0; i < out->n; i++)
+        out->list[i]->index = i;
+    find_readers(l, b, out);
 }

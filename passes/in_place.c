@@ -35,30 +35,13 @@ static bool reads(const struct lowering *l, const struct op *op, const struct st
     return false;
 }
 
-// Whether an element becomes a scalar of the host, which is loaded where it is first asked for.
-static bool is_extracted(const struct lowering *l, const struct block *b, const struct storage *s)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        if (op->code == OP_EXTRACT && reads(l, op, s))
-            return true;
-        for (int i = 0; i < op->n_blocks; i++)
-            if (is_extracted(l, op->blocks[i], s))
-                return true;
-    }
-    return false;
-}
-
 static bool is_read_later(const struct lowering *l, const struct group *g, const struct storage *s)
 {
-    const struct block *b = g->ops[0]->block;
-    int next = 0;
-    while (l->grouping.list[next++] != g)
-        ;
-    for (; next < l->grouping.n; next++)
-        for (int i = 0; i < l->grouping.list[next]->n_ops; i++)
-            if (reads(l, l->grouping.list[next]->ops[i], s))
-                return true;
-    return reads(l, block_terminator(b), s) || is_extracted(l, b, s);
+    const struct storage *root = storage_root(s);
+    for (const struct stored *x = root->values; x; x = x->next)
+        if (storage_root(l->places[x->v->id].storage) == root && l->grouping.last_read[x->v->id] > g->index)
+            return true;
+    return false;
 }
 
 // ---- How the group reads it ------------------------------------------------------------------------------------
@@ -147,7 +130,8 @@ void in_place_choose(struct lowering *l, const struct group *g, const struct val
             if (v->type->kind == TYPE_TENSOR && v->type->dtype == result->type->dtype && l->grouping.of[v->id] != g &&
                 is_own_buffer(l, p) && same_view(&p->view, &view) && reads_elements(l, g, p) &&
                 !is_read_later(l, g, p->storage)) {
-                l->places[result->id] = *p;
+                p->storage->values = NULL; // nothing reads them any more
+                lower_graph_set_place(l, result, *p);
                 return;
             }
         }

@@ -87,6 +87,16 @@ static struct place store_scalar(struct lowering *l, const struct value *v)
     return p;
 }
 
+struct place *lower_graph_set_place(struct lowering *l, const struct value *v, struct place p)
+{
+    struct storage *root = storage_root(p.storage);
+    struct stored *s = ARENA_NEW(l->arena, struct stored);
+    *s = (struct stored){v, root->values};
+    root->values = s;
+    l->places[v->id] = p;
+    return &l->places[v->id];
+}
+
 struct place *lower_graph_place(struct lowering *l, const struct value *v)
 {
     struct place *p = &l->places[v->id];
@@ -119,14 +129,14 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
         int order[MAX_RANK];
         tensor_view_order(l->m, &from.view, order); // as it lies, if that will do
         struct tensor_view view = tensor_view_create(l->m, t, order);
-        *p = lower_graph_allocate(l, t, tensor_view_apply(l->m, op, &view) ? order : NULL);
+        lower_graph_set_place(l, v, lower_graph_allocate(l, t, tensor_view_apply(l->m, op, &view) ? order : NULL));
         emit_copy(l, t, &from, p, op->loc);
         if (!tensor_view_apply(l->m, op, &p->view))
             lower_graph_error(l, op->loc, "reshape: the sizes of %s and %s do not correspond",
                               type_string(l->arena, l->m, t), type_string(l->arena, l->m, v->type));
         return p;
     }
-    *p = lower_graph_allocate(l, v->type, NULL);
+    lower_graph_set_place(l, v, lower_graph_allocate(l, v->type, NULL));
     emit_slice(l, op, &from, p);
     return p;
 }
@@ -134,9 +144,7 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
 struct place *lower_graph_result(struct lowering *l, struct value *v, const int *order)
 {
     struct place *p = &l->places[v->id];
-    if (!p->storage)
-        *p = lower_graph_allocate(l, v->type, order);
-    return p;
+    return p->storage ? p : lower_graph_set_place(l, v, lower_graph_allocate(l, v->type, order));
 }
 
 void lower_graph_order_channels_last(int rank, int *order)
@@ -166,29 +174,9 @@ struct place *lower_graph_channels_last(struct lowering *l, const struct value *
     return copy;
 }
 
-static bool uses(const struct op *op, const struct value *v)
+bool lower_graph_escapes(const struct lowering *l, const struct value *v)
 {
-    for (int i = 0; i < op->n_operands; i++)
-        if (op->operands[i] == v)
-            return true;
-    for (int i = 0; i < op->n_blocks; i++)
-        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
-            if (uses(inner, v))
-                return true;
-    return false;
-}
-
-bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct value *v)
-{
-    if (l->places[v->id].storage) // bound to where it ends up
-        return true;
-    for (const struct op *op = v->def->next; op; op = op->next) {
-        if (!uses(op, v))
-            continue;
-        if (!op->n_results || l->grouping.of[op->results[0]->id] != g)
-            return true;
-    }
-    return false;
+    return l->places[v->id].storage || l->grouping.escapes[v->id];
 }
 
 // ---- Host ------------------------------------------------------------------------------------------------------
@@ -355,7 +343,7 @@ static void lower_group(struct lowering *l, struct group *g)
         lower_loop_update(l, g);
         break;
     case GROUP_SIZES:
-        if (g->ops[0]->results[0]->type->rank || lower_graph_escapes(l, g, g->ops[0]->results[0]))
+        if (g->ops[0]->results[0]->type->rank || lower_graph_escapes(l, g->ops[0]->results[0]))
             lower_sizes(l, g->ops[0]);
         break;
     case GROUP_HOST:
@@ -410,7 +398,8 @@ static bool lower_function(struct module *m, struct function *graph, struct pass
     l.host_scalars = ARENA_ARRAY(l.arena, struct value *, graph->n_values + 1);
     l.parts = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     for (int i = 0; i < graph->n_params; i++)
-        l.places[graph->params[i]->id] = parameter(&l, graph->params[i]->type, arena_printf(&m->arena, "input%d", i));
+        lower_graph_set_place(&l, graph->params[i],
+                              parameter(&l, graph->params[i]->type, arena_printf(&m->arena, "input%d", i)));
     struct place *results = ARENA_ARRAY(l.arena, struct place, end->n_operands + 1);
     for (int i = 0; i < end->n_operands; i++)
         results[i] = parameter(&l, end->operands[i]->type, arena_printf(&m->arena, "output%d", i));

@@ -13,6 +13,7 @@
 #ifndef TEGULA_PASSES_LOWER_GRAPH_H
 #define TEGULA_PASSES_LOWER_GRAPH_H
 
+#include "ir/table.h"
 #include "passes/pass.h"
 #include "passes/schedule.h"
 #include "passes/tensor_view.h"
@@ -24,13 +25,19 @@ struct storage {
     struct data data;   // of a constant; bytes NULL: not constant
     const struct type *type;
     struct storage *whole; // of which it is a part, at an offset that is found out at run time; NULL: none
+    struct stored *values; // of a whole: that lie in it or have done so; layout operations' only if they are copies
 };
 
-static inline const struct storage *storage_root(const struct storage *s)
+struct stored {
+    const struct value *v;
+    struct stored *next;
+};
+
+static inline struct storage *storage_root(const struct storage *s)
 {
     while (s && s->whole)
         s = s->whole;
-    return s;
+    return (struct storage *)s;
 }
 
 // Where a tensor lies.
@@ -66,20 +73,25 @@ struct group_reads {
 
 struct group {
     enum group_kind kind;
-    int index, n_ops, room;
-    struct op **ops; // in order
+    int index, n_ops, room; // index: in the grouping's list
+    struct op **ops;        // in order
     struct group_reads reads;
     int n_writes; // values with a use that is not, or not yet, in the group
     int rank;     // of the space that its element-wise operations walk
     dim space[MAX_RANK];
     bool reduced[MAX_RANK];
     struct group *merged; // into which it has gone
+    int order;            // higher than that of every group that it reads
+    struct group_reader *readers;
 };
 
 struct grouping {
     int n, room;
     struct group **list; // in an order in which they can run
     struct group **of;   // by the id of a value: the group that computes it; NULL: none
+    bool *escapes;       // by the id of a value: whether something outside of its group reads it
+    int *last_read;      // by the id of a value: the index of the last group that reads it or a view of it; -1: none;
+                         // n: the end of the block does, or the host at a time that is not known
 };
 
 struct lowering;
@@ -120,6 +132,8 @@ struct lowering {
 __attribute__((format(printf, 3, 4))) void lower_graph_error(struct lowering *l, struct loc loc, const char *format,
                                                              ...);
 struct place *lower_graph_place(struct lowering *l, const struct value *v);
+// Says where a value lies from here on.
+struct place *lower_graph_set_place(struct lowering *l, const struct value *v, struct place p);
 // New memory in the arena with the tensor's dimensions in an order (NULL: row-major).
 struct place lower_graph_allocate(struct lowering *l, const struct type *t, const int *order);
 // A constant of the given elements, which are not copied.
@@ -135,8 +149,8 @@ void lower_graph_order_channels_last(int rank, int *order);
 bool lower_graph_is_channels_last(const struct place *p);
 // The value with the channels innermost in memory: where it lies, or a copy.
 struct place *lower_graph_channels_last(struct lowering *l, const struct value *v);
-// Whether a value is read outside of its group, or handed over by the block.
-bool lower_graph_escapes(struct lowering *l, const struct group *g, const struct value *v);
+// Whether a value is read outside of its group, handed over by the block, or bound to a place.
+bool lower_graph_escapes(const struct lowering *l, const struct value *v);
 // The block's operations. What it yields is written to the places, or, if it is the body of a loop that carries values
 // there, handed on to the next iteration.
 void lower_graph_block(struct lowering *l, struct block *b, const struct place *results, bool carries);
@@ -227,7 +241,7 @@ struct emit {
     struct emit_param params[MAX_OPERANDS];
     dim sizes[MAX_OPERANDS]; // that the host hands over, in the order of their symbols d0, d1 ..
     int n_sizes;
-    struct value **tiles; // by value id of the graph
+    struct table tiles; // by value of the graph: its tile
 };
 
 void emit_begin(struct emit *e, struct lowering *l, const struct group *g);
@@ -258,8 +272,8 @@ struct lookup {
 struct accesses {
     int n;
     struct access *list[2 * MAX_OPERANDS];
-    struct access **of;      // by value id of the graph
-    struct lookup **lookups; // by value id of a take's result
+    struct table of;      // by value of the graph: its access
+    struct table lookups; // by a take's result
 };
 void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
                   struct accesses *out);

@@ -130,7 +130,7 @@ void lower_loop_update(struct lowering *l, struct group *g)
     const struct value *result = op->results[0];
     struct place whole = *lower_graph_place(l, op->operands[0]);
     if (!l->places[result->id].storage && in_place_updates(l, g))
-        l->places[result->id] = whole;
+        lower_graph_set_place(l, result, whole);
     struct place to = *lower_graph_result(l, op->results[0], NULL), part = l->parts[result->id];
     if (!bind_same_place(&whole, &to))
         emit_copy(l, result->type, &whole, &to, op->loc);
@@ -181,7 +181,7 @@ static void bind_updates(struct lowering *l, struct block *body, int i, int n, c
     struct value *v = block_terminator(body)->operands[i];
     const struct op *update = v->def;
     for (int u = 0; u < n; u++, v = v->def->operands[0])
-        l->places[v->id] = *at;
+        lower_graph_set_place(l, v, *at);
     if (n > 1 || !known_at_start(l, body, update->operands[2]))
         return;
     struct place part = lower_loop_part(l, update, at, update->operands[1]->type, update->operands[2]);
@@ -200,7 +200,7 @@ static void bind_next(struct lowering *l, struct block *body, struct value *v, s
     struct value *producer = bind_producer(l, body, v, &to);
     struct group *g = producer ? l->grouping.of[producer->id] : NULL;
     if (g && may_overwrite(g) && in_place_allows(l, g, producer, &to))
-        l->places[producer->id] = to;
+        lower_graph_set_place(l, producer, to);
 }
 
 void lower_loop_bind(struct lowering *l, struct block *body, const struct place *at)
@@ -300,7 +300,7 @@ static void name_carried(struct lowering *l, const struct op *op, const struct b
         l->host_scalars[b->args[0]->id] = host->args[0];
     for (int i = 0; i < op->n_results; i++)
         if (is_tensor(op->results[i]))
-            l->places[b->args[counter + i]->id] = at[i];
+            lower_graph_set_place(l, b->args[counter + i], at[i]);
         else
             l->host_scalars[b->args[counter + i]->id] = host->args[n++];
 }
