@@ -221,6 +221,27 @@ static void grid_sizes(struct lower *l, LLVMValueRef *size)
         size[i] = yield && i < yield->n_operands ? lower_scalar(l, yield->operands[i]) : lower_i64(l, 1);
 }
 
+// Whether the kernel may have something to write, an i1: nothing runs for views without elements.
+static LLVMValueRef has_room_to_write(struct lower *l)
+{
+    LLVMValueRef no = LLVMConstInt(l->i1, 0, false), yes = LLVMConstInt(l->i1, 1, false), room = no;
+    bool writes = false;
+    for (int i = 0; i < l->kernel->n_params; i++) {
+        const struct value *view = l->kernel->params[i];
+        if (view->type->kind != TYPE_VIEW || !block_writes(l->kernel->body, view))
+            continue;
+        struct root root = {0};
+        lower_root_sizes(l, &root, view->type);
+        LLVMValueRef some = yes;
+        for (int d = 0; d < view->type->rank; d++)
+            if (root.size[d])
+                some = LLVMBuildAnd(l->b, some, LLVMBuildICmp(l->b, LLVMIntNE, root.size[d], lower_i64(l, 0), ""), "");
+        room = LLVMBuildOr(l->b, room, some, "");
+        writes = true;
+    }
+    return writes ? room : yes;
+}
+
 static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
 {
     f->grid = lower_add_function(l, "__grid", f->count_type, parts_reach(l));
@@ -230,7 +251,7 @@ static void make_grid(struct lower *l, struct functions *f, LLVMValueRef *x)
     grid_sizes(l, size);
     for (int i = 0; i < 3; i++)
         all = lower_mul(l, all, lower_max(l, size[i], zero));
-    LLVMBuildRet(l->b, all);
+    LLVMBuildRet(l->b, LLVMBuildSelect(l->b, has_room_to_write(l), all, zero, ""));
 }
 
 static void make_scratch(struct lower *l, struct functions *f, LLVMValueRef *x)

@@ -12,6 +12,7 @@
 
 #include "codegen/lower_host.h"
 #include "ir/scalar.h"
+#include "ir/wrap.h"
 
 // ---- Roots -----------------------------------------------------------------------------------------------------
 
@@ -226,7 +227,7 @@ void access_init(struct lower *l, struct access *a, const struct op *op, struct 
                 a->base[r] = lower_add(l, a->base[r], lower_mul(l, inner.base[j], lower_i64(l, k)));
                 a->nonnegative[r] = a->nonnegative[r] && k > 0 && inner.nonnegative[j];
                 for (int d = 0; d < a->rank; d++)
-                    a->step[r][d] += k * inner.step[j][d];
+                    a->step[r][d] = wrap_add(a->step[r][d], wrap_mul(k, inner.step[j][d]));
             }
         }
     }
@@ -270,7 +271,7 @@ bool access_stride(const struct access *a, int d, int64_t *stride)
             continue;
         if (!lower_is_constant(a->root->stride[r], &c))
             return false;
-        *stride += c * a->step[r][d];
+        *stride = wrap_add(*stride, wrap_mul(c, a->step[r][d]));
     }
     return true;
 }
@@ -279,7 +280,7 @@ static int64_t offset_at(const struct access *a, int r, const int64_t *at)
 {
     int64_t offset = 0;
     for (int d = 0; d < a->rank; d++)
-        offset += a->step[r][d] * at[d];
+        offset = wrap_add(offset, wrap_mul(a->step[r][d], at[d]));
     return offset;
 }
 
@@ -302,7 +303,7 @@ static LLVMValueRef pointer(struct lower *l, struct access *a, const int64_t *at
     for (int r = 0; r < a->root_rank; r++) {
         offset[r] = offset_at(a, r, at);
         if (lower_is_constant(a->root->stride[r], &stride)) {
-            distance += stride * offset[r];
+            distance = wrap_add(distance, wrap_mul(stride, offset[r]));
             offset[r] = 0;
         }
     }
@@ -354,8 +355,9 @@ static struct bounds bounds(struct lower *l, const struct access *a, const int64
             continue;
         int64_t step = lanes > 1 ? a->step[r][axis] : 0, c, s;
         LLVMValueRef size = a->root->size[r], first = lower_add(l, a->base[r], lower_i64(l, offset_at(a, r, at)));
-        if (lower_is_constant(first, &c) && lower_is_constant(size, &s) && c >= 0 && c + step * (n - 1) >= 0 && c < s &&
-            c + step * (n - 1) < s)
+        int64_t span = wrap_mul(step, n - 1);
+        if (lower_is_constant(first, &c) && lower_is_constant(size, &s) && c >= 0 && c < s && wrap_add(c, span) >= 0 &&
+            wrap_add(c, span) < s)
             continue;
         if (step == 0) {
             b.condition = both(l, b.condition, LLVMBuildICmp(l->b, LLVMIntULT, first, size, ""));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "codegen/lower_internal.h"
+#include "ir/wrap.h"
 
 LLVMValueRef lower_i64(struct lower *l, int64_t x)
 {
@@ -97,7 +98,7 @@ LLVMValueRef lower_iota(struct lower *l, LLVMTypeRef element, int lanes, int64_t
     (void)l;
     LLVMValueRef all[128];
     for (int i = 0; i < lanes; i++)
-        all[i] = LLVMConstInt(element, (unsigned long long)(base + scale * i), true);
+        all[i] = LLVMConstInt(element, (unsigned long long)wrap_add(base, wrap_mul(scale, i)), true);
     return lanes == 1 ? all[0] : LLVMConstVector(all, (unsigned)lanes);
 }
 

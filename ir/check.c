@@ -233,6 +233,39 @@ static const char *check_access(const struct checker *c, int v, bool tiles, stru
     return shape ? broadcast_types(c, v + 1, shape) : NULL;
 }
 
+// Factors as large as a tile may be, also of windows on windows: then what a map adds to an offset fits 64 bits by far.
+#define MOST_FACTOR ((int64_t)1 << 31)
+
+static bool compose_maps(const struct affine_map *outer, const struct affine_map *inner, struct affine_map *composed)
+{
+    *composed = (struct affine_map){.n_in = inner->n_in, .n_out = outer->n_out};
+    for (int r = 0; r < outer->n_out; r++)
+        for (int d = 0; d < inner->n_in; d++) {
+            int64_t *sum = &composed->coefficient[r][d], product;
+            for (int j = 0; j < outer->n_in; j++)
+                if (__builtin_mul_overflow(outer->coefficient[r][j], inner->coefficient[j][d], &product) ||
+                    __builtin_add_overflow(*sum, product, sum))
+                    return false;
+            if (*sum > MOST_FACTOR || *sum < -MOST_FACTOR)
+                return false;
+        }
+    return true;
+}
+
+// Composed from the last window on, so that every part of the chain that an access may be followed along is checked.
+static bool factors_are_small(const struct affine_map *map, const struct value *view)
+{
+    struct affine_map identity = {.n_in = map->n_out, .n_out = map->n_out}, composed;
+    for (int d = 0; d < map->n_out; d++)
+        identity.coefficient[d][d] = 1;
+    bool small = compose_maps(&identity, map, &composed);
+    for (; small && view->def && view->def->code == OP_WINDOW; view = view->def->operands[0]) {
+        struct affine_map inner = composed;
+        small = compose_maps(op_attr(view->def, ATTR_MAP)->map, &inner, &composed);
+    }
+    return small;
+}
+
 static const char *check_window(const struct checker *c)
 {
     const char *fault = check_access(c, 0, false, NULL);
@@ -241,6 +274,8 @@ static const char *check_window(const struct checker *c)
     const struct affine_map *map = op_attr(c->op, ATTR_MAP)->map;
     const struct type *view = operand(c, 0);
     NEED(map->n_out == view->rank, "the map gives %d root indices for a view of rank %d", map->n_out, view->rank);
+    NEED(factors_are_small(map, c->op->operands[0]),
+         "a factor of the map, or of the maps of this window and those it is made from, is beyond 2^31");
     dim dims[MAX_RANK];
     for (int i = 0; i < map->n_in; i++)
         dims[i] = DIM_UNKNOWN;

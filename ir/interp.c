@@ -287,13 +287,32 @@ static bool set_params(struct interp *in, const struct interp_arg *params, const
     return true;
 }
 
+// Whether the kernel writes, but to views without elements alone.
+static bool writes_nowhere(const struct interp *in)
+{
+    bool writes = false;
+    for (int i = 0; i < in->k->n_params; i++) {
+        const struct value *view = in->k->params[i];
+        if (view->type->kind != TYPE_VIEW || !block_writes(in->k->body, view))
+            continue;
+        const struct interp_view *root = &in->contents[view->id].reference->root;
+        bool empty = false;
+        for (int d = 0; d < view->type->rank; d++)
+            empty |= root->sizes[d] == 0;
+        if (!empty)
+            return false;
+        writes = true;
+    }
+    return writes;
+}
+
 static bool run_grid(struct interp *in)
 {
     if (!interp_block(in, in->k->grid))
         return false;
     const struct op *end = block_terminator(in->k->grid);
     in->n_grid = end->n_operands;
-    bool empty = false;
+    bool empty = writes_nowhere(in);
     for (int d = 0; d < 3; d++) {
         in->grid[d] = d < in->n_grid ? interp_index(in, end->operands[d]) : 1;
         empty |= in->grid[d] <= 0;

@@ -4,17 +4,7 @@
 #include <string.h>
 
 #include "ir/interp_state.h"
-
-// Index arithmetic wraps, as that of the index type does.
-static int64_t add(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a + (uint64_t)b);
-}
-
-static int64_t multiply(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a * (uint64_t)b);
-}
+#include "ir/wrap.h"
 
 // ---- Views -----------------------------------------------------------------------------------------------------
 
@@ -95,10 +85,10 @@ bool interp_window(struct interp *in, const struct op *op)
         window->offset[r] = view->offset[r];
         for (int j = 0; j < view->map.n_in; j++) {
             int64_t k = view->map.coefficient[r][j];
-            window->offset[r] = add(window->offset[r], multiply(k, interp_index(in, op->operands[1 + j])));
+            window->offset[r] = wrap_add(window->offset[r], wrap_mul(k, interp_index(in, op->operands[1 + j])));
             for (int d = 0; d < map->n_in; d++) {
                 int64_t *c = &window->map.coefficient[r][d];
-                *c = add(*c, multiply(k, map->coefficient[j][d]));
+                *c = wrap_add(*c, wrap_mul(k, map->coefficient[j][d]));
             }
         }
     }
@@ -171,7 +161,7 @@ static bool locate(struct interp *in, const struct op *op, const struct value *v
     for (int d = 0; d < r->map.n_out; d++) {
         int64_t i = r->offset[d], size = r->root.sizes[d], part;
         for (int j = 0; j < r->map.n_in; j++)
-            i = add(i, multiply(r->map.coefficient[d][j], index[j]));
+            i = wrap_add(i, wrap_mul(r->map.coefficient[d][j], index[j]));
         if (i < 0 || i >= size) {
             outside = true;
             for (int n = 0; n < inbounds.n; n++)
@@ -243,7 +233,7 @@ bool interp_access(struct interp *in, const struct op *op)
         for (int i = 0; i < n_indices; i++) {
             index[i] = interp_elements(in, indices[i])[w.at[1 + i]].i;
             if (contiguous && t->kind == TYPE_TILE)
-                index[i] = add(index[i], w.index[i]);
+                index[i] = wrap_add(index[i], w.index[i]);
         }
         char *p;
         if (!locate(in, op, view, index, &p))

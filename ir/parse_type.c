@@ -244,7 +244,8 @@ static const struct affine_map *parse_map(struct parser *p)
                     FAIL_AT(p, o.loc, "expected a compile-time whole number");
                 k = o.number.i;
             }
-            row[d] = (int64_t)((uint64_t)row[d] + (uint64_t)k);
+            if (!p->failed && __builtin_add_overflow(row[d], k, &row[d]))
+                FAIL(p, "the factors of '%.*s' add up to more than 64 bits hold", (int)t.length, t.text);
         } while (!p->failed && parse_accept(p, "+"));
         if (!parse_accept(p, ","))
             break;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ir/einsum.h"
+#include "ir/wrap.h"
 #include "passes/shape.h"
 
 // ---- Ranges ----------------------------------------------------------------------------------------------------
@@ -59,11 +60,11 @@ static bool grid_size(const struct shaper *s, int64_t d, const struct value **v)
 static struct range range_loop(const struct shaper *s, const struct op *loop, int depth)
 {
     struct range lo = range_of(s, loop->operands[0], depth), hi = range_of(s, loop->operands[1], depth);
-    int64_t from, step;
+    int64_t from, step, span;
     struct range r = {lo.lo, add_bound(hi.hi, -1, INT64_MAX)};
     if (constant(loop->operands[0], &from) && constant(loop->operands[2], &step) && step > 0 && r.hi != INT64_MAX &&
-        r.hi >= from)
-        r.hi = from + (r.hi - from) / step * step;
+        r.hi >= from && !__builtin_sub_overflow(r.hi, from, &span))
+        r.hi = from + span / step * step;
     return r;
 }
 
@@ -118,7 +119,7 @@ static struct range range_of(const struct shaper *s, const struct value *v, int 
     case OP_CEILDIV:
         if (constant(op->operands[1], &k) && k > 0 && a.lo >= 0)
             return (struct range){a.lo / k,
-                                  a.hi == INT64_MAX ? INT64_MAX : (a.hi + (op->code == OP_CEILDIV ? k - 1 : 0)) / k};
+                                  a.hi == INT64_MAX ? INT64_MAX : a.hi / k + (op->code == OP_CEILDIV && a.hi % k)};
         return anything;
     case OP_MOD:
         if (constant(op->operands[1], &k) && k > 0)
@@ -178,9 +179,9 @@ void bounds_access(const struct op *op, const struct value **root, struct affine
         for (int r = 0; r < outer->n_out; r++) {
             sums[r][n_sums[r]++] = w->operands[1 + r];
             for (int k = 0; k < outer->n_in; k++) {
-                int64_t c = outer->coefficient[r][k];
+                int64_t c = outer->coefficient[r][k], *row = composed.coefficient[r];
                 for (int d = 0; d < n; d++)
-                    composed.coefficient[r][d] += c * map->coefficient[k][d];
+                    row[d] = wrap_add(row[d], wrap_mul(c, map->coefficient[k][d]));
                 int64_t zero;
                 if (c && n_terms[k] > MAX_RANK)
                     n_sums[r] = MAX_RANK + 1;
@@ -472,7 +473,7 @@ static bool root_stride(const struct type *t, int r, int64_t *stride)
     for (int i = r + 1; i < t->rank; i++) {
         if (t->dims[i] < 0)
             return false;
-        *stride *= t->dims[i];
+        *stride = wrap_mul(*stride, t->dims[i]);
     }
     return true;
 }
@@ -492,7 +493,7 @@ bool bounds_stride(const struct shaper *s, const struct op *access, const struct
                 continue;
             if (!root_stride(root->type, r, &step))
                 return false;
-            *stride += map.coefficient[r][d] * step;
+            *stride = wrap_add(*stride, wrap_mul(map.coefficient[r][d], step));
         }
     return true;
 }

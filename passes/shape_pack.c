@@ -9,6 +9,7 @@
 // The copy of a factor read inside a loop around the dot spans the loop's whole range.
 #include <string.h>
 
+#include "ir/wrap.h"
 #include "passes/shape.h"
 
 #define LEAST_REUSE 3
@@ -386,14 +387,19 @@ static void tile_origin(struct shaper *s, const struct op *load, struct value **
     }
 }
 
-static void pack_box(struct shaper *s, struct value *v, const struct op *load)
+// What a window with far distances covers is larger than a copy of it may be.
+#define MOST_BOX_ELEMENTS ((int64_t)1 << 24)
+
+// Copies the box that the load's window covers; false if it is too large.
+static bool pack_box(struct shaper *s, struct value *v, const struct op *load)
 {
     struct affine_map map;
     const struct value *root;
     struct value *terms[MAX_RANK][MAX_RANK];
     int n_terms[MAX_RANK];
     bounds_access(load, &root, &map, terms, n_terms);
-    struct box x = {.root = shape_scalar(s, (struct value *)root), .rank = map.n_out};
+    struct box x = {.rank = map.n_out};
+    int64_t elements = 1;
     int bytes = (int)dtype_bytes(root->type->dtype);
     struct place *p = ARENA_NEW(s->scratch, struct place);
     p->loop_dim = -1;
@@ -403,10 +409,13 @@ static void pack_box(struct shaper *s, struct value *v, const struct op *load)
         for (int d = 0; d < map.n_in; d++) {
             int axis = axes_of(&s->axes, load->results[0], d);
             int64_t size = axis == AXIS_NONE ? 1 : s->window[axis].size;
-            x.size[r] += map.coefficient[r][d] * (size - 1);
+            x.size[r] = wrap_add(x.size[r], wrap_mul(map.coefficient[r][d], size - 1));
             p->origin[d] = axis == AXIS_NONE ? NULL : s->window[axis].offset;
         }
+        if (__builtin_mul_overflow(elements, x.size[r], &elements) || elements > MOST_BOX_ELEMENTS)
+            return false;
     }
+    x.root = shape_scalar(s, (struct value *)root);
     x.lanes = s->target->vector_bytes / bytes;
     while (x.lanes > 2 && x.lanes / 2 >= x.size[x.rank - 1])
         x.lanes /= 2;
@@ -422,6 +431,7 @@ static void pack_box(struct shaper *s, struct value *v, const struct op *load)
     p->view = x.scratch;
     box_level(s, &x, 0);
     shape_bind(s, v, (struct binding){BIND_MEMORY, NULL, p});
+    return true;
 }
 
 // ---- Decisions -------------------------------------------------------------------------------------------------
@@ -502,9 +512,7 @@ void pack_operands(struct shaper *s, struct group *g, int level)
         struct packing how;
         if (!load || !shape_is_lazy(s, load) || !plan(s, g, v, loop, load, computed, &how) || level != how.level)
             continue;
-        if (how.box)
-            pack_box(s, v, load);
-        else
+        if (!how.box || !pack_box(s, v, load))
             pack_tile(s, g, v, load, loop, &how);
     }
 }
