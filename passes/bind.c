@@ -55,7 +55,8 @@ static void bind_reshape(struct lowering *l, const struct block *b, const struct
     if (fits)
         return;
     struct storage *s = ARENA_NEW(l->arena, struct storage);
-    struct place to = {s, tensor_view_create(l->m, result->type, NULL)};
+    int order[MAX_RANK];
+    struct place to = {s, tensor_view_create(l->m, result->type, layout_order(l, result, order))};
     s->type = type_view(l->m, result->type->dtype, result->type->rank, result->type->dims, NULL);
     if (bind_value(l, b, result, to))
         s->view = build_value(&l->b, OP_BUFFER, 0, NULL, 0, NULL, (struct type *)s->type);
@@ -72,7 +73,8 @@ static void slice_of(struct lowering *l, const struct op *concat, int operand, s
 
 static void bind_concat(struct lowering *l, const struct block *b, struct op *op)
 {
-    struct place *all = lower_graph_result(l, op->results[0], NULL);
+    int order[MAX_RANK];
+    struct place *all = lower_graph_result(l, op->results[0], layout_order(l, op->results[0], order));
     for (int i = 0; i < op->n_operands; i++) {
         struct place part = *all;
         slice_of(l, op, i, &part);

@@ -78,16 +78,17 @@ void emit_copy(struct lowering *l, const struct type *t, const struct place *fro
     emit_end(&e);
 }
 
-// to[i ..] = from[first + i * step ..], or the padding where that is outside.
+// to[i ..] = from[first + i * step ..], or the padding where that is outside. The axes lie as in the target.
 static void move(struct lowering *l, const struct op *op, const char *what, const struct place *from,
                  const struct place *to, const dim *first, const int64_t *step, const struct attr *pad)
 {
     const struct type *t = op->results[0]->type;
     struct emit e;
-    int axis_of[MAX_RANK], axes[EMIT_AXES];
+    int order[MAX_RANK], axis_of[MAX_RANK], axes[EMIT_AXES];
     begin(&e, l, op->loc, what);
-    for (int d = 0; d < t->rank; d++)
-        axis_of[d] = emit_axis(&e, t->dims[d], AXIS_PARALLEL, d);
+    tensor_view_order(l->m, &to->view, order);
+    for (int i = 0; i < t->rank; i++)
+        axis_of[order[i]] = emit_axis(&e, t->dims[order[i]], AXIS_PARALLEL, order[i]);
     struct access target = emit_access(&e, to, t->rank, axis_of);
     struct accesses accesses = {0};
     add(&accesses, &target);
@@ -97,9 +98,10 @@ static void move(struct lowering *l, const struct op *op, const char *what, cons
     emit_grid(&e);
     struct value *operands[MAX_RANK + 1], *zeros[MAX_RANK];
     struct affine_map map = {.n_in = n, .n_out = n};
-    dim tile[MAX_RANK], strides[MAX_RANK];
-    for (int d = 0; d < n; d++) {
-        struct value *at = e.axes[d].start;
+    dim tile[MAX_RANK], sizes[MAX_RANK], strides[MAX_RANK];
+    for (int i = 0; i < n; i++) {
+        int d = order[i];
+        struct value *at = e.axes[i].start;
         if (step[d] != 1)
             at = build_binary(&e.b, OP_MUL, at, build_index(&e.b, step[d]));
         int64_t constant;
@@ -107,13 +109,14 @@ static void move(struct lowering *l, const struct op *op, const char *what, cons
             at = build_binary(&e.b, OP_ADD, at, build_index(&e.b, constant));
         else
             at = build_binary(&e.b, OP_ADD, at, emit_size(&e, first[d]));
-        operands[1 + d] = at;
-        map.coefficient[d][d] = step[d];
-        tile[d] = e.axes[d].tile;
-        zeros[d] = build_index(&e.b, 0);
-        strides[d] = from->view.sizes[d] == 1 ? 1 : from->view.strides[d];
+        operands[1 + i] = at;
+        map.coefficient[i][i] = step[d];
+        tile[i] = e.axes[i].tile;
+        zeros[i] = build_index(&e.b, 0);
+        sizes[i] = from->view.sizes[d];
+        strides[i] = sizes[i] == 1 ? 1 : from->view.strides[d];
     }
-    operands[0] = emit_param(&e, from->storage, from->view.offset, n, from->view.sizes, strides);
+    operands[0] = emit_param(&e, from->storage, from->view.offset, n, sizes, strides);
     struct value *window =
         build_value(&e.b, OP_WINDOW, n + 1, operands, 1, &(struct attr){ATTR_MAP, {.map = &map}}, NULL);
     struct value *x = build_load(&e.b, window, zeros, type_tile(l->m, t->dtype, n, tile), pad);
@@ -136,7 +139,9 @@ void emit_pad(struct lowering *l, struct group *g)
     const struct op *op = g->ops[0];
     const struct attr *value = op_attr(op, ATTR_VALUE);
     struct dims low = op_attr(op, ATTR_LOW)->dims;
-    struct place from = *lower_graph_place(l, op->operands[0]), to = *lower_graph_result(l, op->results[0], NULL);
+    int order[MAX_RANK];
+    struct place from = *lower_graph_place(l, op->operands[0]);
+    struct place to = *lower_graph_result(l, op->results[0], layout_order(l, op->results[0], order));
     dim first[MAX_RANK];
     int64_t step[MAX_RANK];
     for (int d = 0; d < low.n; d++) {

@@ -4,9 +4,9 @@
 //   conv 1x1 alone, depthwise conv alone      none: these run as fast on channels that are rows
 //
 // Values that operations pass on as they lie (element by element, through windows of single channels, through products
-// over the channels) are one set. Its channels are innermost if an operation in the set needs that: a convolution over
-// positions and channels, whose vectors are filters, and windows that step over elements of a row. So conversions stand
-// only between sets. What a conversion costs against a slow kernel is not weighed.
+// over the channels, put together and cut apart) are one set. Its channels are innermost if an operation in the set
+// needs that: a convolution over positions and channels, whose vectors are filters, and windows that step over elements
+// of a row. So conversions stand only between sets. What a conversion costs against a slow kernel is not weighed.
 #include "passes/lower_graph.h"
 
 struct sets {
@@ -65,11 +65,20 @@ static void visit(struct sets *s, const struct op *op)
     } else if (op->code == OP_TAKE) {
         if (is_image(op->operands[0]) && op->operands[0]->type->rank == result->type->rank)
             join(s, result, op->operands[0]);
-    } else if (opcode_is_scalar(op->code) || op->code == OP_CAST) {
+    } else if (opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_CONCAT || op->code == OP_SLICE ||
+               op->code == OP_PAD) {
         for (int i = 0; i < op->n_operands; i++)
             if (is_image(op->operands[i]) && op->operands[i]->type->rank == result->type->rank)
                 join(s, result, op->operands[i]);
     }
+}
+
+const int *layout_order(const struct lowering *l, const struct value *v, int *order)
+{
+    if (!l->wants_channels_last[v->id])
+        return NULL;
+    lower_graph_order_channels_last(v->type->rank, order);
+    return order;
 }
 
 void layout_choose(struct lowering *l, const struct block *b)

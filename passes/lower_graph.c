@@ -136,7 +136,8 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
                               type_string(l->arena, l->m, t), type_string(l->arena, l->m, v->type));
         return p;
     }
-    lower_graph_set_place(l, v, lower_graph_allocate(l, v->type, NULL));
+    int order[MAX_RANK];
+    lower_graph_set_place(l, v, lower_graph_allocate(l, v->type, layout_order(l, v, order)));
     emit_slice(l, op, &from, p);
     return p;
 }

@@ -97,6 +97,8 @@ struct grouping {
 struct lowering;
 // layout.c: chooses for the values that the block makes.
 void layout_choose(struct lowering *l, const struct block *b);
+// The order of dimensions that was chosen for a value, written to order[]; NULL: row-major.
+const int *layout_order(const struct lowering *l, const struct value *v, int *order);
 // Groups the operations of a block.
 void group_operations(struct lowering *l, struct block *b, struct grouping *out);
 // The value that a layout operation's result is a view of.
