@@ -1,5 +1,6 @@
 // Fuzz target of the language of kernels, graphs and host functions: text -> parser -> verifier -> printer -> parser
-// again; of kernels also the interpreter, the passes up to shape, and the interpreter again.
+// again; of kernels also the interpreter, the passes up to shape, and the interpreter again; small ones go all the way
+// to LLVM IR, for CPUs and for GPUs.
 //
 //   clang -fsanitize=fuzzer,address,undefined -DFUZZ_TILE_LIBFUZZER ...   searches for faults
 //   otherwise a main() that replays the files and folders it is given; the tests run it over all of tests and examples.
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "codegen/target.h"
+#include "codegen/compile.h"
 #include "ir/interp.h"
 #include "passes/pass.h"
 
@@ -21,6 +22,8 @@
 #define MOST_ELEMENTS ((int64_t)1 << 14)   // of a tile that is interpreted
 #define MOST_OPS 400                       // of a module that is shaped
 #define MOST_PARAMS 32
+#define MOST_LOWERED_OPS 60                      // of a module that becomes LLVM IR,
+#define MOST_LOWERED_ELEMENTS ((int64_t)1 << 12) // and of its tiles
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -72,11 +75,11 @@ static int count_ops(const struct block *b)
     return n;
 }
 
-static bool tiles_are_small(const struct module *m)
+static bool tiles_are_small(const struct module *m, int64_t most)
 {
     for (int i = 0; i < 256; i++)
         for (const struct type *t = m->types[i]; t; t = t->next)
-            if (t->kind == TYPE_TILE && type_elements(t) > MOST_ELEMENTS)
+            if (t->kind == TYPE_TILE && type_elements(t) > most)
                 return false;
     return true;
 }
@@ -172,8 +175,43 @@ static void run_passes(struct module *m)
         diag_finish(&diags);
         round_trip(m, steps[i]);
     }
-    if (tiles_are_small(m))
+    if (tiles_are_small(m, MOST_ELEMENTS))
         interpret_all(m);
+}
+
+// What cannot be lowered may be refused.
+static void lower_for(const char *name, const char *text, size_t n)
+{
+    struct compile_options options = {.n_threads = 1};
+    struct diags diags;
+    struct driver_buffer out = {0};
+    diag_init(&diags);
+    struct module *m = read_text(text, n, &diags);
+    if (!m || compile_target(name, &options.target, &diags))
+        fault("what was read once is not read again", NULL, &diags);
+    if (compile_module(m, &options, COMPILE_LLVM, &out, &diags)) {
+        const char *said = diag_string(&diags);
+        if (strstr(said, "fault of pass") || strstr(said, "internal error") || strstr(said, "did not say so"))
+            fault(name, said, NULL);
+    }
+    driver_buffer_finish(&out);
+    module_destroy(m);
+    diag_finish(&diags);
+}
+
+static void lower_all(const struct module *m, const char *text, size_t n)
+{
+    int n_ops = 0;
+    for (const struct function *k = m->first_function; k; k = k->next) {
+        if (k->kind != FUNCTION_KERNEL)
+            return;
+        n_ops += count_ops(k->body) + count_ops(k->grid);
+    }
+    if (n_ops > MOST_LOWERED_OPS || !tiles_are_small(m, MOST_LOWERED_ELEMENTS))
+        return;
+    lower_for("x86-64-v2", text, n);
+    lower_for("x86-64-v4", text, n);
+    lower_for("sm_80", text, n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -183,8 +221,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct module *m = read_text((const char *)data, size, &diags);
     if (m) {
         round_trip(m, "at first");
-        if (tiles_are_small(m))
+        if (tiles_are_small(m, MOST_ELEMENTS))
             interpret_all(m);
+        lower_all(m, (const char *)data, size);
         run_passes(m);
     }
     module_destroy(m);
