@@ -228,6 +228,18 @@ int target_parse(const char *name, struct target_desc *t, char **error)
     return 0;
 }
 
+void target_any(struct target_desc *t)
+{
+    *t = (struct target_desc){.name = "x86-64", .cpu = "x86-64", .l1d_bytes = 32 * 1024, .l2_bytes = 256 * 1024};
+    set_x86_facts(t);
+}
+
+int target_compare(const struct target_desc *a, const struct target_desc *b)
+{
+    int bytes = a->vector_bytes - b->vector_bytes;
+    return bytes ? bytes : __builtin_popcountll(a->isa) - __builtin_popcountll(b->isa);
+}
+
 bool target_runs_here(const struct target_desc *t)
 {
     struct target_desc here;
