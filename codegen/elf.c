@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "codegen/error.h"
+#include "codegen/weights.h"
 
 #define ALIGNMENT 64
 #define LARGE (INT64_C(1) << 30) // sections for what code reaches by 64-bit addresses only
@@ -38,20 +39,7 @@ static void put(FILE *f, const void *bytes, size_t size)
 static void put_zeros(FILE *f, size_t n)
 {
     static const char zeros[ALIGNMENT];
-    for (; n > sizeof zeros; n -= sizeof zeros)
-        put(f, zeros, sizeof zeros);
     put(f, zeros, n);
-}
-
-static void put_weights(FILE *f, const struct weights *w)
-{
-    int64_t at = 0;
-    for (int i = 0; i < w->n; i++) {
-        put_zeros(f, (size_t)(w->pieces[i].offset - at));
-        put(f, w->pieces[i].bytes, (size_t)w->pieces[i].size);
-        at = w->pieces[i].offset + w->pieces[i].size;
-    }
-    put_zeros(f, (size_t)(w->bytes - at));
 }
 
 static void put_object(FILE *f, const char *symbol, const struct weights *w)
@@ -110,7 +98,7 @@ static void put_object(FILE *f, const char *symbol, const struct weights *w)
     };
     put(f, &header, sizeof header);
     put_zeros(f, data - sizeof header);
-    put_weights(f, w);
+    weights_put(f, w);
     put_zeros(f, table - data - (size_t)w->bytes);
     put(f, symbols, sizeof symbols);
     put(f, "", 1);

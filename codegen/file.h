@@ -6,6 +6,8 @@
 #ifndef TEGULA_CODEGEN_FILE_H
 #define TEGULA_CODEGEN_FILE_H
 
+#include <stdio.h>
+
 #include "codegen/driver.h"
 
 // Reads a file, or standard input for "-", up to its end; to be released with driver_buffer_finish. Returns 0; else
@@ -22,6 +24,8 @@ struct file_pending {
     char *final, *temporary;
 };
 int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error);
+int file_begin(struct file_pending *f, const char *path, FILE **out, char **error); // to be written by the caller,
+int file_end(struct file_pending *f, FILE *out, char **error);                      // and then closed, prepared
 int file_commit(struct file_pending *f, char **error);
 void file_discard(struct file_pending *f);
 

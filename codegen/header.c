@@ -173,6 +173,22 @@ static void put_entry(FILE *f, const struct function *h, const char *const *name
     fputs(any ? ");\n" : "void);\n", f);
 }
 
+static void put_weights(FILE *f, const char *file)
+{
+    if (!file) {
+        fputs("weights is NULL.\n", f);
+        return;
+    }
+    fputs("weights is the path of the file that holds the\n// model's constants; NULL, as for the first call of the "
+          "others: ",
+          f);
+    put_quoted(f, file);
+    fputs(" in the folder\n// of the shared object or program that this code has become part of. It must stay as it is "
+          "while the\n"
+          "// model is in use; a file with another name may take its place.\n",
+          f);
+}
+
 static void put_model(FILE *f, struct arena *a, const struct function *h, const struct header_about *about)
 {
     int n = h->module->n_symbols, *ids = ARENA_ARRAY(a, int, 2 * n + 1);
@@ -198,8 +214,9 @@ static void put_model(FILE *f, struct arena *a, const struct function *h, const 
           "none of\n"
           "// the targets. *target, if not NULL, is set to the index of the one that runs, the last that can; the "
           "variable\n"
-          "// TEGULA_TARGET in the environment may name another. weights is NULL.\n",
+          "// TEGULA_TARGET in the environment may name another. ",
           f);
+    put_weights(f, about->weights);
     fprintf(f, "int32_t %s_load(const struct tg_env *env, const char *weights, int32_t *target);\n", h->name);
     fprintf(f, "extern const struct tg_model %s__model;\n", h->name);
 }

@@ -15,6 +15,7 @@ int header_print(struct module *m, struct driver_buffer *out, struct diags *diag
 struct header_about {
     const char *source;  // the name of what the models were made from
     const char *targets; // what the code is for
+    const char *weights; // the name of the file of the constants; NULL: they are part of the code
 };
 int header_print_model(struct module *m, const struct header_about *about, struct driver_buffer *out,
                        struct diags *diags);

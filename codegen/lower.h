@@ -35,8 +35,9 @@ struct weights {
     struct weight *pieces; // by offset; room for `size`, in the arena of a module that was lowered with them
 };
 
-// What a model's code is for: a file, in which there may be code for several targets; this process.
-enum model_form { MODEL_IN_FILE, MODEL_IN_PROCESS };
+// What a model's code is for: a file, in which there may be code for several targets; such a file, with the constants
+// in one of their own; this process.
+enum model_form { MODEL_IN_FILE, MODEL_BESIDE_WEIGHTS, MODEL_IN_PROCESS };
 
 struct model_linkage {
     enum model_form form;
@@ -48,8 +49,8 @@ struct model_linkage {
 // another module; lower_model.c lists them. In this process there is also the data symbol NAME__model, a tg_model,
 // which needs a function NAME_load. Files get theirs by lower_loader. The constants are added to *weights, where the
 // same bytes are there once. They are the memory at the symbol MODEL__weights, aligned to 64 bytes, which whoever links
-// the code defines; in this process each piece i is at a symbol of its own, MODEL__weights_i. Returns 0, or 1 after
-// reporting.
+// the code defines; beside the constants MODEL__loader (runtime/loader.h) knows where they are; in this process each
+// piece i is at a symbol of its own, MODEL__weights_i. Returns 0, or 1 after reporting.
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                const struct model_linkage *linkage, struct diags *diags);
 
@@ -60,9 +61,17 @@ struct lowered_target {
 };
 
 // Adds to `out` what others see of a model NAME in a file (lower_loader.c): C functions and NAME__model, by the symbol
-// tegula_model too if `found`. `host` is called NAME; of several targets', whose interfaces are the same, any one. The
-// targets are in the order of target_compare; `target` is what these functions themselves run on.
-int lower_loader(struct function *host, int n_targets, const struct lowered_target *targets, bool found,
-                 const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out, struct diags *diags);
+// tegula_model too if `found`. `host` is called NAME; of several targets', whose interfaces are the same, any one.
+// `target` is what these functions themselves run on.
+struct loader_facts {
+    int n_targets;
+    const struct lowered_target *targets; // in the order of target_compare
+    bool found;
+    const char *weights_file; // its name, without the folder; NULL: the constants are in the file too
+    int64_t weights_bytes;
+    uint64_t weights_identity;
+};
+int lower_loader(struct function *host, const struct loader_facts *facts, const struct target_desc *target,
+                 LLVMContextRef context, LLVMModuleRef out, struct diags *diags);
 
 #endif

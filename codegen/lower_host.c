@@ -17,6 +17,7 @@
 
 #include "ir/dims.h"
 #include "ir/scalar.h"
+#include "runtime/loader.h"
 
 #define WEIGHT_ALIGNMENT 64
 #define MOST_SHOWN 8            // sizes in the message of an assertion
@@ -187,7 +188,7 @@ static bool is_piece(const struct host *h, const struct weight *piece, struct da
     if (piece->size != data.size)
         return false;
     return piece->bytes == data.bytes ||
-           (h->form == MODEL_IN_FILE && data.size && !memcmp(piece->bytes, data.bytes, (size_t)data.size));
+           (h->form != MODEL_IN_PROCESS && data.size && !memcmp(piece->bytes, data.bytes, (size_t)data.size));
 }
 
 // Which piece of the weights the bytes of a constant are; the same bytes are one.
@@ -221,6 +222,18 @@ static LLVMValueRef weights_symbol(struct lower *l, const char *name)
     return symbol ? symbol : LLVMAddGlobal(l->module, l->i8, name);
 }
 
+// Where the constants are, in a file; whoever calls the code has seen to it that a file of theirs is mapped.
+static LLVMValueRef weights_base(struct lower *l)
+{
+    struct host *h = l->host;
+    if (h->form == MODEL_IN_FILE)
+        return h->weights_symbol = weights_symbol(l, arena_printf(&l->arena, "%s__weights", h->model));
+    LLVMValueRef loader = weights_symbol(l, arena_printf(&l->arena, "%s__loader", h->model));
+    LLVMSetVisibility(loader, LLVMHiddenVisibility);
+    LLVMValueRef at = host_offset(l, loader, lower_i64(l, (int64_t)offsetof(struct loader, weights)));
+    return LLVMBuildLoad2(l->b, l->ptr, at, "weights");
+}
+
 static void lower_data(struct lower *l, struct op *op)
 {
     struct host *h = l->host;
@@ -229,8 +242,8 @@ static void lower_data(struct lower *l, struct op *op)
         set_root(l, op->results[0], weights_symbol(l, arena_printf(&l->arena, "%s__weights_%d", h->model, piece)));
         return;
     }
-    h->weights_symbol = weights_symbol(l, arena_printf(&l->arena, "%s__weights", h->model));
-    set_root(l, op->results[0], host_offset(l, h->weights_symbol, lower_i64(l, h->weights->pieces[piece].offset)));
+    LLVMValueRef offset = lower_i64(l, h->weights->pieces[piece].offset);
+    set_root(l, op->results[0], host_offset(l, weights_base(l), offset));
 }
 
 static void lower_buffer(struct lower *l, struct op *op)

@@ -16,7 +16,7 @@
 #include "codegen/lower_model.h"
 #include "runtime/loader.h"
 
-_Static_assert(offsetof(struct loader, chosen) == 24 && sizeof(struct loader_target) == 40, "see make_loader");
+_Static_assert(sizeof(struct loader) == 64 && sizeof(struct loader_target) == 40, "see make_loader");
 
 // ---- The loader's data -----------------------------------------------------------------------------------------
 
@@ -28,8 +28,10 @@ static LLVMValueRef code_of(struct lower *l, const char *host, const char *suffi
     return f;
 }
 
-static LLVMValueRef make_loader(struct lower *l, int n, const struct lowered_target *targets)
+static LLVMValueRef make_loader(struct lower *l, const struct loader_facts *facts)
 {
+    int n = facts->n_targets;
+    const struct lowered_target *targets = facts->targets;
     LLVMValueRef *rows = ARENA_ARRAY(&l->arena, LLVMValueRef, n);
     for (int i = 0; i < n; i++) {
         const char *host = targets[i].host;
@@ -38,9 +40,16 @@ static LLVMValueRef make_loader(struct lower *l, int n, const struct lowered_tar
                                    code_of(l, host, "__entry")};
         rows[i] = LLVMConstStructInContext(l->context, members, 5, false);
     }
-    LLVMValueRef members[4] = {host_text(l, l->kernel->name), lower_i64(l, n),
-                               model_table(l, LLVMTypeOf(rows[0]), n, rows), LLVMConstNull(l->ptr)};
-    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 4, false);
+    LLVMValueRef null = LLVMConstNull(l->ptr);
+    LLVMValueRef members[8] = {host_text(l, l->kernel->name),
+                               lower_i64(l, n),
+                               model_table(l, LLVMTypeOf(rows[0]), n, rows),
+                               null,
+                               facts->weights_file ? host_text(l, facts->weights_file) : null,
+                               lower_i64(l, facts->weights_bytes),
+                               lower_i64(l, (int64_t)facts->weights_identity),
+                               null};
+    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 8, false);
     LLVMValueRef loader =
         LLVMAddGlobal(l->module, LLVMTypeOf(value), arena_printf(&l->arena, "%s__loader", l->kernel->name));
     LLVMSetInitializer(loader, value);
@@ -129,12 +138,12 @@ static void make_plain(struct lower *l, const struct symbols *s, LLVMValueRef wi
     LLVMBuildRet(l->b, LLVMBuildCall2(l->b, type, with_env, args, LLVMCountParams(f) + 1, ""));
 }
 
-static void make_all(struct lower *l, int n_targets, const struct lowered_target *targets, bool found)
+static void make_all(struct lower *l, const struct loader_facts *facts)
 {
     struct symbols s = {0};
     if (!model_learn_symbols(l, &s))
         return;
-    struct entrance e = {.l = l, .loader = make_loader(l, n_targets, targets)};
+    struct entrance e = {.l = l, .loader = make_loader(l, facts)};
     make_load(&e);
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->ptr}, type = lower_function_type(l->i32, 4, params);
     make_entrance(&e, "__shapes", type, offsetof(struct loader_target, shapes), LOWER_PROGRAM);
@@ -142,22 +151,22 @@ static void make_all(struct lower *l, int n_targets, const struct lowered_target
     make_plain(l, &s,
                make_entrance(&e, "_env", model_entry_type(l, &s, true), offsetof(struct loader_target, entry),
                              LOWER_EVERYBODY));
-    const char **names = ARENA_ARRAY(&l->arena, const char *, n_targets);
-    for (int i = 0; i < n_targets; i++)
-        names[i] = targets[i].target->name;
-    LLVMValueRef model = model_make_description(l, &s, n_targets, names);
-    if (found)
+    const char **names = ARENA_ARRAY(&l->arena, const char *, facts->n_targets);
+    for (int i = 0; i < facts->n_targets; i++)
+        names[i] = facts->targets[i].target->name;
+    LLVMValueRef model = model_make_description(l, &s, facts->n_targets, names);
+    if (facts->found)
         LLVMAddAlias2(l->module, LLVMGlobalGetValueType(model), 0, model, "tegula_model");
 }
 
-int lower_loader(struct function *host, int n_targets, const struct lowered_target *targets, bool found,
-                 const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out, struct diags *diags)
+int lower_loader(struct function *host, const struct loader_facts *facts, const struct target_desc *target,
+                 LLVMContextRef context, LLVMModuleRef out, struct diags *diags)
 {
     struct host h = {.form = MODEL_IN_FILE, .model = host->name};
     struct lower l = {.host = &h};
     lower_init(&l, host, target, context, out, diags);
     if (!l.failed)
-        make_all(&l, n_targets, targets, found);
+        make_all(&l, facts);
     lower_finish(&l);
     return l.failed;
 }

@@ -739,7 +739,7 @@ void lower_model(struct lower *l)
         make_run(l, &s);
     if (l->failed)
         return;
-    if (l->host->form == MODEL_IN_FILE)
+    if (l->host->form != MODEL_IN_PROCESS)
         model_make_entry(l, &s);
     else
         model_make_description(l, &s, 1, (const char *const[]){l->target->name});

@@ -6,6 +6,7 @@
 
 #include "codegen/error.h"
 #include "codegen/model_objects.h"
+#include "codegen/weights.h"
 
 // runtime/loader.c and what it needs as an object, made by tools/embed.py.
 extern const unsigned char tegula_loader[];
@@ -18,6 +19,8 @@ struct writing {
     struct model_objects **targets;
     struct driver *driver; // of `entrance`
     struct driver_buffer entrance, loader;
+    struct file_pending weights_file;
+    uint64_t identity;          // of the weights
     struct driver_buffer *list; // of all objects; they are not its own
     char *text;                 // some name
     char *message;
@@ -34,7 +37,7 @@ static int make_targets(struct writing *w)
         return error_set(&w->message, "out of memory");
     for (int i = 0; i < n; i++) {
         struct compile_options options = w->job->options[i];
-        options.model_form = MODEL_IN_FILE;
+        options.model_form = w->job->weights_path ? MODEL_BESIDE_WEIGHTS : MODEL_IN_FILE;
         w->targets[i] = model_objects_create(w->job->modules[i], &options, i ? w->targets[i - 1] : NULL, w->diags);
         if (!w->targets[i])
             return 1;
@@ -53,6 +56,12 @@ static const char *model_name(const struct writing *w)
     return w->targets[0]->name;
 }
 
+static int prepare_weights(struct writing *w)
+{
+    const char *path = w->job->weights_path;
+    return path && weights_prepare_file(&w->weights_file, path, &last_target(w)->weights, &w->identity, &w->message);
+}
+
 // What leads to the code for the targets. Their interfaces are the same: the first one's host function stands for all.
 static int make_entrance(struct writing *w)
 {
@@ -62,14 +71,20 @@ static int make_entrance(struct writing *w)
     for (int i = 0; i < n; i++)
         rows[i] = (struct lowered_target){w->targets[i]->host->name, &w->job->options[i].target};
     host->name = model_name(w);
+    struct loader_facts facts = {.n_targets = n, .targets = rows, .found = w->job->kind != LINK_RELOCATABLE};
+    if (w->job->weights_path) {
+        const struct weights *weights = &last_target(w)->weights;
+        const char *slash = strrchr(w->job->weights_path, '/');
+        facts.weights_file = slash ? slash + 1 : w->job->weights_path;
+        facts.weights_bytes = weights_file_bytes(weights);
+        facts.weights_identity = w->identity;
+    }
     struct target_desc any;
     target_any(&any);
     if (driver_create(&any, 0, &w->driver, &w->message))
         return 1;
     LLVMModuleRef module = driver_new_module(w->driver, host->name, &w->message);
-    return !module ||
-           lower_loader(host, n, rows, w->job->kind != LINK_RELOCATABLE, &any, driver_context(w->driver), module,
-                        w->diags) ||
+    return !module || lower_loader(host, &facts, &any, driver_context(w->driver), module, w->diags) ||
            driver_verify(w->driver, module, &w->message) ||
            driver_emit(w->driver, module, DRIVER_OBJECT, &w->entrance, &w->message);
 }
@@ -131,18 +146,25 @@ static int link_objects(struct writing *w)
                                  .output = w->job->path,
                                  .objects = w->list,
                                  .n_objects = n,
-                                 .weights = weights->n ? weights : NULL,
+                                 .weights = weights->n && !w->job->weights_path ? weights : NULL,
                                  .weights_symbol = w->text,
                                  .arguments = libraries,
                                  .n_arguments = w->job->program ? 2 : 0};
     return link_run(&job, &w->message);
 }
 
+// The one file appears when the other has.
+static int commit_weights(struct writing *w)
+{
+    return w->job->weights_path && file_commit(&w->weights_file, &w->message);
+}
+
 static void write_model(void *writing)
 {
     struct writing *w = writing;
     int errors = w->diags->n_errors;
-    w->status = make_targets(w) || make_entrance(w) || make_loader(w) || wait_for_targets(w) || link_objects(w);
+    w->status = make_targets(w) || prepare_weights(w) || make_entrance(w) || make_loader(w) || wait_for_targets(w) ||
+                link_objects(w) || commit_weights(w);
     if (w->status && w->diags->n_errors == errors)
         diag_error(w->diags, (struct loc){0}, "%s", w->message ? w->message : "out of memory");
 }
@@ -157,6 +179,7 @@ int model_write(const struct model_job *job, struct diags *diags)
     driver_destroy(w.driver);
     driver_buffer_finish(&w.entrance);
     driver_buffer_finish(&w.loader);
+    file_discard(&w.weights_file);
     free(w.list);
     free(w.text);
     free(w.message);

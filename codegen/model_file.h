@@ -16,10 +16,11 @@ struct model_job {
     // Of an executable the object that has its main function, and finds the model as tegula_model; else NULL.
     const struct driver_buffer *program;
     const char *path;
+    const char *weights_path; // of a file for the constants; NULL: they are part of the other one
 };
 
 // Runs the passes of kernels over the modules, and writes their code with the constants. The modules are left as the
-// passes made them, their functions renamed. Returns 0, or 1 after reporting; the file is then as it was before.
+// passes made them, their functions renamed. Returns 0, or 1 after reporting; the files are then as they were before.
 int model_write(const struct model_job *job, struct diags *diags);
 
 #endif

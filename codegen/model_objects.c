@@ -45,7 +45,7 @@ static void rename_launches(struct module *m, const struct function *host, const
 // Two models in one program must not have functions of the same name, nor the code for two targets in one file.
 static void name_functions(struct module *m, struct function *host, const struct compile_options *options)
 {
-    if (options->model_form == MODEL_IN_FILE) {
+    if (options->model_form != MODEL_IN_PROCESS) {
         char *name = arena_printf(&m->arena, "%s__%s", host->name, options->target.name);
         lex_make_identifier(name);
         host->name = name;

@@ -1,9 +1,16 @@
 #include "runtime/loader.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "runtime/isa.h"
 
@@ -70,6 +77,88 @@ const struct loader_target *loader_choose(const struct loader *l, uint64_t have,
     return NULL;
 }
 
+// ---- The weights' file -----------------------------------------------------------------------------------------
+
+// The folder of the file that this code was mapped from, be it a shared object or a program: dladdr and argv[0] know
+// programs by the names that they were called by.
+static bool find_folder(char folder[PATH_MAX])
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[PATH_MAX + 128];
+    bool found = false;
+    while (maps && !found && fgets(line, sizeof line, maps)) {
+        unsigned long begin, end, here = (unsigned long)find_folder;
+        char *path = strchr(line, '/'), *slash = path ? strrchr(path, '/') : NULL;
+        if (sscanf(line, "%lx-%lx", &begin, &end) == 2 && begin <= here && here < end && slash) {
+            snprintf(folder, PATH_MAX, "%.*s", (int)(slash - path), path);
+            found = true;
+        }
+    }
+    if (maps)
+        fclose(maps);
+    return found;
+}
+
+// Whether an open file is the one that the code was compiled with, all of it.
+static bool is_file_of(const struct loader *l, int fd, const char *path, char *message)
+{
+    struct loader_file header;
+    struct stat st;
+    ssize_t n = pread(fd, &header, sizeof header, 0);
+    if (n < 0 || fstat(fd, &st))
+        say(message, "%s cannot be read: %s", path, strerror(errno));
+    else if ((size_t)n < sizeof header || memcmp(header.magic, LOADER_FILE_MAGIC, sizeof header.magic))
+        say(message, "%s is no file of weights that tegula wrote, or the beginning of one", path);
+    else if (header.bytes != l->file_bytes || header.identity != l->file_identity)
+        say(message,
+            "%s holds other weights than those that model '%s' was compiled with; compile it again or bring back its "
+            "file",
+            path, l->name);
+    else if (st.st_size != l->file_bytes)
+        say(message, "%s has %lld bytes instead of the %lld of the weights of model '%s'; copy it again", path,
+            (long long)st.st_size, (long long)l->file_bytes, l->name);
+    else
+        return true;
+    return false;
+}
+
+static char *map_file(const struct loader *l, const char *path, char *message)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        say(message, "%s, the weights of model '%s', cannot be opened: %s; %s_load takes another place", path, l->name,
+            strerror(errno), l->name);
+        return NULL;
+    }
+    void *memory = MAP_FAILED;
+    if (is_file_of(l, fd, path, message)) {
+        memory = mmap(NULL, (size_t)l->file_bytes, PROT_READ, MAP_SHARED, fd, 0);
+        if (memory == MAP_FAILED)
+            say(message, "%s cannot be mapped: %s", path, strerror(errno));
+    }
+    close(fd);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+// Another thread may do the same: one of the mappings stays.
+static bool load_weights(struct loader *l, const char *given, char *message)
+{
+    char folder[PATH_MAX], path[PATH_MAX + 256];
+    if (!given && !find_folder(folder)) {
+        say(message, "/proc/self/maps does not tell where the weights of model '%s' are; give %s to %s_load", l->name,
+            l->file, l->name);
+        return false;
+    }
+    snprintf(path, sizeof path, "%s%s%s", given ? given : folder, given ? "" : "/", given ? "" : l->file);
+    char *memory = map_file(l, path, message);
+    if (!memory)
+        return false;
+    const char *none = NULL;
+    if (!atomic_compare_exchange_strong(&l->weights, &none, memory + sizeof(struct loader_file)))
+        munmap(memory, (size_t)l->file_bytes);
+    return true;
+}
+
 // ---- Loading ---------------------------------------------------------------------------------------------------
 
 static int32_t fail(const tg_env *env, const char *message)
@@ -86,9 +175,9 @@ int32_t loader_load(struct loader *l, const tg_env *env, const char *weights, in
         char message[LOADER_MESSAGE_BYTES];
         const char *forced = getenv("TEGULA_TARGET");
         t = loader_choose(l, isa_here(), forced && *forced ? forced : NULL, message);
-        if (!t)
+        if (!t || (l->file && !load_weights(l, weights, message)))
             return fail(env, message);
-        if (weights)
+        if (weights && !l->file)
             return fail(env, "the model has its weights inside and takes no file of them");
         atomic_store_explicit(&l->chosen, t, memory_order_release);
     }

@@ -1,5 +1,6 @@
-// What the file of a compiled model has besides its code for each target: it finds out which of them this machine runs.
-// Compiled into every such file (codegen/model_file.c); needs libc alone.
+// What the file of a compiled model has besides its code for each target: it finds out which of them this machine runs,
+// and maps the weights if they are in a file of their own. Compiled into every such file (codegen/model_file.c); needs
+// libc alone.
 #ifndef TEGULA_RUNTIME_LOADER_H
 #define TEGULA_RUNTIME_LOADER_H
 
@@ -22,7 +23,22 @@ struct loader {
     int64_t n_targets;
     const struct loader_target *targets;          // the more they need, the later
     _Atomic(const struct loader_target *) chosen; // NULL: not yet
+    // The weights' file, which is looked for beside the one that this code is in; NULL: there is none.
+    const char *file;
+    int64_t file_bytes;
+    uint64_t file_identity;
+    _Atomic(const char *) weights; // what is behind the header, mapped; set before `chosen`
 };
+
+// A file of weights: this and, aligned to 64 bytes, their bytes.
+#define LOADER_FILE_MAGIC "tegula weights 1"
+struct loader_file {
+    char magic[16]; // LOADER_FILE_MAGIC
+    int64_t bytes;  // of the file
+    uint64_t identity;
+    uint64_t reserved[4]; // 0
+};
+_Static_assert(sizeof(struct loader_file) == 64, "weights are aligned");
 
 // Chooses what `have` can run and needs most, or the target that is called `forced`, unless that is NULL. NULL after
 // saying in `message` why there is none.

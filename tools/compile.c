@@ -22,7 +22,7 @@ extern const size_t tegula_program_size;
 #define MOST_TARGETS 16
 
 struct job {
-    const char *input, *output, *emit, *header, *name;
+    const char *input, *output, *emit, *header, *name, *weights;
     struct shared_options shared;
     enum stage stage;
     enum link_kind kind; // of STAGE_OBJECT
@@ -56,6 +56,10 @@ static int choose_output(const struct command *c, struct job *j)
     j->kind = shared ? LINK_SHARED : object ? LINK_RELOCATABLE : LINK_EXECUTABLE;
     if (j->header && j->stage != STAGE_OBJECT)
         return options_fail(c, "--header is for objects");
+    if (j->weights && j->stage != STAGE_OBJECT)
+        return options_fail(c, "--weights is for objects");
+    if (j->weights && (!*j->weights || command_ends_in(j->weights, "/") || !strcmp(j->weights, j->output)))
+        return options_fail(c, "--weights wants the name of another file than -o, not '%s'", j->weights);
     return -1;
 }
 
@@ -150,7 +154,8 @@ static int write_object(const struct job *j, struct diags *diags)
     struct file_pending header = {0};
     char *message = NULL;
     int status = EXIT_OK;
-    const struct header_about about = {j->input, target_names(j, &diags->arena)};
+    const char *slash = j->weights ? strrchr(j->weights, '/') : NULL;
+    const struct header_about about = {j->input, target_names(j, &diags->arena), slash ? slash + 1 : j->weights};
     if (j->header && header_print_model(j->modules[0], &about, &text, diags))
         return EXIT_ERROR;
     if (j->header && file_prepare(&header, j->header, text.data, text.size, &message))
@@ -160,7 +165,8 @@ static int write_object(const struct job *j, struct diags *diags)
                                   .options = j->options,
                                   .kind = j->kind,
                                   .program = j->kind == LINK_EXECUTABLE ? &program : NULL,
-                                  .path = j->output};
+                                  .path = j->output,
+                                  .weights_path = j->weights};
     if (status == EXIT_OK && model_write(&job, diags))
         status = EXIT_ERROR;
     if (status == EXIT_OK && j->header && file_commit(&header, &message))
@@ -213,6 +219,8 @@ int command_compile(int argc, char *const *argv)
         {"emit", 0, OPTION_STRING, &j.emit, "WHAT",
          "graph, tile, shaped, llvm, asm or obj [by -o]; text is for one target [native]"},
         {"header", 0, OPTION_STRING, &j.header, "FILE", "also write a C header that declares the model's functions"},
+        {"weights", 0, OPTION_STRING, &j.weights, "FILE",
+         "put the constants into a file, to lie beside what the code becomes part of"},
         {"name", 0, OPTION_STRING, &j.name, "NAME", "what its symbols begin with [by -o]"},
     };
     const struct command c = {.name = "compile",

@@ -132,7 +132,10 @@ typedef struct tg_model {
     int32_t n_targets;
     const char *const *targets; // "x86-64-v3": what it was compiled for, the more they need the later
     // Gets ready to run, as the first call of the others does: fails on a machine that can run none of the targets.
-    // *target, if not NULL, is set to the index of the one that runs. weights is NULL.
+    // *target, if not NULL, is set to the index of the one that runs. weights is NULL or, of a model that was compiled
+    // with --weights, the path of that file; NULL then means a file of the name it had when it was written, in the
+    // folder of the shared object or program that the model is part of. It is mapped and must not change while the
+    // model is in use. After a success more calls do nothing.
     int32_t (*load)(const tg_env *env, const char *weights, int32_t *target);
 } tg_model;
 

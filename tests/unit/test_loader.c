@@ -1,6 +1,10 @@
 // How compiled models find the code for a machine.
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "codegen/weights.h"
 #include "runtime/isa.h"
 #include "runtime/loader.h"
 #include "tests/unit/suite.h"
@@ -73,6 +77,88 @@ START_TEST(long_messages_end)
 }
 END_TEST
 
+// ---- Weights ---------------------------------------------------------------------------------------------------
+
+// What lies between pieces takes no room in the file.
+#define FAR (INT64_C(5) << 30)
+static const char near_bytes[] = "near", far_bytes[] = "far";
+static struct weight pieces[] = {{near_bytes, sizeof near_bytes, 64}, {far_bytes, sizeof far_bytes, FAR}};
+static const struct weights large = {.n = 2, .bytes = FAR + 128, .pieces = pieces};
+
+static void note(const tg_env *env, const char *message)
+{
+    snprintf(env->user, LOADER_MESSAGE_BYTES, "%s", message);
+}
+
+// A loader of the weights, and the path of their file, which is written.
+static struct loader write_weights(const struct weights *w, char path[64])
+{
+    struct loader l = {.name = "m", .n_targets = 1, .targets = targets, .file = "m.weights"};
+    struct file_pending pending;
+    char *error = NULL;
+    snprintf(path, 64, "/tmp/tegula-weights-%ld", (long)getpid());
+    ck_assert_msg(!weights_prepare_file(&pending, path, w, &l.file_identity, &error), "%s", error);
+    ck_assert(!file_commit(&pending, &error));
+    l.file_bytes = weights_file_bytes(w);
+    return l;
+}
+
+START_TEST(weights_beyond_4_gib)
+{
+    char path[64];
+    struct loader l = write_weights(&large, path), again = l;
+    int32_t target = -1;
+    ck_assert(!loader_load(&l, NULL, path, &target));
+    ck_assert_int_eq(target, 0);
+    const char *weights = atomic_load(&l.weights);
+    ck_assert_uint_eq((uintptr_t)weights % 64, 0);
+    ck_assert_str_eq(weights + 64, near_bytes);
+    ck_assert_str_eq(weights + FAR, far_bytes);
+    ck_assert_int_eq(weights[FAR + 127], 0);
+    ck_assert(!truncate(path, l.file_bytes - 64)); // the last piece is whole, but for the zeros behind it
+    char message[LOADER_MESSAGE_BYTES] = "";
+    const tg_env env = {.version = TG_ENV_VERSION, .user = message, .error = note};
+    ck_assert(loader_load(&again, &env, path, NULL));
+    ck_assert_msg(strstr(message, "has 5368709248 bytes instead of the 5368709312"), "%s", message);
+    ck_assert(!loader_load(&l, &env, "/nonexistent", &target)); // loaded is loaded
+    unlink(path);
+}
+END_TEST
+
+START_TEST(other_weights_are_told_apart)
+{
+    char bytes[24] = "weights of some length";
+    struct weight one = {bytes, sizeof bytes, 0};
+    const struct weights w = {.n = 1, .bytes = 64, .pieces = &one};
+    char path[64];
+    struct loader first = write_weights(&w, path);
+    for (size_t i = 0; i < 8 * sizeof bytes; i++) {
+        bytes[i / 8] ^= (char)(1 << i % 8);
+        struct loader other = write_weights(&w, path), l = first;
+        ck_assert_uint_ne(other.file_identity, first.file_identity);
+        ck_assert(loader_load(&l, NULL, path, NULL));
+        bytes[i / 8] ^= (char)(1 << i % 8);
+    }
+    struct loader same = write_weights(&w, path);
+    ck_assert_uint_eq(same.file_identity, first.file_identity);
+    ck_assert(!loader_load(&first, NULL, path, NULL));
+    one.offset = 8; // and where they are matters
+    ck_assert_uint_ne(write_weights(&w, path).file_identity, same.file_identity);
+    unlink(path);
+}
+END_TEST
+
+START_TEST(weights_inside_take_no_file)
+{
+    struct loader l = all;
+    char message[LOADER_MESSAGE_BYTES] = "";
+    const tg_env env = {.version = TG_ENV_VERSION, .user = message, .error = note};
+    ck_assert(loader_load(&l, &env, "some.weights", NULL));
+    ck_assert_str_eq(message, "the model has its weights inside and takes no file of them");
+    ck_assert(!loader_load(&l, &env, NULL, NULL));
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("loader");
@@ -80,6 +166,11 @@ int main(void)
     tcase_add_test(c, chooses);
     tcase_add_test(c, says_what_is_lacking);
     tcase_add_test(c, long_messages_end);
+    suite_add_tcase(s, c);
+    c = tcase_create("weights");
+    tcase_add_test(c, weights_beyond_4_gib);
+    tcase_add_test(c, other_weights_are_told_apart);
+    tcase_add_test(c, weights_inside_take_no_file);
     suite_add_tcase(s, c);
     return suite_run(s, CK_FORK_GETENV);
 }
