@@ -98,6 +98,12 @@ static int create(struct file_pending *f, const char *path, char **error)
     f->temporary = f->final ? temporary_name(f->final) : NULL;
     if (!f->temporary)
         return error_set(error, "out of memory");
+    struct stat st;
+    if (stat(f->final, &st) == 0 && !S_ISREG(st.st_mode)) { // renaming would put a file in its place
+        free(f->temporary);
+        f->temporary = NULL;
+        return error_set(error, "%s: not a regular file", path);
+    }
     unlink(f->temporary); // a leftover of a dead process of the same number
     int fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno)) : fd;
