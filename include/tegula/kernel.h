@@ -134,8 +134,8 @@ typedef struct tg_model {
     // Gets ready to run, as the first call of the others does: fails on a machine that can run none of the targets.
     // *target, if not NULL, is set to the index of the one that runs. weights is NULL or, of a model that was compiled
     // with --weights, the path of that file; NULL then means a file of the name it had when it was written, in the
-    // folder of the shared object or program that the model is part of. It is mapped and must not change while the
-    // model is in use. After a success more calls do nothing.
+    // folder of the shared object or program that the model is part of. It is mapped until the process ends, and must
+    // not change. After a success more calls do nothing.
     int32_t (*load)(const tg_env *env, const char *weights, int32_t *target);
 } tg_model;
 

@@ -1,4 +1,5 @@
 // How compiled models find the code for a machine.
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,40 @@ START_TEST(other_weights_are_told_apart)
 }
 END_TEST
 
+struct racer {
+    pthread_t thread;
+    struct loader *l;
+    const char *path, *weights;
+};
+
+static void *race(void *racer)
+{
+    struct racer *r = racer;
+    if (!loader_load(r->l, NULL, r->path, NULL))
+        r->weights = atomic_load(&r->l->weights);
+    return NULL;
+}
+
+START_TEST(threads_load_at_once)
+{
+    char path[64], bytes[64] = "here";
+    struct weight piece = {bytes, sizeof bytes, 0};
+    const struct weights w = {.n = 1, .bytes = sizeof bytes, .pieces = &piece};
+    struct loader l = write_weights(&w, path);
+    struct racer racers[8];
+    for (size_t i = 0; i < sizeof racers / sizeof *racers; i++) {
+        racers[i] = (struct racer){.l = &l, .path = path};
+        ck_assert(!pthread_create(&racers[i].thread, NULL, race, &racers[i]));
+    }
+    for (size_t i = 0; i < sizeof racers / sizeof *racers; i++) {
+        pthread_join(racers[i].thread, NULL);
+        ck_assert_ptr_eq(racers[i].weights, racers[0].weights);
+        ck_assert_str_eq(racers[i].weights, "here");
+    }
+    unlink(path);
+}
+END_TEST
+
 START_TEST(weights_inside_take_no_file)
 {
     struct loader l = all;
@@ -170,6 +205,7 @@ int main(void)
     c = tcase_create("weights");
     tcase_add_test(c, weights_beyond_4_gib);
     tcase_add_test(c, other_weights_are_told_apart);
+    tcase_add_test(c, threads_load_at_once);
     tcase_add_test(c, weights_inside_take_no_file);
     suite_add_tcase(s, c);
     return suite_run(s, CK_FORK_GETENV);
