@@ -67,9 +67,10 @@ int compile_function(struct function *f, const struct compile_options *options, 
         diag_error(diags, f->loc, "@%s is a graph, which has not been lowered to kernels", f->name);
         return 1;
     }
+    const struct model_linkage linkage = {options->model_form, options->model_name, weights};
     if (target->kind != TARGET_KIND_NVPTX)
         return f->kind == FUNCTION_HOST
-                   ? lower_host(f, target, driver_context(d), module, options->model_form, weights, diags)
+                   ? lower_host(f, target, driver_context(d), module, &linkage, diags)
                    : lower_kernel(f, callers == COMPILE_FOR_HOST, target, driver_context(d), module, diags);
     if (f->kind == FUNCTION_KERNEL)
         return lower_nvptx(f, target, driver_context(d), module, false, diags);

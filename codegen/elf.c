@@ -6,9 +6,11 @@
 #include <elf.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "codegen/error.h"
+#include "codegen/weights.h"
 
 #define ALIGNMENT 64
 #define LARGE (INT64_C(1) << 30) // sections for what code reaches by 64-bit addresses only
@@ -37,20 +39,7 @@ static void put(FILE *f, const void *bytes, size_t size)
 static void put_zeros(FILE *f, size_t n)
 {
     static const char zeros[ALIGNMENT];
-    for (; n > sizeof zeros; n -= sizeof zeros)
-        put(f, zeros, sizeof zeros);
     put(f, zeros, n);
-}
-
-static void put_weights(FILE *f, const struct weights *w)
-{
-    int64_t at = 0;
-    for (int i = 0; i < w->n; i++) {
-        put_zeros(f, (size_t)(w->pieces[i].offset - at));
-        put(f, w->pieces[i].bytes, (size_t)w->pieces[i].size);
-        at = w->pieces[i].offset + w->pieces[i].size;
-    }
-    put_zeros(f, (size_t)(w->bytes - at));
 }
 
 static void put_object(FILE *f, const char *symbol, const struct weights *w)
@@ -109,7 +98,7 @@ static void put_object(FILE *f, const char *symbol, const struct weights *w)
     };
     put(f, &header, sizeof header);
     put_zeros(f, data - sizeof header);
-    put_weights(f, w);
+    weights_put(f, w);
     put_zeros(f, table - data - (size_t)w->bytes);
     put(f, symbols, sizeof symbols);
     put(f, "", 1);
@@ -132,4 +121,58 @@ int elf_write_weights(const char *path, const char *symbol, const struct weights
         reason = errno;
     }
     return failed ? error_set(error, "%s: cannot write: %s", path, strerror(reason)) : 0;
+}
+
+// ---- Symbols' names --------------------------------------------------------------------------------------------
+
+static const Elf64_Shdr *find_sections(const struct driver_buffer *object)
+{
+    return (const Elf64_Shdr *)(object->data + ((const Elf64_Ehdr *)object->data)->e_shoff);
+}
+
+static const Elf64_Shdr *find_symbols(const struct driver_buffer *object)
+{
+    const Elf64_Shdr *sections = find_sections(object);
+    for (int i = 0; i < ((const Elf64_Ehdr *)object->data)->e_shnum; i++)
+        if (sections[i].sh_type == SHT_SYMTAB)
+            return &sections[i];
+    return NULL;
+}
+
+static bool is_for_others(const Elf64_Sym *symbol)
+{
+    return ELF64_ST_BIND(symbol->st_info) != STB_LOCAL && symbol->st_shndx != SHN_UNDEF;
+}
+
+// The object, and behind it a table of names: the old one, then the new names.
+int elf_prefix_symbols(const struct driver_buffer *object, const char *prefix, struct driver_buffer *out, char **error)
+{
+    const Elf64_Shdr *table = find_symbols(object);
+    if (!table)
+        return error_set(error, "an object has no symbols");
+    const Elf64_Shdr *strings = find_sections(object) + table->sh_link;
+    const Elf64_Sym *symbols = (const Elf64_Sym *)(object->data + table->sh_offset);
+    const char *names = object->data + strings->sh_offset;
+    size_t n = table->sh_size / sizeof *symbols, size = object->size + strings->sh_size;
+    for (size_t i = 0; i < n; i++)
+        if (is_for_others(&symbols[i]))
+            size += strlen(prefix) + strlen(names + symbols[i].st_name) + 1;
+    char *copy = malloc(size + 1);
+    if (!copy)
+        return error_set(error, "out of memory");
+    memcpy(copy, object->data, object->size);
+    memcpy(copy + object->size, names, strings->sh_size);
+    size_t end = object->size + strings->sh_size;
+    Elf64_Sym *renamed = (Elf64_Sym *)(copy + table->sh_offset);
+    for (size_t i = 0; i < n; i++)
+        if (is_for_others(&symbols[i])) {
+            renamed[i].st_name = (Elf64_Word)(end - object->size);
+            end += (size_t)sprintf(copy + end, "%s%s", prefix, names + symbols[i].st_name) + 1;
+        }
+    Elf64_Shdr *moved = (Elf64_Shdr *)(copy + ((const char *)strings - object->data));
+    moved->sh_offset = object->size;
+    moved->sh_size = end - object->size;
+    copy[size] = 0;
+    *out = (struct driver_buffer){copy, size};
+    return 0;
 }

@@ -1,4 +1,4 @@
-// An object file that holds a model's constants.
+// Object files that no compiler makes.
 #ifndef TEGULA_CODEGEN_ELF_H
 #define TEGULA_CODEGEN_ELF_H
 
@@ -9,5 +9,10 @@
 // second copy of them in memory. Returns 0; else *error (may be NULL) receives a message that the caller frees, and
 // what is there of the file is of no use.
 int elf_write_weights(const char *path, const char *symbol, const struct weights *weights, char **error);
+
+// Copies a relocatable object for x86-64, with `prefix` before the name of each symbol that it defines for other
+// objects. Returns 0 and stores the copy, which is released with driver_buffer_finish, in *out; else *error (may be
+// NULL) receives a message that the caller frees.
+int elf_prefix_symbols(const struct driver_buffer *object, const char *prefix, struct driver_buffer *out, char **error);
 
 #endif

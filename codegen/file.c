@@ -91,23 +91,60 @@ static char *temporary_name(const char *path)
     return asprintf(&name, "%s.tmp%ld-%u", path, (long)getpid(), atomic_fetch_add(&counter, 1)) < 0 ? NULL : name;
 }
 
-int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error)
+// Creates the temporary file. Returns its descriptor; -1 after setting *error.
+static int create(struct file_pending *f, const char *path, char **error)
 {
     *f = (struct file_pending){.final = file_resolve(path)};
     f->temporary = f->final ? temporary_name(f->final) : NULL;
-    int fd = -1, status = -1;
-    if (!f->temporary) {
-        error_set(error, "out of memory");
-        goto out;
+    if (!f->temporary)
+        return error_set(error, "out of memory");
+    struct stat st;
+    if (stat(f->final, &st) == 0 && !S_ISREG(st.st_mode)) { // renaming would put a file in its place
+        free(f->temporary);
+        f->temporary = NULL;
+        return error_set(error, "%s: not a regular file", path);
     }
     unlink(f->temporary); // a leftover of a dead process of the same number
-    fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    status = fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno))
-                    : write_fd(fd, path, data, size, error);
-out:
+    int fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno)) : fd;
+}
+
+int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error)
+{
+    int fd = create(f, path, error), status = fd < 0 ? -1 : write_fd(fd, path, data, size, error);
     if (status)
         file_discard(f);
     return status;
+}
+
+int file_begin(struct file_pending *f, const char *path, FILE **out, char **error)
+{
+    int fd = create(f, path, error);
+    *out = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (*out)
+        return 0;
+    if (fd >= 0) {
+        close(fd);
+        error_set(error, "out of memory");
+    }
+    file_discard(f);
+    return -1;
+}
+
+int file_end(struct file_pending *f, FILE *out, char **error)
+{
+    // The position may be behind what has been written.
+    bool failed = fflush(out) || ferror(out) || ftruncate(fileno(out), ftello(out));
+    int reason = errno;
+    if (fclose(out) && !failed) {
+        failed = true;
+        reason = errno;
+    }
+    if (!failed)
+        return 0;
+    error_set(error, "%s: cannot write: %s", f->final, strerror(reason));
+    file_discard(f);
+    return -1;
 }
 
 int file_commit(struct file_pending *f, char **error)

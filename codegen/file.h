@@ -6,6 +6,8 @@
 #ifndef TEGULA_CODEGEN_FILE_H
 #define TEGULA_CODEGEN_FILE_H
 
+#include <stdio.h>
+
 #include "codegen/driver.h"
 
 // Reads a file, or standard input for "-", up to its end; to be released with driver_buffer_finish. Returns 0; else
@@ -16,12 +18,14 @@ int file_read(const char *path, struct driver_buffer *out, char **error);
 // (/dev/null, a pipe) is written to directly.
 int file_write(const char *path, const void *data, size_t size, char **error);
 
-// The same in two steps, for a file that is only to appear together with another: what fails has written nothing.
-// Whatever was prepared is to be committed or discarded; a file that is all zeros may be discarded.
+// The same in two steps, for a regular file that is only to appear together with another: what fails has written
+// nothing. Whatever was prepared is to be committed or discarded; a file that is all zeros may be discarded.
 struct file_pending {
     char *final, *temporary;
 };
 int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error);
+int file_begin(struct file_pending *f, const char *path, FILE **out, char **error); // to be written by the caller,
+int file_end(struct file_pending *f, FILE *out, char **error);                      // and then closed, prepared
 int file_commit(struct file_pending *f, char **error);
 void file_discard(struct file_pending *f);
 

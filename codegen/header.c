@@ -173,7 +173,23 @@ static void put_entry(FILE *f, const struct function *h, const char *const *name
     fputs(any ? ");\n" : "void);\n", f);
 }
 
-static void put_model(FILE *f, struct arena *a, const struct function *h, const char *source)
+static void put_weights(FILE *f, const char *file)
+{
+    if (!file) {
+        fputs("weights is NULL.\n", f);
+        return;
+    }
+    fputs("weights is the path of the file that holds the\n// model's constants; NULL, as for the first call of the "
+          "others: ",
+          f);
+    put_quoted(f, file);
+    fputs(" in the folder\n// of the shared object or program that this code has become part of. It must stay as it is "
+          "while the\n"
+          "// model is in use; a file with another name may take its place.\n",
+          f);
+}
+
+static void put_model(FILE *f, struct arena *a, const struct function *h, const struct header_about *about)
 {
     int n = h->module->n_symbols, *ids = ARENA_ARRAY(a, int, 2 * n + 1);
     const char **names = model_names(a, h), **sizes = ARENA_ARRAY(a, const char *, n + 1);
@@ -182,8 +198,8 @@ static void put_model(FILE *f, struct arena *a, const struct function *h, const 
         sizes[i] = is_keyword(a, h->module->symbols[ids[i]]) ? arena_printf(a, "size_%s", h->module->symbols[ids[i]])
                                                              : h->module->symbols[ids[i]];
     fprintf(f, "// %s, made from ", h->name);
-    put_quoted(f, source);
-    fputc('\n', f);
+    put_quoted(f, about->source);
+    fprintf(f, " for %s\n", about->targets);
     for (int i = 0; i < h->n_params; i++)
         put_port(f, h, i, names[i]);
     for (int i = 0; i < n_sizes; i++)
@@ -194,6 +210,14 @@ static void put_model(FILE *f, struct arena *a, const struct function *h, const 
         f);
     put_entry(f, h, names, false, n_sizes, sizes);
     put_entry(f, h, names, true, n_sizes, sizes);
+    fputs("// Gets ready to run, which the first call of the others does otherwise: fails on a machine that can run "
+          "none of\n"
+          "// the targets. *target, if not NULL, is set to the index of the one that runs, the last that can; the "
+          "variable\n"
+          "// TEGULA_TARGET in the environment may name another. ",
+          f);
+    put_weights(f, about->weights);
+    fprintf(f, "int32_t %s_load(const struct tg_env *env, const char *weights, int32_t *target);\n", h->name);
     fprintf(f, "extern const struct tg_model %s__model;\n", h->name);
 }
 
@@ -212,7 +236,7 @@ static void put_guard(FILE *f, const struct module *m, enum function_kind kind)
     fputs("_H\n", f);
 }
 
-static void put_header(FILE *f, const struct module *m, enum function_kind kind, const char *source)
+static void put_header(FILE *f, const struct module *m, enum function_kind kind, const struct header_about *about)
 {
     struct arena a;
     arena_init(&a);
@@ -232,21 +256,21 @@ static void put_header(FILE *f, const struct module *m, enum function_kind kind,
         if (kind == FUNCTION_KERNEL)
             put_kernel(f, &a, k);
         else
-            put_model(f, &a, k, source);
+            put_model(f, &a, k, about);
     }
     fputs("\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n", f);
     arena_finish(&a);
 }
 
-static int print(const struct module *m, enum function_kind kind, const char *source, struct driver_buffer *out,
-                 struct diags *diags)
+static int print(const struct module *m, enum function_kind kind, const struct header_about *about,
+                 struct driver_buffer *out, struct diags *diags)
 {
     char *text = NULL;
     size_t size = 0;
     FILE *f = open_memstream(&text, &size);
     bool failed = !f;
     if (f) {
-        put_header(f, m, kind, source);
+        put_header(f, m, kind, about);
         failed = ferror(f);
         failed |= fclose(f) != 0;
     }
@@ -270,7 +294,8 @@ int header_print(struct module *m, struct driver_buffer *out, struct diags *diag
     return print(m, FUNCTION_KERNEL, NULL, out, diags);
 }
 
-int header_print_model(struct module *m, const char *source, struct driver_buffer *out, struct diags *diags)
+int header_print_model(struct module *m, const struct header_about *about, struct driver_buffer *out,
+                       struct diags *diags)
 {
-    return print(m, FUNCTION_HOST, source, out, diags);
+    return print(m, FUNCTION_HOST, about, out, diags);
 }

@@ -11,7 +11,13 @@
 int header_print(struct module *m, struct driver_buffer *out, struct diags *diags);
 
 // The same for the module's host functions, that is models: their functions (codegen/lower_model_interface.c), and what
-// the arguments are. `source` is the name of what they were made from.
-int header_print_model(struct module *m, const char *source, struct driver_buffer *out, struct diags *diags);
+// the arguments are.
+struct header_about {
+    const char *source;  // the name of what the models were made from
+    const char *targets; // what the code is for
+    const char *weights; // the name of the file of the constants; NULL: they are part of the code
+};
+int header_print_model(struct module *m, const struct header_about *about, struct driver_buffer *out,
+                       struct diags *diags);
 
 #endif

@@ -492,9 +492,13 @@ int lower_kernel(struct function *k, bool launched, const struct target_desc *ta
 }
 
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
-               enum model_form form, struct weights *weights, struct diags *diags)
+               const struct model_linkage *linkage, struct diags *diags)
 {
-    struct host host = {.form = form, .weights = weights};
+    struct weights own = {0};
+    struct host host = {.form = linkage->form,
+                        .model = linkage->name ? linkage->name : f->name,
+                        .weights = linkage->weights ? linkage->weights : &own,
+                        .embeds_weights = !linkage->weights};
     struct lower l = {.control = &control, .host = &host};
     lower_init(&l, f, target, context, out, diags);
     examine(&l, f->body);

@@ -30,22 +30,48 @@ struct weight {
 };
 
 struct weights {
-    int n;
-    int64_t bytes;               // of all, with what lies between them
-    const struct weight *pieces; // in the module's arena, by offset
+    int n, size;
+    int64_t bytes;         // of all, with what lies between them
+    struct weight *pieces; // by offset; room for `size`, in the arena of a module that was lowered with them
 };
 
-// What a model's code is for, and so has besides its description (below): C functions; those and the symbol by which
-// the description is found in a shared object or a program; nothing, for this process.
-enum model_form { MODEL_OBJECT, MODEL_FOUND, MODEL_IN_PROCESS };
+// What a model's code is for: a file, in which there may be code for several targets; such a file, with the constants
+// in one of their own; this process.
+enum model_form { MODEL_IN_FILE, MODEL_BESIDE_WEIGHTS, MODEL_IN_PROCESS };
+
+struct model_linkage {
+    enum model_form form;
+    const char *name;        // of the model, if its host function is called otherwise; else NULL
+    struct weights *weights; // NULL: the constants become one of the LLVM module
+};
 
 // Adds to `out` the functions of a host function NAME, after those of the kernels that it launches, which may be in
-// another module (lower_model.c lists them), and the data symbol NAME__model, a tg_model; by its form
-// also the C functions NAME and NAME_env and the symbol tegula_model (lower_model_interface.c). The constants are the
-// memory at the symbol NAME__weights, aligned to 64 bytes, which whoever links the code defines as *weights says; if
-// `weights` is NULL they are put into the module instead. In this process each piece i is at a symbol of its own,
-// NAME__weights_i. Returns 0, or 1 after reporting.
+// another module; lower_model.c lists them. In this process there is also the data symbol NAME__model, a tg_model,
+// which needs a function NAME_load. Files get theirs by lower_loader. The constants are added to *weights, where the
+// same bytes are there once. They are the memory at the symbol MODEL__weights, aligned to 64 bytes, which whoever links
+// the code defines; beside the constants MODEL__loader (runtime/loader.h) knows where they are; in this process each
+// piece i is at a symbol of its own, MODEL__weights_i. Returns 0, or 1 after reporting.
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
-               enum model_form form, struct weights *weights, struct diags *diags);
+               const struct model_linkage *linkage, struct diags *diags);
+
+// Code of a model for one target: the host function's name when that was lowered.
+struct lowered_target {
+    const char *host;
+    const struct target_desc *target;
+};
+
+// Adds to `out` what others see of a model NAME in a file (lower_loader.c): C functions and NAME__model, by the symbol
+// tegula_model too if `found`. `host` is called NAME; of several targets', whose interfaces are the same, any one.
+// `target` is what these functions themselves run on.
+struct loader_facts {
+    int n_targets;
+    const struct lowered_target *targets; // in the order of target_compare
+    bool found;
+    const char *weights_file; // its name, without the folder; NULL: the constants are in the file too
+    int64_t weights_bytes;
+    uint64_t weights_identity;
+};
+int lower_loader(struct function *host, const struct loader_facts *facts, const struct target_desc *target,
+                 LLVMContextRef context, LLVMModuleRef out, struct diags *diags);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "ir/dims.h"
 #include "ir/scalar.h"
+#include "runtime/loader.h"
 
 #define WEIGHT_ALIGNMENT 64
 #define MOST_SHOWN 8            // sizes in the message of an assertion
@@ -180,29 +181,39 @@ static void set_root(struct lower *l, struct value *view, LLVMValueRef pointer)
     l->roots[view->id] = root;
 }
 
+// Other modules, for other targets, have copies of the same bytes. In a process there are none, and loading is to be
+// fast.
+static bool is_piece(const struct host *h, const struct weight *piece, struct data data)
+{
+    if (piece->size != data.size)
+        return false;
+    return piece->bytes == data.bytes ||
+           (h->form != MODEL_IN_PROCESS && data.size && !memcmp(piece->bytes, data.bytes, (size_t)data.size));
+}
+
 // Which piece of the weights the bytes of a constant are; the same bytes are one.
 static int place_weight(struct lower *l, struct data data)
 {
-    struct host *h = l->host;
-    for (int i = 0; i < h->n_pieces; i++)
-        if (h->pieces[i].bytes == data.bytes && h->pieces[i].size == data.size)
+    struct weights *w = l->host->weights;
+    for (int i = 0; i < w->n; i++)
+        if (is_piece(l->host, &w->pieces[i], data))
             return i;
-    if (h->n_pieces == h->size_pieces) {
-        h->size_pieces = 2 * h->size_pieces + 16;
-        struct weight *grown = ARENA_ARRAY(&l->kernel->module->arena, struct weight, h->size_pieces);
-        if (h->n_pieces)
-            memcpy(grown, h->pieces, sizeof *grown * (size_t)h->n_pieces);
-        h->pieces = grown;
+    if (w->n == w->size) {
+        w->size = 2 * w->size + 16;
+        struct weight *grown = ARENA_ARRAY(&l->kernel->module->arena, struct weight, w->size);
+        if (w->n)
+            memcpy(grown, w->pieces, sizeof *grown * (size_t)w->n);
+        w->pieces = grown;
     }
-    int64_t offset = h->bytes, end;
+    int64_t offset = w->bytes, end;
     if (__builtin_add_overflow(offset, data.size, &end) ||
         __builtin_add_overflow(end, WEIGHT_ALIGNMENT - 1 + (data.size == 0), &end)) {
         lower_error(l, NULL, "its constants are too large");
         return 0;
     }
-    h->pieces[h->n_pieces++] = (struct weight){data.bytes, data.size, offset};
-    h->bytes = end / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
-    return h->n_pieces - 1;
+    w->pieces[w->n++] = (struct weight){data.bytes, data.size, offset};
+    w->bytes = end / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
+    return w->n - 1;
 }
 
 static LLVMValueRef weights_symbol(struct lower *l, const char *name)
@@ -211,17 +222,28 @@ static LLVMValueRef weights_symbol(struct lower *l, const char *name)
     return symbol ? symbol : LLVMAddGlobal(l->module, l->i8, name);
 }
 
+// Where the constants are, in a file; whoever calls the code has seen to it that a file of theirs is mapped.
+static LLVMValueRef weights_base(struct lower *l)
+{
+    struct host *h = l->host;
+    if (h->form == MODEL_IN_FILE)
+        return h->weights_symbol = weights_symbol(l, arena_printf(&l->arena, "%s__weights", h->model));
+    LLVMValueRef loader = weights_symbol(l, arena_printf(&l->arena, "%s__loader", h->model));
+    LLVMSetVisibility(loader, LLVMHiddenVisibility);
+    LLVMValueRef at = host_offset(l, loader, lower_i64(l, (int64_t)offsetof(struct loader, weights)));
+    return LLVMBuildLoad2(l->b, l->ptr, at, "weights");
+}
+
 static void lower_data(struct lower *l, struct op *op)
 {
     struct host *h = l->host;
-    const char *name = l->kernel->name;
     int piece = place_weight(l, op_attr(op, ATTR_DATA)->data);
     if (h->form == MODEL_IN_PROCESS) {
-        set_root(l, op->results[0], weights_symbol(l, arena_printf(&l->arena, "%s__weights_%d", name, piece)));
+        set_root(l, op->results[0], weights_symbol(l, arena_printf(&l->arena, "%s__weights_%d", h->model, piece)));
         return;
     }
-    h->weights_symbol = weights_symbol(l, arena_printf(&l->arena, "%s__weights", name));
-    set_root(l, op->results[0], host_offset(l, h->weights_symbol, lower_i64(l, h->pieces[piece].offset)));
+    LLVMValueRef offset = lower_i64(l, h->weights->pieces[piece].offset);
+    set_root(l, op->results[0], host_offset(l, weights_base(l), offset));
 }
 
 static void lower_buffer(struct lower *l, struct op *op)

@@ -17,11 +17,10 @@ struct host {
     bool has_arena;       // some buffer lies in it
 
     enum model_form form;
-    struct weights *weights; // NULL: they become a constant of the module
-    int n_pieces, size_pieces;
-    struct weight *pieces;
-    int64_t bytes;               // of the pieces
-    LLVMValueRef weights_symbol; // replaced by the final one when all pieces are known
+    const char *model; // its name
+    struct weights *weights;
+    bool embeds_weights;         // they become a constant of the module
+    LLVMValueRef weights_symbol; // then replaced by that when all pieces are known
 
     LLVMTypeRef bind_type, alloc_type, free_type, reserve_type;
     LLVMValueRef bind, alloc, free, reserve;

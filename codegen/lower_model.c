@@ -5,6 +5,7 @@
 //   internal void *NAME__alloc(env, bytes), void NAME__free(env, memory)     by the environment or by libc
 //   internal void *NAME__reserve(env, struct scratch *, bytes)               scratch of launches on one thread
 //   int32_t NAME__shapes(...), NAME__run(...)                                hidden
+//   int32_t NAME__entry(...)                                                 likewise, of files: run with pointers
 //
 // All of it is straight-line code, one check after the other; only libc is called.
 #include <stddef.h>
@@ -302,7 +303,7 @@ int lower_model_sizes(const struct function *host, int *ids, int *first_input)
     return n;
 }
 
-static bool learn_symbols(struct lower *l, struct symbols *s)
+bool model_learn_symbols(struct lower *l, struct symbols *s)
 {
     const struct function *f = l->kernel;
     int n = f->module->n_symbols;
@@ -725,7 +726,7 @@ static bool check_interface(struct lower *l)
 void lower_model(struct lower *l)
 {
     struct symbols s = {0};
-    if (!check_interface(l) || l->failed || !learn_symbols(l, &s))
+    if (!check_interface(l) || l->failed || !model_learn_symbols(l, &s))
         return;
     make_alloc(l);
     make_free(l);
@@ -738,11 +739,10 @@ void lower_model(struct lower *l)
         make_run(l, &s);
     if (l->failed)
         return;
-    model_make_description(l, &s);
     if (l->host->form != MODEL_IN_PROCESS)
-        model_make_entries(l, &s);
-    if (l->host->weights)
-        *l->host->weights = (struct weights){l->host->n_pieces, l->host->bytes, l->host->pieces};
-    else if (l->host->weights_symbol)
+        model_make_entry(l, &s);
+    else
+        model_make_description(l, &s, 1, (const char *const[]){l->target->name});
+    if (l->host->embeds_weights && l->host->weights_symbol)
         model_define_weights(l);
 }

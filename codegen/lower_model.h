@@ -3,6 +3,8 @@
 #ifndef TEGULA_CODEGEN_LOWER_MODEL_H
 #define TEGULA_CODEGEN_LOWER_MODEL_H
 
+#include <tegula/kernel.h>
+
 #include "codegen/lower_host.h"
 
 struct port {
@@ -38,11 +40,18 @@ uint32_t model_data_type(tg_data_type t); // its bits
 
 #define ARGS(...) (sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef)), ((LLVMValueRef[]){__VA_ARGS__})
 
+// Finds them; false after reporting.
+bool model_learn_symbols(struct lower *l, struct symbols *s);
+
 // ---- lower_model_interface.c ----
 
-// NAME and NAME_env, functions of pointers and sizes.
-void model_make_entries(struct lower *l, const struct symbols *s);
-void model_make_description(struct lower *l, const struct symbols *s);
+// NAME__entry, and the type of such functions: (env, pointers to inputs and outputs, sizes), or without env.
+LLVMTypeRef model_entry_type(struct lower *l, const struct symbols *s, bool with_env);
+void model_make_entry(struct lower *l, const struct symbols *s);
+// NAME__model, which refers to the functions NAME__shapes, NAME__run and NAME_load.
+LLVMValueRef model_make_description(struct lower *l, const struct symbols *s, int n_targets,
+                                    const char *const *targets);
+LLVMValueRef model_table(struct lower *l, LLVMTypeRef type, int n, LLVMValueRef *rows); // a constant array
 // The constants as one of the module.
 void model_define_weights(struct lower *l);
 

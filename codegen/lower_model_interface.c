@@ -1,8 +1,8 @@
 // What others see of a model.
 //
-//   const tg_model NAME__model, of a shared object also tegula_model
-//   int32_t NAME(const void *input, ..., void *output, ..., int64_t size, ...)     the sizes that the inputs leave open
-//   int32_t NAME_env(const tg_env *env, the same)
+//   const tg_model NAME__model                                                         the description
+//   int32_t NAME__entry(const tg_env *env, const void *input, ..., void *output, ..., int64_t size, ...)
+//                                                      runs with the sizes that the inputs leave open; hidden
 #include <stddef.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@
 
 // ---- The description -------------------------------------------------------------------------------------------
 
-static LLVMValueRef constant_table(struct lower *l, LLVMTypeRef type, int n, LLVMValueRef *rows)
+LLVMValueRef model_table(struct lower *l, LLVMTypeRef type, int n, LLVMValueRef *rows)
 {
     LLVMValueRef table = LLVMConstArray2(type, rows, (uint64_t)n);
     LLVMValueRef global = LLVMAddGlobal(l->module, LLVMTypeOf(table), "table");
@@ -38,7 +38,7 @@ static LLVMValueRef describe_port(struct lower *l, const struct symbols *s, int 
         dims[d] = lower_i64(l, x);
     }
     LLVMValueRef members[4] = {host_text(l, p.name), lower_i32(l, model_data_type(data_type_of(t->dtype))),
-                               lower_i32(l, t->rank), constant_table(l, l->i64, t->rank, dims)};
+                               lower_i32(l, t->rank), model_table(l, l->i64, t->rank, dims)};
     return LLVMConstStructInContext(l->context, members, 4, false);
 }
 
@@ -48,37 +48,50 @@ static LLVMValueRef describe_ports(struct lower *l, const struct symbols *s, int
     LLVMValueRef *rows = ARENA_ARRAY(&l->arena, LLVMValueRef, n);
     for (int i = 0; i < n; i++)
         rows[i] = describe_port(l, s, first + i);
-    return constant_table(l, LLVMStructTypeInContext(l->context, members, 4, false), n, rows);
+    return model_table(l, LLVMStructTypeInContext(l->context, members, 4, false), n, rows);
 }
 
-static LLVMValueRef exported(struct lower *l, const char *suffix)
+// A function of the model, which may be elsewhere.
+static LLVMValueRef function_of(struct lower *l, const char *suffix)
 {
-    return LLVMGetNamedFunction(l->module, arena_printf(&l->arena, "%s%s", l->kernel->name, suffix));
+    const char *name = arena_printf(&l->arena, "%s%s", l->kernel->name, suffix);
+    LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->ptr};
+    return lower_library_function(l, name, lower_function_type(l->i32, 4, params));
 }
 
-void model_make_description(struct lower *l, const struct symbols *s)
+static LLVMValueRef table_of_texts(struct lower *l, int n, const char *const *texts)
+{
+    LLVMValueRef *rows = ARENA_ARRAY(&l->arena, LLVMValueRef, n);
+    for (int i = 0; i < n; i++)
+        rows[i] = host_text(l, texts[i]);
+    return model_table(l, l->ptr, n, rows);
+}
+
+LLVMValueRef model_make_description(struct lower *l, const struct symbols *s, int n_targets, const char *const *targets)
 {
     const struct function *f = l->kernel;
-    LLVMValueRef *names = ARENA_ARRAY(&l->arena, LLVMValueRef, s->n);
+    const char **names = ARENA_ARRAY(&l->arena, const char *, s->n);
     for (int i = 0; i < s->n; i++)
-        names[i] = host_text(l, f->module->symbols[s->id[i]]);
-    LLVMValueRef members[10] = {lower_i32(l, TG_MODEL_VERSION),
+        names[i] = f->module->symbols[s->id[i]];
+    LLVMValueRef members[13] = {lower_i32(l, TG_MODEL_VERSION),
                                 lower_i32(l, f->n_inputs),
                                 lower_i32(l, f->n_outputs),
                                 lower_i32(l, s->n),
                                 host_text(l, f->name),
                                 describe_ports(l, s, 0, f->n_inputs),
                                 describe_ports(l, s, f->n_inputs, f->n_outputs),
-                                constant_table(l, l->ptr, s->n, names),
-                                exported(l, "__shapes"),
-                                exported(l, "__run")};
-    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 10, false);
+                                table_of_texts(l, s->n, names),
+                                function_of(l, "__shapes"),
+                                function_of(l, "__run"),
+                                lower_i32(l, n_targets),
+                                table_of_texts(l, n_targets, targets),
+                                function_of(l, "_load")};
+    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 13, false);
     LLVMValueRef model = LLVMAddGlobal(l->module, LLVMTypeOf(value), arena_printf(&l->arena, "%s__model", f->name));
     LLVMSetInitializer(model, value);
     LLVMSetGlobalConstant(model, true);
     LLVMSetAlignment(model, 8);
-    if (l->host->form == MODEL_FOUND)
-        LLVMAddAlias2(l->module, LLVMTypeOf(value), 0, model, "tegula_model");
+    return model;
 }
 
 // ---- Entries ---------------------------------------------------------------------------------------------------
@@ -106,7 +119,7 @@ static LLVMValueRef output_memory(struct lower *l, const struct port *p, LLVMVal
     return LLVMBuildSelect(l->b, given, data, lower_stack(l, l->i64, 1, 64), "");
 }
 
-static LLVMTypeRef entry_type(struct lower *l, const struct symbols *s, bool with_env)
+LLVMTypeRef model_entry_type(struct lower *l, const struct symbols *s, bool with_env)
 {
     int n = 0, pointers = with_env + l->kernel->n_inputs + l->kernel->n_outputs;
     LLVMTypeRef *types = ARENA_ARRAY(&l->arena, LLVMTypeRef, pointers + s->n + 1);
@@ -117,11 +130,11 @@ static LLVMTypeRef entry_type(struct lower *l, const struct symbols *s, bool wit
     return lower_function_type(l->i32, n, types);
 }
 
-static LLVMValueRef make_entry_env(struct lower *l, const struct symbols *s)
+void model_make_entry(struct lower *l, const struct symbols *s)
 {
     const struct function *k = l->kernel;
     int n = k->n_inputs + k->n_outputs;
-    LLVMValueRef f = model_add_function(l, "_env", entry_type(l, s, true), LOWER_EVERYBODY);
+    LLVMValueRef f = model_add_function(l, "__entry", model_entry_type(l, s, true), LOWER_PROGRAM);
     host_begin(l, f, LLVMGetParam(f, 0));
     LLVMBasicBlockRef body = model_begin_body(l);
     LLVMValueRef *known = ARENA_ARRAY(&l->arena, LLVMValueRef, s->n + 1);
@@ -138,25 +151,11 @@ static LLVMValueRef make_entry_env(struct lower *l, const struct symbols *s)
     LLVMTypeRef params[4] = {l->ptr, l->ptr, l->ptr, l->ptr};
     LLVMValueRef outputs = host_offset(l, tensors, lower_i64(l, (int64_t)sizeof(tg_tensor) * k->n_inputs)),
                  args[4] = {l->host->env, tensors, outputs, LLVMConstNull(l->ptr)};
-    LLVMBuildRet(l->b, LLVMBuildCall2(l->b, lower_function_type(l->i32, 4, params), exported(l, "__run"), args, 4, ""));
+    LLVMBuildRet(l->b,
+                 LLVMBuildCall2(l->b, lower_function_type(l->i32, 4, params), function_of(l, "__run"), args, 4, ""));
     LLVMPositionBuilderAtEnd(l->b, l->host->failed);
     model_end_failed(l);
     model_end_entry(l, body);
-    return f;
-}
-
-void model_make_entries(struct lower *l, const struct symbols *s)
-{
-    LLVMValueRef inner = make_entry_env(l, s);
-    LLVMTypeRef type = entry_type(l, s, false);
-    LLVMValueRef f = model_add_function(l, "", type, LOWER_EVERYBODY);
-    unsigned n = LLVMCountParams(f);
-    LLVMValueRef *args = ARENA_ARRAY(&l->arena, LLVMValueRef, n + 1);
-    lower_begin_function(l, f);
-    args[0] = LLVMConstNull(l->ptr);
-    for (unsigned i = 0; i < n; i++)
-        args[1 + i] = LLVMGetParam(f, i);
-    LLVMBuildRet(l->b, LLVMBuildCall2(l->b, entry_type(l, s, true), inner, args, n + 1, ""));
 }
 
 // ---- Constants -------------------------------------------------------------------------------------------------
@@ -164,11 +163,12 @@ void model_make_entries(struct lower *l, const struct symbols *s)
 void model_define_weights(struct lower *l)
 {
     struct host *h = l->host;
-    char *bytes = ARENA_ARRAY(&l->arena, char, h->bytes);
-    for (int i = 0; i < h->n_pieces; i++)
-        if (h->pieces[i].size)
-            memcpy(bytes + h->pieces[i].offset, h->pieces[i].bytes, (size_t)h->pieces[i].size);
-    LLVMValueRef value = LLVMConstStringInContext2(l->context, bytes, (size_t)h->bytes, true);
+    const struct weights *w = h->weights;
+    char *bytes = ARENA_ARRAY(&l->arena, char, w->bytes);
+    for (int i = 0; i < w->n; i++)
+        if (w->pieces[i].size)
+            memcpy(bytes + w->pieces[i].offset, w->pieces[i].bytes, (size_t)w->pieces[i].size);
+    LLVMValueRef value = LLVMConstStringInContext2(l->context, bytes, (size_t)w->bytes, true);
     LLVMValueRef blob = LLVMAddGlobal(l->module, LLVMTypeOf(value), "weights");
     LLVMSetInitializer(blob, value);
     LLVMSetLinkage(blob, LLVMPrivateLinkage);

@@ -87,6 +87,25 @@ static int find_model(struct loaded_model *l, const struct model_objects *object
     return status;
 }
 
+// The code is there, for this machine.
+static int32_t load_nothing(const tg_env *env, const char *weights, int32_t *target)
+{
+    (void)env, (void)weights;
+    if (target)
+        *target = 0;
+    return 0;
+}
+
+static int define_load(struct loaded_model *l, const struct model_objects *objects, char **error)
+{
+    char *symbol;
+    if (asprintf(&symbol, "%s_load", objects->name) < 0)
+        return error_set(error, "out of memory");
+    int status = jit_define(l->jit, symbol, (void *)load_nothing, error);
+    free(symbol);
+    return status;
+}
+
 // ---- Loading ---------------------------------------------------------------------------------------------------
 
 // What a load holds until it is done.
@@ -105,7 +124,7 @@ static int load_objects(struct load *w)
 {
     struct loaded_model *model = w->model;
     if (jit_create(&model->jit, &w->message) || place_weights(model, w->m, w->objects, &w->message) ||
-        model_objects_wait(w->objects, w->diags))
+        define_load(model, w->objects, &w->message) || model_objects_wait(w->objects, w->diags))
         return 1;
     for (int i = 0; i < model_objects_count(w->objects); i++)
         if (jit_add_object(model->jit, model_objects_get(w->objects, i), &w->message))
@@ -117,7 +136,7 @@ static void load(void *load)
 {
     struct load *w = load;
     int errors = w->diags->n_errors;
-    w->objects = model_objects_create(w->m, w->options, w->diags);
+    w->objects = model_objects_create(w->m, w->options, NULL, w->diags);
     w->model = w->objects ? calloc(1, sizeof *w->model) : NULL;
     w->status = w->model ? load_objects(w) : 1;
     if (w->status && w->diags->n_errors == errors)

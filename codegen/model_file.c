@@ -6,67 +6,182 @@
 
 #include "codegen/error.h"
 #include "codegen/model_objects.h"
+#include "codegen/weights.h"
+
+// runtime/loader.c and what it needs as an object, made by tools/embed.py.
+extern const unsigned char tegula_loader[];
+extern const size_t tegula_loader_size;
 
 // What writing a file holds until it is done.
 struct writing {
-    struct module *m;
-    const struct compile_options *options;
-    enum link_kind kind;
-    const struct driver_buffer *program;
-    const char *path;
+    const struct model_job *job;
     struct diags *diags;
-    struct model_objects *objects;
-    struct driver_buffer *list; // of the objects; they are not its own
-    char *symbol;
+    struct model_objects **targets;
+    struct driver *driver; // of `entrance`
+    struct driver_buffer entrance, loader;
+    struct file_pending weights_file;
+    uint64_t identity;          // of the weights
+    struct driver_buffer *list; // of all objects; they are not its own
+    char *text;                 // some name
     char *message;
     int status;
 };
 
-static int link_objects(struct writing *w)
+// ---- Objects ---------------------------------------------------------------------------------------------------
+
+static int make_targets(struct writing *w)
 {
-    size_t n = (size_t)model_objects_count(w->objects);
-    w->list = calloc(n + 2, sizeof *w->list);
-    if (!w->list || asprintf(&w->symbol, "%s__weights", w->objects->name) < 0) {
-        w->symbol = NULL;
+    int n = w->job->n_targets;
+    w->targets = calloc((size_t)n, sizeof *w->targets);
+    if (!w->targets)
+        return error_set(&w->message, "out of memory");
+    for (int i = 0; i < n; i++) {
+        struct compile_options options = w->job->options[i];
+        options.model_form = w->job->weights_path ? MODEL_BESIDE_WEIGHTS : MODEL_IN_FILE;
+        w->targets[i] = model_objects_create(w->job->modules[i], &options, i ? w->targets[i - 1] : NULL, w->diags);
+        if (!w->targets[i])
+            return 1;
+    }
+    return 0;
+}
+
+// The objects of the last target know the weights of all.
+static const struct model_objects *last_target(const struct writing *w)
+{
+    return w->targets[w->job->n_targets - 1];
+}
+
+static const char *model_name(const struct writing *w)
+{
+    return w->targets[0]->name;
+}
+
+static int prepare_weights(struct writing *w)
+{
+    const char *path = w->job->weights_path;
+    return path && weights_prepare_file(&w->weights_file, path, &last_target(w)->weights, &w->identity, &w->message);
+}
+
+// What leads to the code for the targets. Their interfaces are the same: the first one's host function stands for all.
+static int make_entrance(struct writing *w)
+{
+    int n = w->job->n_targets;
+    struct function *host = w->targets[0]->host;
+    struct lowered_target *rows = ARENA_ARRAY(&host->module->arena, struct lowered_target, n);
+    for (int i = 0; i < n; i++)
+        rows[i] = (struct lowered_target){w->targets[i]->host->name, &w->job->options[i].target};
+    host->name = model_name(w);
+    struct loader_facts facts = {.n_targets = n, .targets = rows, .found = w->job->kind != LINK_RELOCATABLE};
+    if (w->job->weights_path) {
+        const struct weights *weights = &last_target(w)->weights;
+        const char *slash = strrchr(w->job->weights_path, '/');
+        facts.weights_file = slash ? slash + 1 : w->job->weights_path;
+        facts.weights_bytes = weights_file_bytes(weights);
+        facts.weights_identity = w->identity;
+    }
+    struct target_desc any;
+    target_any(&any);
+    if (driver_create(&any, 0, &w->driver, &w->message))
+        return 1;
+    LLVMModuleRef module = driver_new_module(w->driver, host->name, &w->message);
+    return !module || lower_loader(host, &facts, &any, driver_context(w->driver), module, w->diags) ||
+           driver_verify(w->driver, module, &w->message) ||
+           driver_emit(w->driver, module, DRIVER_OBJECT, &w->entrance, &w->message);
+}
+
+static int make_loader(struct writing *w)
+{
+    const struct driver_buffer loader = {(char *)tegula_loader, tegula_loader_size}; // is only read
+    if (asprintf(&w->text, "%s__", model_name(w)) < 0) {
+        w->text = NULL;
         return error_set(&w->message, "out of memory");
     }
-    for (size_t i = 0; i < n; i++)
-        w->list[i] = *model_objects_get(w->objects, (int)i);
-    if (w->program)
-        w->list[n++] = *w->program;
+    int status = elf_prefix_symbols(&loader, w->text, &w->loader, &w->message);
+    free(w->text);
+    w->text = NULL;
+    return status;
+}
+
+static int wait_for_targets(struct writing *w)
+{
+    int failed = 0;
+    for (int i = 0; i < w->job->n_targets && !failed; i++)
+        failed = model_objects_wait(w->targets[i], w->diags);
+    return failed;
+}
+
+// ---- The file --------------------------------------------------------------------------------------------------
+
+static int list_objects(struct writing *w, size_t *n)
+{
+    size_t most = 3; // besides the targets'
+    for (int i = 0; i < w->job->n_targets; i++)
+        most += (size_t)model_objects_count(w->targets[i]);
+    w->list = calloc(most, sizeof *w->list);
+    if (!w->list)
+        return error_set(&w->message, "out of memory");
+    w->list[0] = w->entrance;
+    w->list[1] = w->loader;
+    *n = 2;
+    for (int i = 0; i < w->job->n_targets; i++)
+        for (int j = 0; j < model_objects_count(w->targets[i]); j++)
+            w->list[(*n)++] = *model_objects_get(w->targets[i], j);
+    if (w->job->program)
+        w->list[(*n)++] = *w->job->program;
+    return 0;
+}
+
+static int link_objects(struct writing *w)
+{
+    size_t n = 0;
+    if (list_objects(w, &n))
+        return 1;
+    if (asprintf(&w->text, "%s__weights", model_name(w)) < 0) {
+        w->text = NULL;
+        return error_set(&w->message, "out of memory");
+    }
     static const char *const libraries[] = {"-pthread", "-lm"};
-    const struct link_job job = {.kind = w->kind,
-                                 .output = w->path,
+    const struct weights *weights = &last_target(w)->weights;
+    const struct link_job job = {.kind = w->job->kind,
+                                 .output = w->job->path,
                                  .objects = w->list,
                                  .n_objects = n,
-                                 .weights = w->objects->weights.n ? &w->objects->weights : NULL,
-                                 .weights_symbol = w->symbol,
+                                 .weights = weights->n && !w->job->weights_path ? weights : NULL,
+                                 .weights_symbol = w->text,
                                  .arguments = libraries,
-                                 .n_arguments = w->program ? 2 : 0};
+                                 .n_arguments = w->job->program ? 2 : 0};
     return link_run(&job, &w->message);
+}
+
+// The one file appears when the other has.
+static int commit_weights(struct writing *w)
+{
+    return w->job->weights_path && file_commit(&w->weights_file, &w->message);
 }
 
 static void write_model(void *writing)
 {
     struct writing *w = writing;
-    w->objects = model_objects_create(w->m, w->options, w->diags);
-    w->status = !w->objects || model_objects_wait(w->objects, w->diags);
-    if (w->status || !link_objects(w))
-        return;
-    w->status = 1;
-    diag_error(w->diags, (struct loc){0}, "%s", w->message ? w->message : "out of memory");
+    int errors = w->diags->n_errors;
+    w->status = make_targets(w) || prepare_weights(w) || make_entrance(w) || make_loader(w) || wait_for_targets(w) ||
+                link_objects(w) || commit_weights(w);
+    if (w->status && w->diags->n_errors == errors)
+        diag_error(w->diags, (struct loc){0}, "%s", w->message ? w->message : "out of memory");
 }
 
-int model_write(struct module *m, const struct compile_options *options, enum link_kind kind,
-                const struct driver_buffer *program, const char *path, struct diags *diags)
+int model_write(const struct model_job *job, struct diags *diags)
 {
-    struct compile_options o = *options;
-    o.model_form = kind == LINK_RELOCATABLE ? MODEL_OBJECT : MODEL_FOUND;
-    struct writing w = {.m = m, .options = &o, .kind = kind, .program = program, .path = path, .diags = diags};
+    struct writing w = {.job = job, .diags = diags, .status = 1};
     bool done = arena_attempt(write_model, &w);
-    model_objects_destroy(w.objects);
+    for (int i = 0; w.targets && i < job->n_targets; i++)
+        model_objects_destroy(w.targets[i]);
+    free(w.targets);
+    driver_destroy(w.driver);
+    driver_buffer_finish(&w.entrance);
+    driver_buffer_finish(&w.loader);
+    file_discard(&w.weights_file);
     free(w.list);
-    free(w.symbol);
+    free(w.text);
     free(w.message);
     if (!done)
         arena_unwind();

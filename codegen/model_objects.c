@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "codegen/units.h"
+#include "ir/lex.h"
 
-static const struct function *find_host(struct module *m, struct diags *diags)
+static struct function *find_host(struct module *m, struct diags *diags)
 {
-    const struct function *host = NULL;
+    struct function *host = NULL;
     struct loc loc = {.file = m->first_function ? m->first_function->loc.file : NULL};
-    for (const struct function *f = m->first_function; f; f = f->next) {
+    for (struct function *f = m->first_function; f; f = f->next) {
         if (f->kind != FUNCTION_HOST)
             continue;
         if (host) {
@@ -41,9 +42,14 @@ static void rename_launches(struct module *m, const struct function *host, const
     }
 }
 
-// Two models in one program must not have kernels of the same name.
-static void name_kernels(struct module *m, const struct function *host)
+// Two models in one program must not have functions of the same name, nor the code for two targets in one file.
+static void name_functions(struct module *m, struct function *host, const struct compile_options *options)
 {
+    if (options->model_form != MODEL_IN_PROCESS) {
+        char *name = arena_printf(&m->arena, "%s__%s", host->name, options->target.name);
+        lex_make_identifier(name);
+        host->name = name;
+    }
     for (struct function *f = m->first_function; f; f = f->next)
         if (f->kind == FUNCTION_KERNEL)
             f->name = full_name(m, host, f->name);
@@ -55,7 +61,6 @@ static void name_kernels(struct module *m, const struct function *host)
 // What is made under the recovery point.
 struct making {
     struct module *m;
-    const struct compile_options *options;
     struct diags *diags;
     struct model_objects *objects;
     int status;
@@ -67,25 +72,30 @@ static void make(void *making)
     struct model_objects *objects = w->objects;
     w->status = 1;
     objects->host = find_host(w->m, w->diags);
-    if (!objects->host || pipeline_run(w->m, &w->options->target, &w->options->pipeline, w->diags))
+    struct compile_options *options = &objects->options;
+    if (!objects->host || pipeline_run(w->m, &options->target, &options->pipeline, w->diags))
         return;
-    objects->name = objects->host->name;
-    name_kernels(w->m, objects->host);
-    objects->units = units_create(w->m, w->options);
+    objects->name = options->model_name = objects->host->name;
+    name_functions(w->m, objects->host, options);
+    objects->units = units_create(w->m, options);
     if (!objects->units)
         diag_error(w->diags, objects->host->loc, "out of memory");
     else
         w->status = units_lower(objects->units, &objects->weights, w->diags);
 }
 
-struct model_objects *model_objects_create(struct module *m, const struct compile_options *options, struct diags *diags)
+struct model_objects *model_objects_create(struct module *m, const struct compile_options *options,
+                                           const struct model_objects *before, struct diags *diags)
 {
     struct model_objects *objects = calloc(1, sizeof *objects);
     if (!objects) {
         diag_error(diags, (struct loc){0}, "out of memory");
         return NULL;
     }
-    struct making w = {m, options, diags, objects, 1};
+    objects->options = *options;
+    if (before)
+        objects->weights = before->weights;
+    struct making w = {m, diags, objects, 1};
     bool done = arena_attempt(make, &w);
     if (done && !w.status)
         return objects;

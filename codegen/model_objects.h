@@ -13,19 +13,21 @@
 #include "codegen/lower.h"
 
 struct model_objects {
-    const char *name;            // all symbols begin with it
-    const struct function *host; // of the module
-    struct weights weights;      // the bytes at the symbol NAME__weights, which no object defines; the pieces point
-                                 // into the module and what it was made from
-    struct units *units;         // private
+    const char *name;       // all symbols begin with it
+    struct function *host;  // of the module; in a file it is called NAME__TARGET
+    struct weights weights; // the bytes at the symbol NAME__weights, which no object defines; the pieces point into the
+                            // module and what it was made from
+    struct compile_options options; // private
+    struct units *units;            // private
 };
 
 // Runs the passes of kernels over the module, which holds one host function whose memory is planned and its kernels,
 // lowers all of it, and has other threads begin with the objects. The module stays as the passes made it, its kernels
-// named after the model, and must outlive the code. NULL after reporting. Belongs to the caller. Running out of memory
-// unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
+// named after the host function, and must outlive the code. `before`, which may be NULL, is the same model for another
+// target, which will be in the same file: the weights are those of both. NULL after reporting. Belongs to the caller.
+// Running out of memory unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
 struct model_objects *model_objects_create(struct module *m, const struct compile_options *options,
-                                           struct diags *diags);
+                                           const struct model_objects *before, struct diags *diags);
 
 // Waits for the objects. Returns 0, or 1 after reporting.
 int model_objects_wait(struct model_objects *objects, struct diags *diags);

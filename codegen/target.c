@@ -1,6 +1,7 @@
 #include "codegen/target.h"
 
 #include "codegen/error.h"
+#include "runtime/isa.h"
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
@@ -10,22 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+// Instruction sets. gcc and clang give an enumerator beyond int a wider type, as C23 does.
 enum {
-#define TARGET_ISA(id, name) BIT_##id,
-#include "codegen/target.def"
-    N_ISA
-};
-_Static_assert(N_ISA <= 64, "target_desc.isa is too small");
-
-// The bits themselves. gcc and clang give an enumerator beyond int a wider type, as C23 does.
-enum {
-#define TARGET_ISA(id, name) id = UINT64_C(1) << BIT_##id,
-#include "codegen/target.def"
-};
-
-static const char *const isa_names[] = {
-#define TARGET_ISA(id, name) name,
-#include "codegen/target.def"
+#define ISA(id, ...) id = UINT64_C(1) << ISA_BIT_##id,
+#include "runtime/isa.def"
 };
 
 static const struct extension {
@@ -119,8 +108,8 @@ static int set_native(struct target_desc *t, char **error)
     } else {
         strcpy(t->cpu, cpu);
         strcpy(t->features, features);
-        for (int bit = 0; bit < N_ISA; bit++)
-            if (features_contain(features, isa_names[bit]))
+        for (int bit = 0; bit < ISA_COUNT; bit++)
+            if (features_contain(features, isa_name(bit)))
                 t->isa |= UINT64_C(1) << bit;
         const struct x86 *row = find_x86(cpu);
         long l1d = sysconf(_SC_LEVEL1_DCACHE_SIZE), l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -140,12 +129,12 @@ static int set_native(struct target_desc *t, char **error)
 // Appends "+x" or "-x" for each bit where isa differs from t->isa, which it replaces.
 static int set_isa(struct target_desc *t, uint64_t isa, char **error)
 {
-    for (int bit = 0; bit < N_ISA; bit++) {
+    for (int bit = 0; bit < ISA_COUNT; bit++) {
         uint64_t mask = UINT64_C(1) << bit;
         if (!((t->isa ^ isa) & mask))
             continue;
         size_t used = strlen(t->features), room = sizeof t->features - used;
-        int n = snprintf(t->features + used, room, "%s%c%s", used ? "," : "", isa & mask ? '+' : '-', isa_names[bit]);
+        int n = snprintf(t->features + used, room, "%s%c%s", used ? "," : "", isa & mask ? '+' : '-', isa_name(bit));
         if (n < 0 || (size_t)n >= room)
             return error_set(error, "target '%s': too many features", t->name);
     }
@@ -242,6 +231,18 @@ int target_parse(const char *name, struct target_desc *t, char **error)
     set_x86_facts(&new);
     *t = new;
     return 0;
+}
+
+void target_any(struct target_desc *t)
+{
+    *t = (struct target_desc){.name = "x86-64", .cpu = "x86-64", .l1d_bytes = 32 * 1024, .l2_bytes = 256 * 1024};
+    set_x86_facts(t);
+}
+
+int target_compare(const struct target_desc *a, const struct target_desc *b)
+{
+    int bytes = a->vector_bytes - b->vector_bytes;
+    return bytes ? bytes : __builtin_popcountll(a->isa) - __builtin_popcountll(b->isa);
 }
 
 bool target_runs_here(const struct target_desc *t)

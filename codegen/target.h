@@ -9,6 +9,13 @@
 // was, and sets *error (freed by the caller; may be NULL) to a message that lists what is accepted.
 int target_parse(const char *name, struct target_desc *t, char **error);
 
+// What every x86-64 CPU can run: for code that finds out which one it is on.
+void target_any(struct target_desc *t);
+
+// Orders targets by what they need, as qsort wants it: where a target's code can be run, that of a smaller one can, if
+// one of them has all that the other has.
+int target_compare(const struct target_desc *a, const struct target_desc *b);
+
 // Whether this machine can run code made for t. Always false for NVPTX: that is for the CUDA driver to say.
 bool target_runs_here(const struct target_desc *t);
 

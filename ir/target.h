@@ -14,7 +14,7 @@ struct target_desc {
     const char *triple;  // static
     char cpu[64];        // LLVM's name of it
     char features[4096]; // what LLVM is told beyond the CPU's name: "+a,-b"
-    uint64_t isa;        // bit set of the TARGET_ISA rows of target.def; 0 for NVPTX
+    uint64_t isa;        // bit set of the rows of runtime/isa.def; 0 for NVPTX
 
     int vector_bytes;       // 16, 32 or 64: the widest vector register; for NVPTX 16, the widest load of a thread
     int unit_bytes;         // computed at once: half of vector_bytes where a vector is two operations

@@ -619,13 +619,14 @@ static int check_function(const struct check_request *q, struct module *m, const
 static int check(const struct command *c, const struct check_request *q, struct diags *diags)
 {
     struct compile_options options;
-    if (command_compile_options(&q->shared, &options, diags))
-        return EXIT_ERROR;
+    int status = command_compile_options(c, &q->shared, &options, diags);
+    if (status != EXIT_OK)
+        return status;
     struct command_source source;
     struct command_given given = {.definitions = &q->shared.definitions};
     if (command_is_model(q->file))
         given = (struct command_given){.sizes = &q->shared.definitions};
-    int status = command_open(c, q->file, &given, &source, diags);
+    status = command_open(c, q->file, &given, &source, diags);
     if (status == EXIT_OK)
         status = check_function(q, source.module, &options, diags);
     command_close(&source);

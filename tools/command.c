@@ -39,19 +39,22 @@ static const char *shown(const char *path)
     return strcmp(path, "-") ? path : "<stdin>";
 }
 
-int command_compile_options(const struct shared_options *shared, struct compile_options *options, struct diags *diags)
+int command_compile_options(const struct command *c, const struct shared_options *shared,
+                            struct compile_options *options, struct diags *diags)
 {
+    if (strchr(shared->target, ','))
+        return options_fail(c, "--target takes one name here, not '%s'", shared->target);
     *options = (struct compile_options){.opt_level = (int)shared->opt_level, .pipeline = shared->pipeline};
     if (compile_target(shared->target, &options->target, diags))
-        return 1;
+        return EXIT_ERROR;
     if (!shared->schedule)
-        return 0;
+        return EXIT_OK;
     struct driver_buffer text = {0};
     if (read_file(shared->schedule, &text, diags))
-        return 1;
+        return EXIT_ERROR;
     options->pipeline.schedules = schedules_read(&diags->arena, text.data, text.size, shown(shared->schedule), diags);
     driver_buffer_finish(&text);
-    return !options->pipeline.schedules;
+    return options->pipeline.schedules ? EXIT_OK : EXIT_ERROR;
 }
 
 // The text of -D NAME=VALUE; NULL after complaining.
@@ -89,26 +92,25 @@ const struct import_dim *command_dims(const struct command *c, struct arena *a, 
     return dims;
 }
 
-static struct module *read_text(const char *path, int n_defines, const struct define *defines, struct diags *diags)
+struct module *command_make_module(const struct command_source *source, struct diags *diags)
 {
-    struct driver_buffer text = {0};
-    if (read_file(path, &text, diags))
-        return NULL;
-    struct module *m = compile_read(text.data, text.size, shown(path), n_defines, defines, diags);
-    driver_buffer_finish(&text);
-    return m;
-}
-
-static struct module *import(struct command_source *source, const char *path, const struct import_options *options,
-                             struct diags *diags)
-{
-    source->model = model_read_file(path, diags);
-    struct module *m = source->model ? import_model(source->model, options, diags) : NULL;
+    if (!source->model)
+        return compile_read(source->text.data, source->text.size, shown(source->path), source->n_defines,
+                            source->defines, diags);
+    struct module *m = import_model(source->model, &source->options, diags);
     if (m && !verify_module(m, diags)) {
         module_destroy(m);
         m = NULL;
     }
     return m;
+}
+
+static int read_source(struct command_source *source, struct diags *diags)
+{
+    if (!command_is_model(source->path))
+        return read_file(source->path, &source->text, diags);
+    source->model = model_read_file(source->path, diags);
+    return !source->model;
 }
 
 int command_open(const struct command *c, const char *path, const struct command_given *given,
@@ -117,17 +119,17 @@ int command_open(const struct command *c, const char *path, const struct command
     static const struct words none;
     const struct words *definitions = given->definitions ? given->definitions : &none;
     const struct words *sizes = given->sizes ? given->sizes : &none;
-    *source = (struct command_source){0};
+    *source = (struct command_source){.path = path, .n_defines = definitions->n};
     arena_init(&source->arena);
-    const struct define *defines = read_defines(c, &source->arena, definitions);
+    source->defines = read_defines(c, &source->arena, definitions);
     const struct import_dim *dims = command_dims(c, &source->arena, sizes);
-    if (!defines || !dims)
+    if (!source->defines || !dims)
         return EXIT_USAGE;
     if (sizes->n && !command_is_model(path))
         return options_fail(c, "--dim is for ONNX models");
-    struct import_options options = {sizes->n, dims, given->n_inputs, given->inputs};
-    source->module = command_is_model(path) ? import(source, path, &options, diags)
-                                            : read_text(path, definitions->n, defines, diags);
+    source->options = (struct import_options){sizes->n, dims, given->n_inputs, given->inputs};
+    if (!read_source(source, diags))
+        source->module = command_make_module(source, diags);
     return source->module ? EXIT_OK : EXIT_ERROR;
 }
 
@@ -135,6 +137,7 @@ void command_close(struct command_source *source)
 {
     module_destroy(source->module);
     model_destroy(source->model);
+    driver_buffer_finish(&source->text);
     arena_finish(&source->arena);
 }
 

@@ -10,9 +10,10 @@
 typedef int command_function(int argc, char *const *argv);
 command_function command_opt, command_kernel, command_compile, command_check, command_info, command_run;
 
-// What the options mean for the compiler; what is read for that lives as long as the diagnostics. Returns 0, or 1 after
-// reporting.
-int command_compile_options(const struct shared_options *shared, struct compile_options *options, struct diags *diags);
+// What the options mean for the compiler, for one target; what is read for that lives as long as the diagnostics.
+// Returns EXIT_OK, or another status after complaining.
+int command_compile_options(const struct command *c, const struct shared_options *shared,
+                            struct compile_options *options, struct diags *diags);
 
 // The file is an ONNX model, by its name.
 bool command_is_model(const char *path);
@@ -24,9 +25,14 @@ int command_report(struct diags *diags, char *message);
 
 // A file that was read.
 struct command_source {
-    struct module *module; // verified
-    struct model *model;   // holds the bytes of the module's constants; NULL: text
-    struct arena arena;    // names that were given
+    struct module *module;     // verified
+    struct model *model;       // holds the bytes of the module's constants; NULL: text
+    struct driver_buffer text; // else
+    const char *path;
+    int n_defines;
+    const struct define *defines;  // of text
+    struct import_options options; // of a model
+    struct arena arena;            // names that were given
 };
 
 // What the command line says of a file.
@@ -42,6 +48,10 @@ struct command_given {
 int command_open(const struct command *c, const char *path, const struct command_given *given,
                  struct command_source *source, struct diags *diags);
 void command_close(struct command_source *source);
+
+// Makes the module of an open source once more. It belongs to the caller, and must not outlive the source. NULL after
+// reporting.
+struct module *command_make_module(const struct command_source *source, struct diags *diags);
 
 // The values of --dim NAME=SIZE, in the arena; NULL after complaining.
 const struct import_dim *command_dims(const struct command *c, struct arena *a, const struct words *words);

@@ -17,11 +17,18 @@ static const char *const stages[STAGE_COUNT] = {"graph", "tile", "shaped", "llvm
 extern const unsigned char tegula_program[];
 extern const size_t tegula_program_size;
 
+// What --target is for files if nobody says: each level of the x86-64 psABI that there is code for. Text is for one.
+#define PORTABLE_TARGETS "x86-64-v2,x86-64-v3,x86-64-v4"
+#define MOST_TARGETS 16
+
 struct job {
-    const char *input, *output, *emit, *header, *name;
+    const char *input, *output, *emit, *header, *name, *weights;
     struct shared_options shared;
     enum stage stage;
     enum link_kind kind; // of STAGE_OBJECT
+    int n_targets;
+    struct compile_options options[MOST_TARGETS]; // for each, in the order of target_compare
+    struct module *modules[MOST_TARGETS];
 };
 
 // ---- What to make ----------------------------------------------------------------------------------------------
@@ -49,6 +56,10 @@ static int choose_output(const struct command *c, struct job *j)
     j->kind = shared ? LINK_SHARED : object ? LINK_RELOCATABLE : LINK_EXECUTABLE;
     if (j->header && j->stage != STAGE_OBJECT)
         return options_fail(c, "--header is for objects");
+    if (j->weights && j->stage != STAGE_OBJECT)
+        return options_fail(c, "--weights is for objects");
+    if (j->weights && (!*j->weights || command_ends_in(j->weights, "/") || !strcmp(j->weights, j->output)))
+        return options_fail(c, "--weights wants the name of another file than -o, not '%s'", j->weights);
     return -1;
 }
 
@@ -72,6 +83,45 @@ static void name_model(const struct job *j, struct module *m)
             f->name = name;
 }
 
+// ---- For what --------------------------------------------------------------------------------------------------
+
+// Puts the options for one more target where they belong.
+static int add_target(const struct command *c, struct job *j, const struct compile_options *options)
+{
+    if (j->n_targets == MOST_TARGETS)
+        return options_fail(c, "--target has more than %d names", MOST_TARGETS);
+    for (int i = 0; i < j->n_targets; i++)
+        if (!strcmp(j->options[i].target.name, options->target.name))
+            return options_fail(c, "--target names %s twice", options->target.name);
+    int at = j->n_targets++;
+    for (; at && target_compare(&j->options[at - 1].target, &options->target) > 0; at--)
+        j->options[at] = j->options[at - 1];
+    j->options[at] = *options;
+    return EXIT_OK;
+}
+
+static int read_targets(const struct command *c, struct job *j, struct diags *diags)
+{
+    struct shared_options shared = j->shared;
+    char *list = arena_printf(&diags->arena, "%s", shared.target), *rest = list;
+    shared.target = strsep(&rest, ",");
+    if (rest && j->stage != STAGE_OBJECT)
+        return options_fail(c, "--emit %s shows the code for one --target, not for '%s'", stages[j->stage],
+                            j->shared.target);
+    struct compile_options options;
+    int status = command_compile_options(c, &shared, &options, diags);
+    options.n_threads = (int)j->shared.threads;
+    while (status == EXIT_OK) {
+        status = add_target(c, j, &options);
+        const char *name = strsep(&rest, ",");
+        if (!name)
+            break;
+        if (status == EXIT_OK && compile_target(name, &options.target, diags))
+            status = EXIT_ERROR;
+    }
+    return status;
+}
+
 // ---- Making it -------------------------------------------------------------------------------------------------
 
 static int write_text(const struct job *j, struct module *m, const struct compile_options *options, struct diags *diags)
@@ -88,21 +138,36 @@ static int write_text(const struct job *j, struct module *m, const struct compil
     return status;
 }
 
+static const char *target_names(const struct job *j, struct arena *a)
+{
+    const char *text = j->options[0].target.name;
+    for (int i = 1; i < j->n_targets; i++)
+        text = arena_printf(a, "%s, %s", text, j->options[i].target.name);
+    return text;
+}
+
 // The header appears when the object has.
-static int write_object(const struct job *j, struct module *m, const struct compile_options *options,
-                        struct diags *diags)
+static int write_object(const struct job *j, struct diags *diags)
 {
     const struct driver_buffer program = {(char *)tegula_program, tegula_program_size}; // is only read
     struct driver_buffer text = {0};
     struct file_pending header = {0};
     char *message = NULL;
     int status = EXIT_OK;
-    if (j->header && header_print_model(m, j->input, &text, diags))
+    const char *slash = j->weights ? strrchr(j->weights, '/') : NULL;
+    const struct header_about about = {j->input, target_names(j, &diags->arena), slash ? slash + 1 : j->weights};
+    if (j->header && header_print_model(j->modules[0], &about, &text, diags))
         return EXIT_ERROR;
     if (j->header && file_prepare(&header, j->header, text.data, text.size, &message))
         status = command_report(diags, message);
-    if (status == EXIT_OK &&
-        model_write(m, options, j->kind, j->kind == LINK_EXECUTABLE ? &program : NULL, j->output, diags))
+    const struct model_job job = {.n_targets = j->n_targets,
+                                  .modules = j->modules,
+                                  .options = j->options,
+                                  .kind = j->kind,
+                                  .program = j->kind == LINK_EXECUTABLE ? &program : NULL,
+                                  .path = j->output,
+                                  .weights_path = j->weights};
+    if (status == EXIT_OK && model_write(&job, diags))
         status = EXIT_ERROR;
     if (status == EXIT_OK && j->header && file_commit(&header, &message))
         status = command_report(diags, message);
@@ -111,35 +176,51 @@ static int write_object(const struct job *j, struct module *m, const struct comp
     return status;
 }
 
-static int run(const struct command *c, const struct job *j, struct diags *diags)
+// A module of the source for each target.
+static int make_modules(struct job *j, const struct command_source *source, struct diags *diags)
 {
-    struct compile_options options;
-    if (command_compile_options(&j->shared, &options, diags))
-        return EXIT_ERROR;
-    options.n_threads = (int)j->shared.threads;
+    for (int i = 0; i < j->n_targets; i++) {
+        j->modules[i] = i ? command_make_module(source, diags) : source->module;
+        if (!j->modules[i])
+            return EXIT_ERROR;
+        name_model(j, j->modules[i]);
+        if (j->stage != STAGE_GRAPH && graph_compile(j->modules[i], &j->options[i], diags))
+            return EXIT_ERROR;
+    }
+    return EXIT_OK;
+}
+
+static int run(const struct command *c, struct job *j, struct diags *diags)
+{
+    int status = read_targets(c, j, diags);
+    if (status != EXIT_OK)
+        return status;
     struct command_source source;
     struct command_given given = {.sizes = &j->shared.dims};
-    int status = command_open(c, j->input, &given, &source, diags);
+    status = command_open(c, j->input, &given, &source, diags);
     if (status == EXIT_OK)
-        name_model(j, source.module);
-    if (status == EXIT_OK && j->stage != STAGE_GRAPH && graph_compile(source.module, &options, diags))
-        status = EXIT_ERROR;
+        status = make_modules(j, &source, diags);
     if (status == EXIT_OK)
-        status = j->stage == STAGE_OBJECT ? write_object(j, source.module, &options, diags)
-                                          : write_text(j, source.module, &options, diags);
+        status =
+            j->stage == STAGE_OBJECT ? write_object(j, diags) : write_text(j, j->modules[0], &j->options[0], diags);
+    for (int i = 1; i < j->n_targets; i++) // the first belongs to the source
+        module_destroy(j->modules[i]);
     command_close(&source);
     return status;
 }
 
 int command_compile(int argc, char *const *argv)
 {
-    static struct job j = {.shared = {.target = "native", .opt_level = 2}};
+    static struct job j = {.shared = {.opt_level = 2}};
     static struct words files;
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &j.output, "FILE",
          "what to write: .o, .so, an executable without an ending; with --emit any name [-, for text]"},
-        {"emit", 0, OPTION_STRING, &j.emit, "WHAT", "graph, tile, shaped, llvm, asm or obj [by -o]"},
+        {"emit", 0, OPTION_STRING, &j.emit, "WHAT",
+         "graph, tile, shaped, llvm, asm or obj [by -o]; text is for one target [native]"},
         {"header", 0, OPTION_STRING, &j.header, "FILE", "also write a C header that declares the model's functions"},
+        {"weights", 0, OPTION_STRING, &j.weights, "FILE",
+         "put the constants into a file, to lie beside what the code becomes part of"},
         {"name", 0, OPTION_STRING, &j.name, "NAME", "what its symbols begin with [by -o]"},
     };
     const struct command c = {.name = "compile",
@@ -155,6 +236,8 @@ int command_compile(int argc, char *const *argv)
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0 || (status = choose_output(&c, &j)) >= 0)
         return status;
+    if (!j.shared.target)
+        j.shared.target = j.stage == STAGE_OBJECT ? PORTABLE_TARGETS : "native";
     if (j.name && !lex_is_identifier(j.name))
         return options_fail(&c, "--name is a C identifier, not '%s'", j.name);
     struct diags diags;

@@ -1,13 +1,16 @@
 // tegula info: what a model is made of, and what of it is not supported.
+#include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/data_type.h"
 #include "frontend/census.h"
 #include "ir/dims.h"
 #include "ir/einsum.h"
 #include "tools/command.h"
+#include "tools/library.h"
 #include "tools/run_model.h"
 
 struct info {
@@ -105,7 +108,7 @@ static void count_weights(struct info *x)
 
 // ---- Text ------------------------------------------------------------------------------------------------------
 
-static void print_port(struct info *x, const TgOnnx__ValueInfoProto *v)
+static void print_source_port(struct info *x, const TgOnnx__ValueInfoProto *v)
 {
     const TgOnnx__TypeProto *t = v->type;
     printf("  ");
@@ -172,10 +175,10 @@ static void print_info(struct info *x)
     printf("\ninputs\n");
     for (size_t i = 0; i < g->n_input; i++)
         if (!is_initializer(x, g->input[i]->name))
-            print_port(x, g->input[i]);
+            print_source_port(x, g->input[i]);
     printf("outputs\n");
     for (size_t i = 0; i < g->n_output; i++)
-        print_port(x, g->output[i]);
+        print_source_port(x, g->output[i]);
     printf("operators      ");
     print_number(x->n_nodes);
     printf("\n");
@@ -199,6 +202,56 @@ static void print_info(struct info *x)
         print_number(x->n_unsupported);
         printf(" of the operators\n");
     }
+}
+
+// ---- Models that come compiled ---------------------------------------------------------------------------------
+
+static void print_port(const tg_model *code, const tg_port *port)
+{
+    printf("  ");
+    run_print_name(port->name);
+    printf(": %s [", dtype_info[data_type_dtype(port->dtype)].name);
+    for (int d = 0; d < port->rank; d++) {
+        fputs(d ? ", " : "", stdout);
+        if (port->dims[d] >= 0)
+            printf("%" PRId64, port->dims[d]);
+        else
+            run_print_name(port->dims[d] == INT64_MIN ? "?" : code->symbols[-1 - port->dims[d]]);
+    }
+    printf("]\n");
+}
+
+// What it has code for; which of that this machine runs.
+static void print_targets(const tg_model *code)
+{
+    const tg_env env = {.version = TG_ENV_VERSION, .error = run_note_message};
+    int32_t chosen = -1;
+    bool fails = code->load(&env, NULL, &chosen);
+    printf("targets\n");
+    for (int i = 0; i < code->n_targets; i++)
+        printf("  %s%s\n", code->targets[i], i == chosen ? "  (runs here)" : "");
+    if (fails)
+        printf("does not run here: %s\n", run_message());
+}
+
+static int run_compiled(const char *path, struct diags *diags)
+{
+    void *library;
+    const tg_model *code = library_open(path, &library, diags);
+    if (!code)
+        return EXIT_ERROR;
+    run_print_name(path);
+    printf(": model '");
+    run_print_name(code->name);
+    printf("', compiled\ninputs\n");
+    for (int i = 0; i < code->n_inputs; i++)
+        print_port(code, &code->inputs[i]);
+    printf("outputs\n");
+    for (int i = 0; i < code->n_outputs; i++)
+        print_port(code, &code->outputs[i]);
+    print_targets(code);
+    dlclose(library);
+    return EXIT_OK;
 }
 
 // ---- The command -----------------------------------------------------------------------------------------------
@@ -236,18 +289,23 @@ int command_info(int argc, char *const *argv)
 {
     static struct words files;
     static struct shared_options shared;
-    const struct command c = {.name = "info",
-                              .summary = "Tells what an ONNX model is made of, and what of it is not supported.",
-                              .files = "MODEL",
-                              .least_files = 1,
-                              .most_files = 1,
-                              .shared_sets = SHARED_DIM,
-                              .shared = &shared};
+    const struct command c = {
+        .name = "info",
+        .summary = "Tells what an ONNX model is made of, and what of it is not supported; of a compiled one (.so) "
+                   "what it takes and which of its code runs here.",
+        .files = "MODEL",
+        .least_files = 1,
+        .most_files = 1,
+        .shared_sets = SHARED_DIM,
+        .shared = &shared};
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;
+    bool compiled = command_ends_in(files.word[0], ".so");
+    if (compiled && shared.dims.n)
+        return options_fail(&c, "--dim is for ONNX models");
     struct diags diags;
     diag_init(&diags);
-    status = run(&c, files.word[0], &shared, &diags);
+    status = compiled ? run_compiled(files.word[0], &diags) : run(&c, files.word[0], &shared, &diags);
     return command_finish(&diags, status);
 }

@@ -79,8 +79,9 @@ static int write_output(const struct job *j, struct module *m, const struct comp
 static int run(const struct command *c, const struct job *j, struct diags *diags)
 {
     struct compile_options options;
-    if (command_compile_options(&j->shared, &options, diags))
-        return EXIT_ERROR;
+    int status = command_compile_options(c, &j->shared, &options, diags);
+    if (status != EXIT_OK)
+        return status;
     bool gpu = options.target.kind == TARGET_KIND_NVPTX;
     if (gpu && j->header)
         return options_fail(c, "--header declares launchers, which code for %s has none of", j->shared.target);
@@ -89,7 +90,7 @@ static int run(const struct command *c, const struct job *j, struct diags *diags
                             j->output);
     struct command_source source;
     struct command_given given = {.definitions = &j->shared.definitions};
-    int status = command_open(c, j->input, &given, &source, diags);
+    status = command_open(c, j->input, &given, &source, diags);
     if (status == EXIT_OK)
         status = write_output(j, source.module, &options, diags);
     command_close(&source);

@@ -42,13 +42,14 @@ static int run(const struct command *c, const char *file, const struct outputs *
                const struct shared_options *shared, struct diags *diags)
 {
     struct compile_options options;
-    if (command_compile_options(shared, &options, diags))
-        return EXIT_ERROR;
+    int status = command_compile_options(c, shared, &options, diags);
+    if (status != EXIT_OK)
+        return status;
     if (!shared->pipeline.passes)
         options.pipeline.passes = shared->pipeline.stop_after ? "default" : "";
     struct command_source source;
     struct command_given given = {.definitions = &shared->definitions, .sizes = &shared->dims};
-    int status = command_open(c, file, &given, &source, diags);
+    status = command_open(c, file, &given, &source, diags);
     struct driver_buffer text = {0};
     if (status == EXIT_OK && compile_module(source.module, &options, COMPILE_SHAPED, &text, diags))
         status = EXIT_ERROR;

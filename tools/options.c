@@ -21,7 +21,7 @@ static const struct shared_row {
 #define ROW(set, field, ...) {SHARED_##set, offsetof(struct shared_options, field), {__VA_ARGS__}}
     // clang-format on
     ROW(TARGET, target, "target", 0, OPTION_STRING, NULL, "NAME",
-        "native, v2, v3, v4, a CPU of LLVM, with +vnni +noamx ...; sm_80 ... for PTX"),
+        "native, v2, v3, v4, a CPU of LLVM, with +vnni +noamx ...; sm_80 ... for PTX; compile: also A,B"),
     ROW(OPTIMIZE, opt_level, "optimize", 'O', OPTION_INT, NULL, "0..3", "effort of LLVM's optimisation", 0, 3),
     ROW(DEFINE, definitions, NULL, 'D', OPTION_WORDS, NULL, "NAME=VALUE", "value of a compile-time parameter"),
     ROW(DIM, dims, "dim", 'd', OPTION_WORDS, NULL, "NAME=SIZE", "value of a size that a model leaves open"),

@@ -4,6 +4,7 @@
 
 #include "codegen/model.h"
 #include "tools/command.h"
+#include "tools/library.h"
 #include "tools/run_model.h"
 
 #define DEFAULT_TARGET "native"
@@ -29,10 +30,11 @@ static int compile_and_run(const struct command *c, const struct run_request *r,
     struct command_source source = {0};
     struct loaded_model *loaded = NULL;
     double start = run_now_ms();
-    if (command_compile_options(&r->shared, &options, diags))
-        return EXIT_ERROR;
+    int status = command_compile_options(c, &r->shared, &options, diags);
+    if (status != EXIT_OK)
+        return status;
     options.n_threads = (int)r->shared.threads;
-    int status = open_source(c, r, &source, diags);
+    status = open_source(c, r, &source, diags);
     if (status == EXIT_OK &&
         (graph_compile(source.module, &options, diags) || model_load(source.module, &options, &loaded, diags)))
         status = EXIT_ERROR;
@@ -63,25 +65,13 @@ static int load_and_run(const struct command *c, const struct run_request *r, st
     const char *option = compiler_option(&r->shared);
     if (option)
         return options_fail(c, "%s is for models that are yet to be compiled", option);
-    struct loc loc = {.file = r->file};
     double start = run_now_ms();
-    // dlopen looks for names without a slash in the system's folders.
-    const char *path = strchr(r->file, '/') ? r->file : arena_printf(&diags->arena, "./%s", r->file);
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const tg_model *code = library ? dlsym(library, "tegula_model") : NULL;
-    int status = EXIT_ERROR;
-    if (!library)
-        diag_error(diags, loc, "cannot be loaded: %s", dlerror());
-    else if (!code)
-        diag_error(diags, loc, "is no model that tegula compiled: it has no symbol tegula_model");
-    else if (code->version != TG_MODEL_VERSION)
-        diag_error(diags, loc,
-                   "was compiled by another version of tegula (its interface is %d, this one's %d); compile it again",
-                   (int)code->version, TG_MODEL_VERSION);
-    else
-        status = run_model(c, r, code, run_now_ms() - start, diags);
-    if (library)
-        dlclose(library);
+    void *library;
+    const tg_model *code = library_open(r->file, &library, diags);
+    if (!code)
+        return EXIT_ERROR;
+    int status = run_model(c, r, code, run_now_ms() - start, diags);
+    dlclose(library);
     return status;
 }
 

@@ -32,6 +32,7 @@ struct session {
     void *scratch; // the arena that runs work in
     double *run_ms;
     int status; // of the last run
+    int32_t target;
 };
 
 double run_now_ms(void)
@@ -265,12 +266,17 @@ static int make_inputs(struct session *s, const char **paths)
 
 // ---- Running ---------------------------------------------------------------------------------------------------
 
-static _Thread_local char last_message[600];
+static _Thread_local char last_message[1024];
 
-static void note_message(const tg_env *env, const char *message)
+void run_note_message(const tg_env *env, const char *message)
 {
     (void)env;
     snprintf(last_message, sizeof last_message, "%s", message);
+}
+
+const char *run_message(void)
+{
+    return last_message;
 }
 
 static int make_outputs(struct session *s)
@@ -360,12 +366,36 @@ static int finish_printing(struct session *s)
     return fflush(stdout) || ferror(stdout) ? fail(s, "cannot write to standard output") : EXIT_OK;
 }
 
+// ---- Code ------------------------------------------------------------------------------------------------------
+
+// What else it could have been is to be known: other machines take that.
+static void tell_target(struct session *s)
+{
+    const tg_model *code = s->code;
+    if (code->n_targets == 1)
+        return;
+    fprintf(stderr, "tegula run: note: runs the code for %s, of that for", code->targets[s->target]);
+    for (int i = 0; i < code->n_targets; i++)
+        fprintf(stderr, "%s %s", i ? "," : "", code->targets[i]);
+    fputc('\n', stderr);
+}
+
+static int load_code(struct session *s)
+{
+    if (s->code->load(&s->env, NULL, &s->target))
+        return fail(s, "%s", last_message);
+    tell_target(s);
+    return EXIT_OK;
+}
+
 // ---- All of it -------------------------------------------------------------------------------------------------
 
 static int run_session(struct session *s, const char **paths, double load_ms)
 {
     const char *made = NULL;
-    int status = make_inputs(s, paths);
+    int status = load_code(s);
+    if (status == EXIT_OK)
+        status = make_inputs(s, paths);
     if (status == EXIT_OK && s->r->output_dir) // before the work, which may take long
         status = tensor_dir_make(s->r->output_dir, &made, &s->arena, s->diags);
     if (status == EXIT_OK)
@@ -379,7 +409,14 @@ static int run_session(struct session *s, const char **paths, double load_ms)
             tensor_dir_remove(s->r->output_dir, made, &s->arena);
         return status;
     }
-    const struct run_results results = {s->code, s->out, s->r->repeat, s->run_ms, load_ms};
+    const struct run_results results = {
+        .code = s->code,
+        .target = s->code->targets[s->target],
+        .out = s->out,
+        .n_runs = s->r->repeat,
+        .run_ms = s->run_ms,
+        .load_ms = load_ms,
+    };
     (s->r->json ? run_print_json : run_print_text)(&results);
     return finish_printing(s);
 }
@@ -392,7 +429,7 @@ int run_model(const struct command *c, const struct run_request *r, const tg_mod
         return fail(&s, "out of memory");
     arena_init(&s.arena);
     s.env = *tg_pool_env(s.pool);
-    s.env.error = note_message;
+    s.env.error = run_note_message;
     const char **paths = ARENA_ARRAY(&s.arena, const char *, code->n_inputs + 1);
     s.symbols = ARENA_ARRAY(&s.arena, int64_t, code->n_symbols + 1);
     s.in = ARENA_ARRAY(&s.arena, tg_tensor, code->n_inputs + 1);

@@ -33,10 +33,15 @@ int run_model(const struct command *c, const struct run_request *r, const tg_mod
 
 double run_now_ms(void);
 
+// tg_env.error that keeps the message, and what it has kept on this thread.
+void run_note_message(const tg_env *env, const char *message);
+const char *run_message(void);
+
 // ---- run_print.c ----
 
 struct run_results {
     const tg_model *code;
+    const char *target; // whose code has run
     const tg_tensor *out;
     int64_t n_runs;       // that were timed
     const double *run_ms; // sorted

@@ -164,7 +164,9 @@ void run_print_json(const struct run_results *r)
         }
         printf("}");
     }
-    printf("], \"load_ms\": %.3f, \"peak_rss_mb\": %.1f", r->load_ms, peak_mb());
+    printf("], \"target\": ");
+    print_json_string(r->target);
+    printf(", \"load_ms\": %.3f, \"peak_rss_mb\": %.1f", r->load_ms, peak_mb());
     if (r->n_runs)
         printf(", \"runs\": %" PRId64 ", \"min_ms\": %.4f, \"median_ms\": %.4f, \"p99_ms\": %.4f", r->n_runs,
                r->run_ms[0], median(r), percentile(r, 0.99));

@@ -106,11 +106,14 @@ typedef struct tg_port {
     const int64_t *dims;
 } tg_port;
 
-#define TG_MODEL_VERSION 1
+#define TG_MODEL_VERSION 2
 
 // A compiled model NAME is exported as the data symbol NAME__model, from a shared object also as tegula_model. Its
 // functions may run at the same time on several threads, with tensors and an arena of their own each. They return 0, or
 // another number after env->error has taken note of what is wrong.
+//
+// It may have code for several targets. The first call of one of its functions decides for this process which of them
+// runs: the last in `targets` that this machine can run, or the one that the environment variable TEGULA_TARGET names.
 typedef struct tg_model {
     int32_t version; // TG_MODEL_VERSION
     int32_t n_inputs, n_outputs, n_symbols;
@@ -126,6 +129,14 @@ typedef struct tg_model {
     // frees, and its fields are filled in; its `shape` must have room for the sizes. arena is memory of arena_bytes
     // aligned to 64 bytes, or NULL: it is allocated for the run. On failure outputs that had no data have none.
     int32_t (*run)(const tg_env *env, const tg_tensor *in, tg_tensor *out, void *arena);
+    int32_t n_targets;
+    const char *const *targets; // "x86-64-v3": what it was compiled for, the more they need the later
+    // Gets ready to run, as the first call of the others does: fails on a machine that can run none of the targets.
+    // *target, if not NULL, is set to the index of the one that runs. weights is NULL or, of a model that was compiled
+    // with --weights, the path of that file; NULL then means a file of the name it had when it was written, in the
+    // folder of the shared object or program that the model is part of. It is mapped until the process ends, and must
+    // not change. After a success more calls do nothing.
+    int32_t (*load)(const tg_env *env, const char *weights, int32_t *target);
 } tg_model;
 
 #ifdef __cplusplus

@@ -4,6 +4,7 @@
     models.py outputs TEGULA TARGET    their outputs against those to expect, on one thread and on two
     models.py sizes RUN_SIZES          many sizes from one compilation, against the interpreter of graphs
     models.py threads TEGULA           models whose loops threads share: the same bits on any number of them
+    models.py files TEGULA             compiled to files with code for several targets, each of which is run
 
 Exit status: 0 passed, 1 failed, 77 Python packages are missing or the machine cannot run the target.
 """
@@ -83,10 +84,10 @@ def make_digits(folder):
     return [int(re.search(r"(\d)", sample.stem)[1]) for sample in samples]
 
 
-def run(tegula, model, out, *options):
+def run(tegula, model, out, *options, **environment):
     """Runs a model; returns its outputs' files, or None after printing what is wrong."""
     result = subprocess.run([tegula, "run", model, "--output-dir", out, *options], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, universal_newlines=True)
+                            stderr=subprocess.STDOUT, universal_newlines=True, env={**os.environ, **environment})
     if result.returncode:
         print(f"{model.name} {' '.join(map(str, options))}: status {result.returncode}\n{result.stdout}")
         return None
@@ -121,10 +122,13 @@ def wrong_outputs(files, folder):
     return wrong
 
 
-def test_outputs(folder, tegula, target):
+def can_run(target):
     with open("/proc/cpuinfo") as file:
-        flags = set(next((line.split() for line in file if line.startswith("flags")), []))
-    if not NEEDS[target] <= flags:
+        return NEEDS[target] <= set(next((line.split() for line in file if line.startswith("flags")), []))
+
+
+def test_outputs(folder, tegula, target):
+    if not can_run(target):
         print(f"SKIP hardware: this machine cannot run {target}")
         return 77
     make_models(folder, "--small")
@@ -192,7 +196,29 @@ def test_threads(folder, tegula):
     return 1 if bad else 0
 
 
-TESTS = {"outputs": test_outputs, "sizes": test_sizes, "threads": test_threads}
+def test_files(folder, tegula):
+    """A shared object for three targets: each gives what the model compiled for it in memory gives, and that is right.
+    Every other one has its weights in a file."""
+    names = ("mlp", "resnet_stage", "mobilenet_block", "bert_layer", "lstm", "half_weights", "if_model")
+    make_models(folder, *names, "--small")
+    bad = 0
+    for i, name in enumerate(names):
+        model, library = folder / f"{name}.onnx", folder / f"{name}.so"
+        weights = ["--weights", folder / f"{name}.weights"] if i % 2 else []
+        subprocess.run([tegula, "compile", model, "-o", library, *weights], check=True)
+        for target in filter(can_run, ("v2", "v3", "v4")):
+            options = ["--input-dir", model.with_suffix(".inputs"), "-j2"]
+            have = run(tegula, library, folder / f"{name}.{target}", *options, TEGULA_TARGET=f"x86-64-{target}")
+            want = run(tegula, model, folder / f"{name}.memory.{target}", *options, "--target", target)
+            wrong = wrong_outputs(have, model.with_suffix(".outputs")) if have and want else ["it does not run"]
+            if have and want and not same_files(have, want):
+                wrong.append("the file gives other bits than the model compiled in memory")
+            print(f"{name} for {target}: {'; '.join(wrong) or 'ok'}")
+            bad += bool(wrong)
+    return 1 if bad else 0
+
+
+TESTS = {"files": test_files, "outputs": test_outputs, "sizes": test_sizes, "threads": test_threads}
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:

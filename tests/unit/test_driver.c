@@ -3,6 +3,7 @@
 #include "codegen/file.h"
 #include "codegen/jit.h"
 #include "codegen/link.h"
+#include "runtime/isa.h"
 #include "tests/unit/suite.h"
 
 #include <llvm-c/Core.h>
@@ -193,6 +194,7 @@ START_TEST(target_native)
     struct target_desc t, v2;
     WORKS(target_parse("native", &t, &error));
     ck_assert(target_runs_here(&t));
+    ck_assert_uint_eq(t.isa, isa_here()); // LLVM and we ask the CPU alike
     ck_assert_int_ge(t.l1d_bytes, 8192);
     ck_assert_int_gt(t.l2_bytes, t.l1d_bytes);
     WORKS(target_parse("x86-64-v2", &v2, &error));
