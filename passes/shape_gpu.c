@@ -58,9 +58,7 @@ static void check_type(struct gpu_shaper *g, const struct op *op, const struct t
             return;
         }
     int64_t bytes = type_elements(t) * (dtype_bytes(t->dtype) > 4 ? 8 : 4);
-    int registers = GPU_REGISTERS / GPU_LANES / g->warps / 2; // the other half is for all else
-    if (registers > GPU_MOST_REGISTERS)
-        registers = GPU_MOST_REGISTERS;
+    int registers = (gpu_thread_registers(g->warps) + 1) / 2; // the other half is for all else
     int64_t most = (int64_t)registers * 4 * GPU_LANES * g->warps;
     // Factors of a dot are smaller than their sum, or were loaded and would be reported there.
     if (bytes > most && op->code != OP_CONSTANT && op->code != OP_IOTA && op->code != OP_BROADCAST)
@@ -84,9 +82,6 @@ static void check_block(struct gpu_shaper *g, const struct block *b)
         default:
             for (int i = 0; i < op->n_results && g->c->diags->n_errors == errors; i++)
                 check_type(g, op, op->results[i]->type);
-            if ((op->code == OP_LOAD && op->results[0]->type->kind == TYPE_TILE) ||
-                (op->code == OP_STORE && op->operands[0]->type->kind == TYPE_TILE))
-                gpu_note_access(g, op);
         }
         for (int i = 0; i < op->n_blocks; i++)
             check_block(g, op->blocks[i]);
@@ -278,6 +273,20 @@ static void foresee_block(struct gpu_shaper *g, const struct block *b)
         foresee_op(g, op);
 }
 
+void gpu_begin(struct gpu_shaper *g, struct function *k, struct pass_context *c)
+{
+    *g = (struct gpu_shaper){.m = k->module, .k = k, .c = c, .scratch = c->scratch};
+    g->warps = gpu_warps(g);
+}
+
+void gpu_foresee(struct gpu_shaper *g)
+{
+    gpu_note_accesses(g, g->k->body);
+    g->n_values = g->k->n_values;
+    g->of = ARENA_ARRAY(g->scratch, const struct layout *, g->n_values);
+    foresee_block(g, g->k->body);
+}
+
 // ---- Setting ---------------------------------------------------------------------------------------------------
 
 static void set_type(struct gpu_shaper *g, struct value *v, const struct layout *l)
@@ -326,8 +335,7 @@ static void meet(struct gpu_shaper *g, struct op *op, int first, const struct ty
     }
 }
 
-// The layout foreseen for an operation's result, or the default.
-static struct layout wanted(struct gpu_shaper *g, const struct value *v)
+struct layout gpu_wanted_layout(const struct gpu_shaper *g, const struct value *v)
 {
     const struct layout *l = v->id < g->n_values ? g->of[v->id] : NULL;
     return l ? *l : gpu_default_layout(g, v->type);
@@ -339,7 +347,7 @@ static void set_loop(struct gpu_shaper *g, struct op *op)
     for (int i = 0; i < op->n_results; i++) {
         if (op->results[i]->type->kind != TYPE_TILE)
             continue;
-        struct layout l = wanted(g, op->results[i]);
+        struct layout l = gpu_wanted_layout(g, op->results[i]);
         gpu_need(g, op, first + i, &l, false);
         set_type(g, op->results[i], &l);
         for (int j = 0; j < op->n_blocks; j++)
@@ -405,7 +413,7 @@ static void set_op(struct gpu_shaper *g, struct op *op)
     case OP_IF:
         for (int i = 0; i < op->n_results; i++)
             if (op->results[i]->type->kind == TYPE_TILE) {
-                l = wanted(g, op->results[i]);
+                l = gpu_wanted_layout(g, op->results[i]);
                 set_type(g, op->results[i], &l);
             }
         for (int i = 0; i < op->n_blocks; i++)
@@ -435,7 +443,7 @@ static void set_op(struct gpu_shaper *g, struct op *op)
     case OP_LOAD:
     case OP_CONSTANT:
     case OP_IOTA:
-        l = wanted(g, result);
+        l = gpu_wanted_layout(g, result);
         break;
     case OP_DOT:
         gpu_dot_layouts(g, op, dot);
@@ -462,14 +470,14 @@ static void set_op(struct gpu_shaper *g, struct op *op)
         break;
     }
     case OP_BROADCAST:
-        l = wanted(g, result);
+        l = gpu_wanted_layout(g, result);
         if (op->operands[0]->type->kind == TYPE_TILE) {
             struct layout meets = layout_operand(&l, op->operands[0]->type);
             gpu_need(g, op, 0, &meets, true);
         }
         break;
     default:
-        l = wanted(g, result);
+        l = gpu_wanted_layout(g, result);
         meet(g, op, op->code == OP_GATHER ? 1 : 0, result->type, &l);
     }
     set_type(g, result, &l);
@@ -483,27 +491,25 @@ static void set_block(struct gpu_shaper *g, struct block *b)
 
 static bool shape_kernel(struct function *k, struct pass_context *c)
 {
-    struct gpu_shaper g = {.m = k->module, .k = k, .c = c, .scratch = c->scratch};
-    g.warps = gpu_warps(&g);
+    struct gpu_shaper g;
+    gpu_begin(&g, k, c);
     check_block(&g, k->body);
     if (g.failed)
         return true;
     prove_bounds(&g);
-    g.n_values = k->n_values;
-    g.of = ARENA_ARRAY(g.scratch, const struct layout *, g.n_values);
-    foresee_block(&g, k->body);
+    gpu_foresee(&g);
     set_block(&g, k->body);
     return g.changed;
 }
 
-static bool is_shaped(const struct block *b)
+bool gpu_is_shaped(const struct block *b)
 {
     for (const struct op *op = b->first; op; op = op->next) {
         for (int i = 0; i < op->n_results; i++)
             if (op->results[i]->type->kind == TYPE_TILE)
                 return op->results[i]->type->lanes != 0;
         for (int i = 0; i < op->n_blocks; i++)
-            if (is_shaped(op->blocks[i]))
+            if (gpu_is_shaped(op->blocks[i]))
                 return true;
     }
     return false;
@@ -513,7 +519,7 @@ bool pass_shape_gpu(struct module *m, struct pass_context *c)
 {
     bool changed = false;
     for (struct function *k = m->first_function; k; k = k->next)
-        if (k->kind == FUNCTION_KERNEL && !is_shaped(k->body))
+        if (k->kind == FUNCTION_KERNEL && !gpu_is_shaped(k->body))
             changed |= shape_kernel(k, c);
     return changed;
 }
