@@ -22,72 +22,6 @@
 
 #include "passes/shape.h"
 
-void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *text)
-{
-    diag_error(g->c->diags, loc, "kernel %s: %s", g->k->name, text);
-    g->failed = true;
-}
-
-#define FAIL(g, loc, ...) gpu_fail(g, loc, arena_printf((g)->scratch, __VA_ARGS__))
-
-static const char *text_of(struct gpu_shaper *g, const struct type *t)
-{
-    return type_string(g->scratch, g->m, t);
-}
-
-// ---- What cannot be done -----------------------------------------------------------------------------------------
-
-static void check_type(struct gpu_shaper *g, const struct op *op, const struct type *t)
-{
-    const char *name = op_info[op->code].name, *target = g->c->target->name;
-    if (t->kind != TYPE_TILE)
-        return;
-    if (t->rank > LAYOUT_MAX_RANK) {
-        FAIL(g, op->loc, "%s: %s has more than %d dimensions, which %s does not support; reshape it", name,
-             text_of(g, t), LAYOUT_MAX_RANK, target);
-        return;
-    }
-    if (dtype_info[t->dtype].bits < 8 && t->dtype != DTYPE_I1) {
-        FAIL(g, op->loc, "%s: elements of type %s are not supported on %s", name, dtype_info[t->dtype].name, target);
-        return;
-    }
-    for (int d = 0; d < t->rank; d++)
-        if (t->dims[d] & (t->dims[d] - 1)) {
-            FAIL(g, op->loc, "%s: dimension %d of %s is no power of two, as %s needs; choose a size such as 64 or 128",
-                 name, d, text_of(g, t), target);
-            return;
-        }
-    int64_t bytes = type_elements(t) * (dtype_bytes(t->dtype) > 4 ? 8 : 4);
-    int registers = (gpu_thread_registers(g->warps) + 1) / 2; // the other half is for all else
-    int64_t most = (int64_t)registers * 4 * GPU_LANES * g->warps;
-    // Factors of a dot are smaller than their sum, or were loaded and would be reported there.
-    if (bytes > most && op->code != OP_CONSTANT && op->code != OP_IOTA && op->code != OP_BROADCAST)
-        FAIL(g, op->loc,
-             "%s: %s needs %lld registers in each of %d threads on %s, where %d are reasonable; "
-             "choose smaller tiles, or loop over them",
-             name, text_of(g, t), (long long)(bytes / 4 / GPU_LANES / g->warps), GPU_LANES * g->warps, target,
-             registers);
-}
-
-static void check_block(struct gpu_shaper *g, const struct block *b)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        int errors = g->c->diags->n_errors;
-        switch (op->code) {
-        case OP_SCAN:
-        case OP_EXTRACT:
-        case OP_SCRATCH:
-            FAIL(g, op->loc, "%s is not supported on %s", op_info[op->code].name, g->c->target->name);
-            break;
-        default:
-            for (int i = 0; i < op->n_results && g->c->diags->n_errors == errors; i++)
-                check_type(g, op, op->results[i]->type);
-        }
-        for (int i = 0; i < op->n_blocks; i++)
-            check_block(g, op->blocks[i]);
-    }
-}
-
 // ---- Accesses in bounds --------------------------------------------------------------------------------------------
 
 static void set_inbounds(struct gpu_shaper *g, struct op *op, struct shaper *s)
@@ -300,7 +234,7 @@ static void set_type(struct gpu_shaper *g, struct value *v, const struct layout 
     }
     struct type *t = type_linear(g->m, type_tile(g->m, v->type->dtype, v->type->rank, v->type->dims), l);
     if (!t) {
-        FAIL(g, v->def ? v->def->loc : g->k->loc, "no layout on the GPU was found for %s", text_of(g, v->type));
+        gpu_fail(g, v->def ? v->def->loc : g->k->loc, "no layout on the GPU was found for %s", gpu_text(g, v->type));
         return;
     }
     v->type = t;
@@ -385,20 +319,45 @@ static void set_reduce(struct gpu_shaper *g, struct op *op)
     if (!layout_reduces(op->operands[0]->type->linear, mask)) {
         struct layout l = gpu_default_layout(g, op->operands[0]->type);
         if (!layout_reduces(&l, mask)) // copies along a reduced dimension: the tile is smaller than the block
-            FAIL(g, op->loc, "reduce: %s cannot be reduced by %d warps", text_of(g, op->operands[0]->type), g->warps);
+            gpu_fail(g, op->loc, "reduce: %s cannot be reduced by %d warps", gpu_text(g, op->operands[0]->type),
+                     g->warps);
         gpu_need(g, op, 0, &l, false);
     }
 }
 
-// The largest of the tiles that a scatter or atomic is made of.
-static const struct value *scattered(const struct op *op)
+// The shape that operands broadcast to from `first` on, with the type's elements; NULL if all are scalars.
+static struct type *broadcast_shape(struct gpu_shaper *g, const struct op *op, int first, enum dtype t)
 {
-    const struct value *largest = NULL;
-    for (int i = 0; i < op->n_operands; i++)
-        if (op->operands[i]->type->kind == TYPE_TILE &&
-            (!largest || type_elements(op->operands[i]->type) > type_elements(largest->type)))
-            largest = op->operands[i];
-    return largest;
+    int rank = -1;
+    dim from_end[MAX_RANK];
+    for (int i = first; i < op->n_operands; i++) {
+        const struct type *u = op->operands[i]->type;
+        if (u->kind != TYPE_TILE)
+            continue;
+        for (int d = 0; d < u->rank; d++)
+            if (d >= rank || from_end[d] == 1)
+                from_end[d] = u->dims[u->rank - 1 - d];
+        rank = u->rank > rank ? u->rank : rank;
+    }
+    dim dims[MAX_RANK];
+    for (int d = 0; d < rank; d++)
+        dims[d] = from_end[rank - 1 - d];
+    return rank < 0 ? NULL : type_tile(g->m, t, rank, dims);
+}
+
+// Indices broadcast against each other; what goes there has their shape or is a scalar.
+static void set_scatter(struct gpu_shaper *g, struct op *op)
+{
+    const struct type *tile = broadcast_shape(g, op, 2, op->operands[0]->type->dtype);
+    if (!tile)
+        return;
+    struct layout l = gpu_default_layout(g, tile);
+    for (int i = op->n_operands - 1; i >= 0; i--)
+        if (same_shape(op->operands[i]->type, tile))
+            l = *op->operands[i]->type->linear;
+    if (op->operands[0]->type->kind == TYPE_TILE)
+        gpu_need(g, op, 0, &l, false);
+    meet(g, op, 2, tile, &l);
 }
 
 static void set_op(struct gpu_shaper *g, struct op *op)
@@ -426,14 +385,9 @@ static void set_op(struct gpu_shaper *g, struct op *op)
         set_store(g, op);
         return;
     case OP_SCATTER:
-    case OP_ATOMIC: {
-        const struct value *v = scattered(op);
-        if (v) {
-            struct type tile = *v->type;
-            meet(g, op, 0, &tile, tile.linear);
-        }
+    case OP_ATOMIC:
+        set_scatter(g, op);
         return;
-    }
     default:
         break;
     }
@@ -493,8 +447,7 @@ static bool shape_kernel(struct function *k, struct pass_context *c)
 {
     struct gpu_shaper g;
     gpu_begin(&g, k, c);
-    check_block(&g, k->body);
-    if (g.failed)
+    if (!gpu_check(&g))
         return true;
     prove_bounds(&g);
     gpu_foresee(&g);

@@ -30,8 +30,12 @@ struct gpu_shaper {
     bool changed, failed;
 };
 
+// shape_gpu_check.c: what cannot be done.
+bool gpu_check(struct gpu_shaper *g); // false after reporting all of it
+void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+const char *gpu_text(struct gpu_shaper *g, const struct type *t);
+
 // shape_gpu.c
-void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *text);
 void gpu_begin(struct gpu_shaper *g, struct function *k, struct pass_context *c);
 // Finds the layouts of all values, by the types that they have. All sizes are powers of two.
 void gpu_foresee(struct gpu_shaper *g);

@@ -78,7 +78,7 @@ static void take_factors(struct pressure *p, const struct op *dot)
         int64_t n = registers_of(&l[i], v->type->dtype) / (mma ? 2 : 1), more = n - p->registers[v->id];
         if (more <= 0)
             continue;
-        if (home(v) != dot->block)
+        if (home(v) != dot->block || l[i].in.bits[LAYOUT_REG] > LAYOUT_MOST_REGISTER_BITS)
             p->registers[v->id] = n;
         else if (mma)
             take_now(p, more);

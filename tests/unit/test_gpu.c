@@ -493,6 +493,29 @@ START_TEST(memory_and_control)
 }
 END_TEST
 
+// Rows of indices meet columns of them; what is written may be a tile, or one number everywhere.
+START_TEST(scatters)
+{
+    static const char *const values[] = {"%a", "7"};
+    static const char *const operations[] = {"scatter", "atomic add"};
+    for (int i = 0; i < 4; i++) {
+        char text[1000];
+        snprintf(text, sizeof text,
+                 "kernel @k(%%x: view<MxNxi32>, %%y: view<MxNxi32>) grid [1] {\n"
+                 "  %%a = load %%x[0, 0] : tile<8x16xi32>\n"
+                 "  %%i = iota 0 : tile<8x1xi32>\n"
+                 "  %%r = sub 6, %%i\n"
+                 "  %%j = iota 0 : tile<16xi32>\n"
+                 "  %%c = xor %%j, 5\n"
+                 "  %s %s, %%y[%%r, %%c]\n"
+                 "  %s %s, %%y[M - 1, %%c]\n"
+                 "}\n",
+                 operations[i % 2], values[i / 2], operations[i % 2], "3");
+        CHECK(.text = text, SIZES({"M", 7}, {"N", 13}));
+    }
+}
+END_TEST
+
 START_TEST(windows_and_borders)
 {
     CHECK(.text = "kernel @k(%x: view<HxWxf32>, %y: view<HxWxf32>) grid [1] {\n"
@@ -603,6 +626,7 @@ int main(void)
     tcase_add_test(c, large_tiles);
     tcase_add_test(c, strips_of_everything);
     tcase_add_test(c, memory_and_control);
+    tcase_add_test(c, scatters);
     tcase_add_test(c, windows_and_borders);
     tcase_add_test(c, conversions);
     suite_add_tcase(s, c);
