@@ -451,6 +451,7 @@ static bool shape_kernel(struct function *k, struct pass_context *c)
         return true;
     prove_bounds(&g);
     gpu_foresee(&g);
+    gpu_warn_of_spills(&g);
     set_block(&g, k->body);
     return g.changed;
 }

@@ -31,7 +31,8 @@ struct gpu_shaper {
 };
 
 // shape_gpu_check.c: what cannot be done.
-bool gpu_check(struct gpu_shaper *g); // false after reporting all of it
+bool gpu_check(struct gpu_shaper *g);          // false after reporting all of it
+void gpu_warn_of_spills(struct gpu_shaper *g); // after gpu_foresee
 void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 const char *gpu_text(struct gpu_shaper *g, const struct type *t);
 

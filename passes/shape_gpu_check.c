@@ -70,6 +70,20 @@ static void check_block(struct gpu_shaper *g, const struct block *b)
     }
 }
 
+void gpu_warn_of_spills(struct gpu_shaper *g)
+{
+    const struct op *op;
+    int64_t pressure = gpu_pressure(g, NULL, &op);
+    int registers = gpu_thread_registers(g->warps);
+    if (pressure > registers)
+        diag_warning(
+            g->c->diags, op->loc,
+            "kernel %s: %s: about %lld registers are live in each of %d threads, which have %d on %s: some will "
+            "be spilled to memory; choose smaller tiles",
+            g->k->name, op_info[op->code].name, (long long)pressure, GPU_LANES * g->warps, registers,
+            g->c->target->name);
+}
+
 bool gpu_check(struct gpu_shaper *g)
 {
     check_block(g, g->k->body);

@@ -4,10 +4,11 @@
 // its place; one that is made outside of a loop and used in it, to the loop's end. Loads count from their first use on,
 // for they are moved there. What an operand takes is the most that it takes where it meets others: a row that is
 // broadcast to a tile may take as much as the tile. Besides,
-//   a reduction with a count masks a copy of its operand;
+//   a reduction with a count masks a copy of its operand, and functions made of many operations have two at a time;
 //   factors of a dot by mma are converted to their fragments, in which 16-bit elements are packed;
 //   those of another dot are read from shared memory as they are needed, unless they come from outside of the loop that
 //   the dot is in: then each thread holds its rows or columns whole.
+#include "passes/shape.h"
 #include "passes/shape_gpu.h"
 
 struct pressure {
@@ -105,6 +106,8 @@ static void use_operands(struct pressure *p, const struct op *op)
         take_factors(p, op);
     else if (op->code == OP_REDUCE && op->n_operands > 1)
         take_now(p, p->registers[op->operands[0]->id]);
+    else if (opcode_is_scalar(op->code) && group_expensive(op))
+        take_now(p, 2 * p->registers[op->operands[0]->id]);
 }
 
 static void make(struct pressure *p, const struct value *v, int when)
