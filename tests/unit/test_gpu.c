@@ -387,7 +387,7 @@ END_TEST
 // Rows as long as their tiles allow: far more than a block's registers hold.
 START_TEST(long_rows)
 {
-    static const int64_t sizes[] = {0, 1, 1023, 1024, 50000};
+    static const int64_t sizes[] = {0, 1000, 50000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         CHECK(.file = "softmax", DEFINES({"BM", "1"}), SIZES({"R", 2}, {"N", sizes[i]}), .tolerance = 1e-6);
         CHECK(.file = "row_reduce", SIZES({"R", 2}, {"N", sizes[i]}), .tolerance = 1e-3);
