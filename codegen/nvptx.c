@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-#define MOST_REGISTER_BITS 9 // log2 of a tile's registers in a thread
-
 // ---- Values ------------------------------------------------------------------------------------------------------
 
 LLVMValueRef nvptx_register(struct nvptx *n, struct value *v, int r)
@@ -290,7 +288,7 @@ static void examine(struct nvptx *n, const struct block *b)
                 lower_error(l, op, "the tile %s has no layout on a GPU", type_string(&l->arena, l->kernel->module, t));
                 return;
             }
-            if (t->linear->in.bits[LAYOUT_REG] > MOST_REGISTER_BITS || t->linear->in.bits[LAYOUT_WARP] > 5) {
+            if (t->linear->in.bits[LAYOUT_REG] > LAYOUT_MOST_REGISTER_BITS || t->linear->in.bits[LAYOUT_WARP] > 5) {
                 lower_error(l, op, "%s takes more registers or warps than a block has",
                             type_string(&l->arena, l->kernel->module, t));
                 return;

@@ -389,6 +389,8 @@ static const char *check_scatter(const struct checker *c)
         for (int i = 0; i < shape.rank; i++)
             NEED(operand(c, 0)->dims[i] == shape.dims[i], "the values, %s, and the indices differ in dimension %d",
                  text(c, operand(c, 0)), i);
+        NEED(!shape.linear || (operand(c, 0)->linear && layout_equal(operand(c, 0)->linear, shape.linear)),
+             "the values lie differently than the indices");
     }
     return NULL;
 }

@@ -44,6 +44,14 @@ void diag_error(struct diags *d, struct loc loc, const char *format, ...)
     va_end(args);
 }
 
+void diag_warning(struct diags *d, struct loc loc, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    append(d, DIAG_WARNING, loc, format, args);
+    va_end(args);
+}
+
 void diag_note(struct diags *d, struct loc loc, const char *format, ...)
 {
     va_list args;

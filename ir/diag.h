@@ -34,6 +34,7 @@ void diag_finish(struct diags *d);
 
 // Appends a diagnostic. After 100 errors further ones are counted but not kept.
 void diag_error(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void diag_warning(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_note(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 // One line each: `file:line: error: text`, `file: node 'n': error: text`.

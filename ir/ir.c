@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ir/layout.h"
+#include "ir/scalar.h"
 #include "runtime/memory.h"
 
 const struct op_info op_info[OP_COUNT] = {
@@ -461,6 +462,12 @@ struct value *build_float(struct builder *b, struct type *type, double x)
 {
     struct attr value = {ATTR_VALUE, {.number = {.is_float = true, .f = x}}};
     return build_value(b, OP_CONSTANT, 0, NULL, 1, &value, type);
+}
+
+struct value *build_identity(struct builder *b, enum opcode combine, struct type *type)
+{
+    union scalar x = scalar_identity(combine, type->dtype);
+    return dtype_is_float(type->dtype) ? build_float(b, type, x.f) : build_int(b, type, x.i);
 }
 
 struct value *build_index(struct builder *b, int64_t x)

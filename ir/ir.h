@@ -338,6 +338,8 @@ struct value *build_binary(struct builder *b, enum opcode code, struct value *x,
 struct value *build_select(struct builder *b, struct value *c, struct value *x, struct value *y);
 struct value *build_int(struct builder *b, struct type *type, int64_t x);  // a constant; type may be a tile
 struct value *build_float(struct builder *b, struct type *type, double x); // likewise
+// What the combiner leaves everything as it is with; type may be a tile.
+struct value *build_identity(struct builder *b, enum opcode combine, struct type *type);
 struct value *build_index(struct builder *b, int64_t x);
 struct value *build_cast(struct builder *b, enum dtype to, struct value *x);
 struct value *build_load(struct builder *b, struct value *view, struct value *const *indices, struct type *tile,

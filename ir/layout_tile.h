@@ -7,6 +7,8 @@
 #include "ir/ir.h"
 #include "ir/layout.h"
 
+#define LAYOUT_MOST_REGISTER_BITS 9 // log2 of the registers that code is made for, of one tile in a thread
+
 // The layout whose tile dimension d is dimension source[d] of l's tile, or, where source[d] is -1, of size 1.
 // Dimensions that no source names are projected away; registers that then hold copies are dropped.
 struct layout layout_remap(const struct layout *l, unsigned rank, const int *source);

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "ir/dims.h"
-#include "ir/scalar.h"
 #include "passes/lower_graph.h"
 
 // ---- How tensors are walked ------------------------------------------------------------------------------------
@@ -94,13 +93,6 @@ static struct value *tile_of_value(struct emit *e, struct value *v, int n, const
     return tile;
 }
 
-static struct value *identity_of(struct emit *e, const struct value *x, enum opcode combine)
-{
-    struct type *s = type_scalar(e->l->m, x->type->dtype);
-    union scalar identity = scalar_identity(combine, s->dtype);
-    return dtype_is_float(s->dtype) ? build_float(&e->b, s, identity.f) : build_int(&e->b, s, identity.i);
-}
-
 // Elements beyond the axis's size become the combiner's identity.
 static struct value *masked(struct emit *e, struct value *x, int i, int n, const int *axes, enum opcode combine)
 {
@@ -111,7 +103,7 @@ static struct value *masked(struct emit *e, struct value *x, int i, int n, const
     struct type *t = type_tile(e->l->m, DTYPE_I64, n, dims);
     struct value *at = build_value(&e->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = i}}, t);
     struct value *inside = build_binary(&e->b, OP_LT, at, build_cast(&e->b, DTYPE_I64, emit_size(e, axis->size)));
-    return build_select(&e->b, inside, x, identity_of(e, x, combine));
+    return build_select(&e->b, inside, x, build_identity(&e->b, combine, type_scalar(e->l->m, x->type->dtype)));
 }
 
 static struct value *broadcast_to_axes(struct emit *e, struct value *x, int n, const int *axes)
@@ -168,7 +160,9 @@ static struct value *scan(struct emit *e, const struct op *op, struct value *x, 
         if (e->axes[axes[i]].alone && e->axes[axes[i]].dim == op_int(op, ATTR_AXIS, 0))
             axis = i;
     if (axis < 0) // of one element
-        return op_attr(op, ATTR_EXCLUSIVE) ? identity_of(e, x, op_attr(op, ATTR_COMBINE)->opcode) : x;
+        return op_attr(op, ATTR_EXCLUSIVE)
+                   ? build_identity(&e->b, op_attr(op, ATTR_COMBINE)->opcode, type_scalar(e->l->m, x->type->dtype))
+                   : x;
     x = broadcast_to_axes(e, x, n, axes);
     if (!emit_covers(e, &e->axes[axes[axis]]))
         x = masked(e, x, axis, n, axes, op_attr(op, ATTR_COMBINE)->opcode);

@@ -19,7 +19,8 @@ const char *const *pipeline_for(const struct target_desc *target)
 {
     static const char *const x86[] = {"canonicalize", "widen",       "sever",        "shape",
                                       "canonicalize", "expand-math", "canonicalize", NULL};
-    static const char *const nvptx[] = {"canonicalize", "widen",        "shape-gpu", "canonicalize",
+    static const char *const nvptx[] = {"canonicalize", "widen",        "strip-mine",
+                                        "canonicalize", "shape-gpu",    "canonicalize",
                                         "expand-math",  "canonicalize", NULL};
     return target->kind == TARGET_KIND_X86 ? x86 : nvptx;
 }

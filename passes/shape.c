@@ -352,13 +352,13 @@ static void shape_block(struct shaper *s, struct block *block, int n_exports, co
 
 // ---- Kernels ---------------------------------------------------------------------------------------------------
 
-static void find_written(struct shaper *s, const struct block *b)
+void shape_find_written(struct shaper *s, const struct block *b)
 {
     for (const struct op *op = b->first; op; op = op->next) {
         if (op_info[op->code].effect == EFFECT_WRITE)
             s->written[view_root(op->operands[1])->id] = true;
         for (int i = 0; i < op->n_blocks; i++)
-            find_written(s, op->blocks[i]);
+            shape_find_written(s, op->blocks[i]);
     }
 }
 
@@ -407,7 +407,7 @@ static bool shape_kernel(struct function *k, struct pass_context *c)
         shape_bind(&s, k->params[i], (struct binding){BIND_DIRECT, p, NULL});
     }
     s.new->grid = k->grid;
-    find_written(&s, k->body);
+    shape_find_written(&s, k->body);
     bounds_find_clips(&s);
     // The grid reads the symbols of the new kernel.
     build_enter(&s.b, block_create(s.new, NULL));

@@ -123,6 +123,7 @@ struct undo *shape_mark(struct shaper *s);
 void shape_rollback(struct shaper *s, struct undo *mark);
 void shape_clone_scalars(struct shaper *s, struct block *body); // operations on scalars and views
 void shape_fail(struct shaper *s, struct loc loc, const char *text);
+void shape_find_written(struct shaper *s, const struct block *b); // roots that are stored to
 bool shape_is_lazy(const struct shaper *s, const struct op *op);
 struct value *shape_add(struct shaper *s, struct value *a, struct value *b); // NULL is 0
 struct value *shape_sub(struct shaper *s, struct value *a, struct value *b);

@@ -22,77 +22,6 @@
 
 #include "passes/shape.h"
 
-void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *text)
-{
-    diag_error(g->c->diags, loc, "kernel %s: %s", g->k->name, text);
-    g->failed = true;
-}
-
-#define FAIL(g, loc, ...) gpu_fail(g, loc, arena_printf((g)->scratch, __VA_ARGS__))
-
-static const char *text_of(struct gpu_shaper *g, const struct type *t)
-{
-    return type_string(g->scratch, g->m, t);
-}
-
-// ---- What cannot be done -----------------------------------------------------------------------------------------
-
-static void check_type(struct gpu_shaper *g, const struct op *op, const struct type *t)
-{
-    const char *name = op_info[op->code].name, *target = g->c->target->name;
-    if (t->kind != TYPE_TILE)
-        return;
-    if (t->rank > LAYOUT_MAX_RANK) {
-        FAIL(g, op->loc, "%s: %s has more than %d dimensions, which %s does not support; reshape it", name,
-             text_of(g, t), LAYOUT_MAX_RANK, target);
-        return;
-    }
-    if (dtype_info[t->dtype].bits < 8 && t->dtype != DTYPE_I1) {
-        FAIL(g, op->loc, "%s: elements of type %s are not supported on %s", name, dtype_info[t->dtype].name, target);
-        return;
-    }
-    for (int d = 0; d < t->rank; d++)
-        if (t->dims[d] & (t->dims[d] - 1)) {
-            FAIL(g, op->loc, "%s: dimension %d of %s is no power of two, as %s needs; choose a size such as 64 or 128",
-                 name, d, text_of(g, t), target);
-            return;
-        }
-    int64_t bytes = type_elements(t) * (dtype_bytes(t->dtype) > 4 ? 8 : 4);
-    int registers = GPU_REGISTERS / GPU_LANES / g->warps / 2; // the other half is for all else
-    if (registers > GPU_MOST_REGISTERS)
-        registers = GPU_MOST_REGISTERS;
-    int64_t most = (int64_t)registers * 4 * GPU_LANES * g->warps;
-    // Factors of a dot are smaller than their sum, or were loaded and would be reported there.
-    if (bytes > most && op->code != OP_CONSTANT && op->code != OP_IOTA && op->code != OP_BROADCAST)
-        FAIL(g, op->loc,
-             "%s: %s needs %lld registers in each of %d threads on %s, where %d are reasonable; "
-             "choose smaller tiles, or loop over them",
-             name, text_of(g, t), (long long)(bytes / 4 / GPU_LANES / g->warps), GPU_LANES * g->warps, target,
-             registers);
-}
-
-static void check_block(struct gpu_shaper *g, const struct block *b)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        int errors = g->c->diags->n_errors;
-        switch (op->code) {
-        case OP_SCAN:
-        case OP_EXTRACT:
-        case OP_SCRATCH:
-            FAIL(g, op->loc, "%s is not supported on %s", op_info[op->code].name, g->c->target->name);
-            break;
-        default:
-            for (int i = 0; i < op->n_results && g->c->diags->n_errors == errors; i++)
-                check_type(g, op, op->results[i]->type);
-            if ((op->code == OP_LOAD && op->results[0]->type->kind == TYPE_TILE) ||
-                (op->code == OP_STORE && op->operands[0]->type->kind == TYPE_TILE))
-                gpu_note_access(g, op);
-        }
-        for (int i = 0; i < op->n_blocks; i++)
-            check_block(g, op->blocks[i]);
-    }
-}
-
 // ---- Accesses in bounds --------------------------------------------------------------------------------------------
 
 static void set_inbounds(struct gpu_shaper *g, struct op *op, struct shaper *s)
@@ -278,6 +207,20 @@ static void foresee_block(struct gpu_shaper *g, const struct block *b)
         foresee_op(g, op);
 }
 
+void gpu_begin(struct gpu_shaper *g, struct function *k, struct pass_context *c)
+{
+    *g = (struct gpu_shaper){.m = k->module, .k = k, .c = c, .scratch = c->scratch};
+    g->warps = gpu_warps(g);
+}
+
+void gpu_foresee(struct gpu_shaper *g)
+{
+    gpu_note_accesses(g, g->k->body);
+    g->n_values = g->k->n_values;
+    g->of = ARENA_ARRAY(g->scratch, const struct layout *, g->n_values);
+    foresee_block(g, g->k->body);
+}
+
 // ---- Setting ---------------------------------------------------------------------------------------------------
 
 static void set_type(struct gpu_shaper *g, struct value *v, const struct layout *l)
@@ -291,7 +234,7 @@ static void set_type(struct gpu_shaper *g, struct value *v, const struct layout 
     }
     struct type *t = type_linear(g->m, type_tile(g->m, v->type->dtype, v->type->rank, v->type->dims), l);
     if (!t) {
-        FAIL(g, v->def ? v->def->loc : g->k->loc, "no layout on the GPU was found for %s", text_of(g, v->type));
+        gpu_fail(g, v->def ? v->def->loc : g->k->loc, "no layout on the GPU was found for %s", gpu_text(g, v->type));
         return;
     }
     v->type = t;
@@ -326,8 +269,7 @@ static void meet(struct gpu_shaper *g, struct op *op, int first, const struct ty
     }
 }
 
-// The layout foreseen for an operation's result, or the default.
-static struct layout wanted(struct gpu_shaper *g, const struct value *v)
+struct layout gpu_wanted_layout(const struct gpu_shaper *g, const struct value *v)
 {
     const struct layout *l = v->id < g->n_values ? g->of[v->id] : NULL;
     return l ? *l : gpu_default_layout(g, v->type);
@@ -339,7 +281,7 @@ static void set_loop(struct gpu_shaper *g, struct op *op)
     for (int i = 0; i < op->n_results; i++) {
         if (op->results[i]->type->kind != TYPE_TILE)
             continue;
-        struct layout l = wanted(g, op->results[i]);
+        struct layout l = gpu_wanted_layout(g, op->results[i]);
         gpu_need(g, op, first + i, &l, false);
         set_type(g, op->results[i], &l);
         for (int j = 0; j < op->n_blocks; j++)
@@ -377,20 +319,45 @@ static void set_reduce(struct gpu_shaper *g, struct op *op)
     if (!layout_reduces(op->operands[0]->type->linear, mask)) {
         struct layout l = gpu_default_layout(g, op->operands[0]->type);
         if (!layout_reduces(&l, mask)) // copies along a reduced dimension: the tile is smaller than the block
-            FAIL(g, op->loc, "reduce: %s cannot be reduced by %d warps", text_of(g, op->operands[0]->type), g->warps);
+            gpu_fail(g, op->loc, "reduce: %s cannot be reduced by %d warps", gpu_text(g, op->operands[0]->type),
+                     g->warps);
         gpu_need(g, op, 0, &l, false);
     }
 }
 
-// The largest of the tiles that a scatter or atomic is made of.
-static const struct value *scattered(const struct op *op)
+// The shape that operands broadcast to from `first` on, with the type's elements; NULL if all are scalars.
+static struct type *broadcast_shape(struct gpu_shaper *g, const struct op *op, int first, enum dtype t)
 {
-    const struct value *largest = NULL;
-    for (int i = 0; i < op->n_operands; i++)
-        if (op->operands[i]->type->kind == TYPE_TILE &&
-            (!largest || type_elements(op->operands[i]->type) > type_elements(largest->type)))
-            largest = op->operands[i];
-    return largest;
+    int rank = -1;
+    dim from_end[MAX_RANK];
+    for (int i = first; i < op->n_operands; i++) {
+        const struct type *u = op->operands[i]->type;
+        if (u->kind != TYPE_TILE)
+            continue;
+        for (int d = 0; d < u->rank; d++)
+            if (d >= rank || from_end[d] == 1)
+                from_end[d] = u->dims[u->rank - 1 - d];
+        rank = u->rank > rank ? u->rank : rank;
+    }
+    dim dims[MAX_RANK];
+    for (int d = 0; d < rank; d++)
+        dims[d] = from_end[rank - 1 - d];
+    return rank < 0 ? NULL : type_tile(g->m, t, rank, dims);
+}
+
+// Indices broadcast against each other; what goes there has their shape or is a scalar.
+static void set_scatter(struct gpu_shaper *g, struct op *op)
+{
+    const struct type *tile = broadcast_shape(g, op, 2, op->operands[0]->type->dtype);
+    if (!tile)
+        return;
+    struct layout l = gpu_default_layout(g, tile);
+    for (int i = op->n_operands - 1; i >= 0; i--)
+        if (same_shape(op->operands[i]->type, tile))
+            l = *op->operands[i]->type->linear;
+    if (op->operands[0]->type->kind == TYPE_TILE)
+        gpu_need(g, op, 0, &l, false);
+    meet(g, op, 2, tile, &l);
 }
 
 static void set_op(struct gpu_shaper *g, struct op *op)
@@ -405,7 +372,7 @@ static void set_op(struct gpu_shaper *g, struct op *op)
     case OP_IF:
         for (int i = 0; i < op->n_results; i++)
             if (op->results[i]->type->kind == TYPE_TILE) {
-                l = wanted(g, op->results[i]);
+                l = gpu_wanted_layout(g, op->results[i]);
                 set_type(g, op->results[i], &l);
             }
         for (int i = 0; i < op->n_blocks; i++)
@@ -418,14 +385,9 @@ static void set_op(struct gpu_shaper *g, struct op *op)
         set_store(g, op);
         return;
     case OP_SCATTER:
-    case OP_ATOMIC: {
-        const struct value *v = scattered(op);
-        if (v) {
-            struct type tile = *v->type;
-            meet(g, op, 0, &tile, tile.linear);
-        }
+    case OP_ATOMIC:
+        set_scatter(g, op);
         return;
-    }
     default:
         break;
     }
@@ -435,7 +397,7 @@ static void set_op(struct gpu_shaper *g, struct op *op)
     case OP_LOAD:
     case OP_CONSTANT:
     case OP_IOTA:
-        l = wanted(g, result);
+        l = gpu_wanted_layout(g, result);
         break;
     case OP_DOT:
         gpu_dot_layouts(g, op, dot);
@@ -462,14 +424,14 @@ static void set_op(struct gpu_shaper *g, struct op *op)
         break;
     }
     case OP_BROADCAST:
-        l = wanted(g, result);
+        l = gpu_wanted_layout(g, result);
         if (op->operands[0]->type->kind == TYPE_TILE) {
             struct layout meets = layout_operand(&l, op->operands[0]->type);
             gpu_need(g, op, 0, &meets, true);
         }
         break;
     default:
-        l = wanted(g, result);
+        l = gpu_wanted_layout(g, result);
         meet(g, op, op->code == OP_GATHER ? 1 : 0, result->type, &l);
     }
     set_type(g, result, &l);
@@ -483,27 +445,25 @@ static void set_block(struct gpu_shaper *g, struct block *b)
 
 static bool shape_kernel(struct function *k, struct pass_context *c)
 {
-    struct gpu_shaper g = {.m = k->module, .k = k, .c = c, .scratch = c->scratch};
-    g.warps = gpu_warps(&g);
-    check_block(&g, k->body);
-    if (g.failed)
+    struct gpu_shaper g;
+    gpu_begin(&g, k, c);
+    if (!gpu_check(&g))
         return true;
     prove_bounds(&g);
-    g.n_values = k->n_values;
-    g.of = ARENA_ARRAY(g.scratch, const struct layout *, g.n_values);
-    foresee_block(&g, k->body);
+    gpu_foresee(&g);
+    gpu_warn_of_spills(&g);
     set_block(&g, k->body);
     return g.changed;
 }
 
-static bool is_shaped(const struct block *b)
+bool gpu_is_shaped(const struct block *b)
 {
     for (const struct op *op = b->first; op; op = op->next) {
         for (int i = 0; i < op->n_results; i++)
             if (op->results[i]->type->kind == TYPE_TILE)
                 return op->results[i]->type->lanes != 0;
         for (int i = 0; i < op->n_blocks; i++)
-            if (is_shaped(op->blocks[i]))
+            if (gpu_is_shaped(op->blocks[i]))
                 return true;
     }
     return false;
@@ -513,7 +473,7 @@ bool pass_shape_gpu(struct module *m, struct pass_context *c)
 {
     bool changed = false;
     for (struct function *k = m->first_function; k; k = k->next)
-        if (k->kind == FUNCTION_KERNEL && !is_shaped(k->body))
+        if (k->kind == FUNCTION_KERNEL && !gpu_is_shaped(k->body))
             changed |= shape_kernel(k, c);
     return changed;
 }

@@ -7,8 +7,8 @@
 
 #define GPU_LANES 32
 #define GPU_MOST_WARPS 16
-#define GPU_REGISTERS 65536    // of 32 bits, for a block
-#define GPU_MOST_REGISTERS 128 // of 32 bits, that one tile may take in each thread
+#define GPU_REGISTERS 65536           // of 32 bits, for a block
+#define GPU_ADDRESSABLE_REGISTERS 255 // of 32 bits, for a thread
 
 // Accesses to memory of one shape, and along one dimension, share a layout.
 struct gpu_access {
@@ -30,17 +30,34 @@ struct gpu_shaper {
     bool changed, failed;
 };
 
+// shape_gpu_check.c: what cannot be done.
+bool gpu_check(struct gpu_shaper *g);          // false after reporting all of it
+void gpu_warn_of_spills(struct gpu_shaper *g); // after gpu_foresee
+void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+const char *gpu_text(struct gpu_shaper *g, const struct type *t);
+
 // shape_gpu.c
-void gpu_fail(struct gpu_shaper *g, struct loc loc, const char *text);
+void gpu_begin(struct gpu_shaper *g, struct function *k, struct pass_context *c);
+// Finds the layouts of all values, by the types that they have. All sizes are powers of two.
+void gpu_foresee(struct gpu_shaper *g);
+// The layout foreseen for a tile, or the default.
+struct layout gpu_wanted_layout(const struct gpu_shaper *g, const struct value *v);
+bool gpu_is_shaped(const struct block *b); // has layouts already
+
+// shape_gpu_pressure.c
+int gpu_thread_registers(int warps); // of 32 bits, that a thread may have
+// The most of them that live tiles take in a thread at once, after gpu_foresee, as long as one `among` them lives (by
+// value id; NULL: all); *where is an operation at which they do.
+int64_t gpu_pressure(struct gpu_shaper *g, const bool *among, const struct op **where);
 
 // shape_gpu_choose.c: how many warps, and the layouts that operations would like best.
 int gpu_warps(struct gpu_shaper *g);
-// Notes the access of a load or store of tiles.
-void gpu_note_access(struct gpu_shaper *g, const struct op *op);
+// Notes the loads and stores of tiles.
+void gpu_note_accesses(struct gpu_shaper *g, const struct block *b);
 struct layout gpu_access_layout(const struct gpu_shaper *g, const struct op *op); // coalesced
 struct layout gpu_default_layout(const struct gpu_shaper *g, const struct type *t);
-// Layouts of a dot's factors and sum.
-void gpu_dot_layouts(const struct gpu_shaper *g, const struct op *dot, struct layout layouts[3]);
+// Layouts of a dot's factors and sum. Whether they are fragments of mma.
+bool gpu_dot_layouts(const struct gpu_shaper *g, const struct op *dot, struct layout layouts[3]);
 // Elements that a thread holds side by side in memory, where an access of layout l is made.
 int64_t gpu_access_width(const struct op *op, const struct layout *l);
 

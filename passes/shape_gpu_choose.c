@@ -54,7 +54,7 @@ static struct gpu_access *find(const struct gpu_shaper *g, const struct type *t,
     return NULL;
 }
 
-void gpu_note_access(struct gpu_shaper *g, const struct op *op)
+static void note_access(struct gpu_shaper *g, const struct op *op)
 {
     const struct type *t = accessed(op);
     int fast = fast_dimension(op), bits = (int)(8 * dtype_bytes(t->dtype));
@@ -67,6 +67,16 @@ void gpu_note_access(struct gpu_shaper *g, const struct op *op)
     }
     if (bits < a->element_bits)
         a->element_bits = bits;
+}
+
+void gpu_note_accesses(struct gpu_shaper *g, const struct block *b)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        if ((op->code == OP_LOAD || op->code == OP_STORE) && accessed(op)->kind == TYPE_TILE)
+            note_access(g, op);
+        for (int i = 0; i < op->n_blocks; i++)
+            gpu_note_accesses(g, op->blocks[i]);
+    }
 }
 
 static struct layout blocked(const struct gpu_shaper *g, const struct type *t, int fast, int64_t width)
@@ -192,12 +202,12 @@ static void mma_layouts(const struct gpu_shaper *g, const struct op *dot, const 
     }
 }
 
-void gpu_dot_layouts(const struct gpu_shaper *g, const struct op *dot, struct layout layouts[3])
+bool gpu_dot_layouts(const struct gpu_shaper *g, const struct op *dot, struct layout layouts[3])
 {
     struct mma mma;
     if (find_mma(dot, &mma)) {
         mma_layouts(g, dot, &mma, layouts);
-        return;
+        return true;
     }
     struct einsum e;
     einsum_parse(op_attr(dot, ATTR_LABELS)->string, &e);
@@ -230,6 +240,7 @@ void gpu_dot_layouts(const struct gpu_shaper *g, const struct op *dot, struct la
     layouts[2] = layout_blocked(&b, (unsigned)t->rank, shape);
     for (int i = 0; i < 2; i++)
         layouts[i] = layout_factor(&layouts[2], &e, i, dot->operands[i]->type);
+    return false;
 }
 
 // ---- Warps -----------------------------------------------------------------------------------------------------

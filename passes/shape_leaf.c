@@ -1,5 +1,4 @@
 // Operations at the current windows: what stands in the innermost loops.
-#include <math.h>
 #include <string.h>
 
 #include "ir/einsum.h"
@@ -222,28 +221,6 @@ static void leaf_loop(struct shaper *s, struct op *op)
 
 // ---- Reductions ------------------------------------------------------------------------------------------------
 
-static struct value *identity(struct shaper *s, enum opcode combine, struct type *t)
-{
-    struct builder *b = &s->b;
-    enum dtype d = t->dtype;
-    bool f = dtype_is_float(d), is_signed = dtype_is_signed(d);
-    int bits = dtype_info[d].bits;
-    int64_t lowest = is_signed ? (int64_t)((uint64_t)-1 << (bits - 1)) : 0;
-    int64_t highest = is_signed ? (int64_t)~((uint64_t)-1 << (bits - 1)) : dtype_wrap(d, -1);
-    switch (op_info[combine].identity) {
-    case IDENTITY_ONE:
-        return f ? build_float(b, t, 1) : build_int(b, t, 1);
-    case IDENTITY_LOWEST:
-        return f ? build_float(b, t, -INFINITY) : build_int(b, t, lowest);
-    case IDENTITY_HIGHEST:
-        return f ? build_float(b, t, INFINITY) : build_int(b, t, highest);
-    case IDENTITY_ONES:
-        return build_int(b, t, d == DTYPE_I1 ? 1 : dtype_wrap(d, -1));
-    default:
-        return f ? build_float(b, t, 0) : build_int(b, t, 0);
-    }
-}
-
 struct carry {
     struct anchor *anchors[MAX_OPERANDS];
     int n_anchors;
@@ -296,7 +273,7 @@ static struct value *mask_counted(struct shaper *s, const struct op *op, struct 
         return x;
     if (axis == AXIS_NONE) { // one position, or none
         struct value *any = build_binary(&s->b, OP_GT, shape_scalar(s, op->operands[1]), build_index(&s->b, 0));
-        return build_select(&s->b, any, x, identity(s, combine, type_scalar(s->m, x->type->dtype)));
+        return build_select(&s->b, any, x, build_identity(&s->b, combine, type_scalar(s->m, x->type->dtype)));
     }
     dim dims[MAX_RANK];
     for (int i = 0; i < x->type->rank; i++)
@@ -307,7 +284,7 @@ static struct value *mask_counted(struct shaper *s, const struct op *op, struct 
     struct value *index = build_value(&s->b, OP_IOTA, 0, NULL, 1, &(struct attr){ATTR_AXIS, {.i = d}}, t);
     struct value *left = shape_sub(s, shape_scalar(s, op->operands[1]), s->window[axis].offset);
     struct value *in = build_binary(&s->b, OP_LT, index, left);
-    return build_select(&s->b, in, x, identity(s, combine, type_scalar(s->m, x->type->dtype)));
+    return build_select(&s->b, in, x, build_identity(&s->b, combine, type_scalar(s->m, x->type->dtype)));
 }
 
 static struct value *leaf_reduce(struct shaper *s, const struct op *op, const struct carry *c, struct value *acc)
@@ -380,8 +357,8 @@ static void carry_enter_vector(struct shaper *s, struct nest *n, struct value **
             continue;
         struct type t = *acc[i]->type;
         t.dims[d] = s->window[s->vector_axis].size;
-        acc[i] = identity(s, op_attr(c->ops[i], ATTR_COMBINE)->opcode,
-                          type_shaped(s->m, type_tile(s->m, t.dtype, t.rank, t.dims), s->lanes, d));
+        acc[i] = build_identity(&s->b, op_attr(c->ops[i], ATTR_COMBINE)->opcode,
+                                type_shaped(s->m, type_tile(s->m, t.dtype, t.rank, t.dims), s->lanes, d));
     }
 }
 
@@ -449,7 +426,7 @@ static void run_carry(struct shaper *s, const struct group *g, struct carry *c)
         if (op->code == OP_SCAN && op->n_operands > 1)
             acc[n.n_acc++] = leaf_value(s, op->operands[1]);
         else
-            acc[n.n_acc++] = identity(s, op_attr(op, ATTR_COMBINE)->opcode, carried_type(s, op));
+            acc[n.n_acc++] = build_identity(&s->b, op_attr(op, ATTR_COMBINE)->opcode, carried_type(s, op));
     }
     nest_emit(s, &n, 0, acc);
     for (int i = 0; i < n.n_acc; i++)

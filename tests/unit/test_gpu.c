@@ -169,6 +169,13 @@ static void release(const struct function *k, struct buffer *buffers)
         munmap(buffers[i].map, (size_t)buffers[i].mapped);
 }
 
+static void compare_all(const struct function *k, const struct buffer *have, const struct buffer *want,
+                        double tolerance, const char *what)
+{
+    for (int i = 0; i < k->n_params; i++)
+        compare(k->params[i]->type, have[i].data, want[i].data, want[i].bytes, tolerance, what);
+}
+
 static void emulate(const struct run *r, struct function *k, const struct target_desc *target, const int64_t *symbols,
                     const struct buffer *want, struct diags *diags)
 {
@@ -221,21 +228,48 @@ static void emulate(const struct run *r, struct function *k, const struct target
         char what[120];
         snprintf(what, sizeof what, "%s, %s, threads %s", k->name, variant & 1 ? "aligned" : "not aligned",
                  variant & 2 ? "backwards" : "forwards");
-        for (int i = 0; i < k->n_params; i++) {
-            compare(k->params[i]->type, have[i].data, want[i].data, want[i].bytes, r->tolerance, what);
+        compare_all(k, have, want, r->tolerance, what);
+        for (int i = 0; i < k->n_params; i++)
             check_slack(&have[i]);
-        }
         release(k, have);
     }
     jit_destroy(jit);
     driver_destroy(d);
 }
 
+static void run_passes(struct module *m, const struct target_desc *target, const char *passes, struct diags *diags)
+{
+    struct pipeline_options options = {.passes = passes};
+    ck_assert_msg(!pipeline_run(m, target, &options, diags), "%s", diag_string(diags));
+}
+
+static void interpret(struct function *k, const int64_t *symbols, struct buffer *have, struct diags *diags)
+{
+    struct interp_arg args[MOST] = {0};
+    make_args(k, symbols, false, args, have);
+    ck_assert_msg(!interp_run(k, args, symbols, 0, diags), "%s", diag_string(diags));
+}
+
+// The module's text says all of it.
+static void check_text(struct module *m, struct diags *diags)
+{
+    struct arena a;
+    char *text, *again;
+    arena_init(&a);
+    print_module(&a, m, &text);
+    struct module *copy = parse_module(text, strlen(text), "shaped", 0, NULL, diags);
+    ck_assert_msg(copy && verify_module(copy, diags), "%s\n%s", diag_string(diags), text);
+    print_module(&a, copy, &again);
+    ck_assert_str_eq(text, again);
+    module_destroy(copy);
+    arena_finish(&a);
+}
+
 static void check_run(const struct run *r)
 {
     struct diags diags;
     struct target_desc target;
-    char *text = r->file ? read_file(r->file) : strdup(r->text), *shaped;
+    char *text = r->file ? read_file(r->file) : strdup(r->text);
     int n_defines = 0;
     while (n_defines < 6 && r->defines[n_defines].name)
         n_defines++;
@@ -247,34 +281,20 @@ static void check_run(const struct run *r)
     int64_t symbols[32] = {0};
     for (int i = 0; i < 6 && r->sizes[i].name; i++)
         symbols[module_symbol(m, r->sizes[i].name, strlen(r->sizes[i].name))] = r->sizes[i].value;
-    struct interp_arg args[MOST] = {0}, again[MOST] = {0};
-    struct buffer want[MOST], have[MOST];
-    make_args(k, symbols, false, args, want);
-    ck_assert_msg(!interp_run(k, args, symbols, 0, &diags), "%s", diag_string(&diags));
-
-    if (!r->shaped) {
-        struct pipeline_options shape = {.passes = "canonicalize,shape-gpu,canonicalize"};
-        ck_assert_msg(!pipeline_run(m, &target, &shape, &diags), "%s", diag_string(&diags));
-    }
-    // Its text says all of it.
-    struct arena a;
-    arena_init(&a);
-    print_module(&a, m, &shaped);
-    struct module *copy = parse_module(shaped, strlen(shaped), "shaped", 0, NULL, &diags);
-    ck_assert_msg(copy && verify_module(copy, &diags), "%s\n%s", diag_string(&diags), shaped);
-    char *shaped_again;
-    print_module(&a, copy, &shaped_again);
-    ck_assert_str_eq(shaped, shaped_again);
-    module_destroy(copy);
-    arena_finish(&a);
-
-    make_args(k, symbols, false, again, have);
-    ck_assert_msg(!interp_run(k, again, symbols, 0, &diags), "%s", diag_string(&diags));
-    for (int i = 0; i < k->n_params; i++)
-        compare(k->params[i]->type, have[i].data, want[i].data, want[i].bytes, 0, "shaped, interpreted");
+    struct buffer want[MOST], strips[MOST], have[MOST];
+    interpret(k, symbols, want, &diags);
+    if (!r->shaped)
+        run_passes(m, &target, "canonicalize,widen,strip-mine,canonicalize", &diags);
+    interpret(k, symbols, strips, &diags);
+    compare_all(k, strips, want, r->tolerance, "in strips, interpreted"); // sums in another order
+    if (!r->shaped)
+        run_passes(m, &target, "shape-gpu,canonicalize", &diags);
+    check_text(m, &diags);
+    interpret(k, symbols, have, &diags);
+    compare_all(k, have, strips, 0, "shaped, interpreted");
     release(k, have);
-    struct pipeline_options expand = {.passes = "expand-math,canonicalize"};
-    ck_assert_msg(!pipeline_run(m, &target, &expand, &diags), "%s", diag_string(&diags));
+    release(k, strips);
+    run_passes(m, &target, "expand-math,canonicalize", &diags);
     emulate(r, k, &target, symbols, want, &diags);
     release(k, want);
     module_destroy(m);
@@ -362,6 +382,71 @@ START_TEST(others)
 }
 END_TEST
 
+// ---- Strips ------------------------------------------------------------------------------------------------------
+
+// Rows as long as their tiles allow: far more than a block's registers hold.
+START_TEST(long_rows)
+{
+    static const int64_t sizes[] = {0, 1000, 50000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        CHECK(.file = "softmax", DEFINES({"BM", "1"}), SIZES({"R", 2}, {"N", sizes[i]}), .tolerance = 1e-6);
+        CHECK(.file = "row_reduce", SIZES({"R", 2}, {"N", sizes[i]}), .tolerance = 1e-3);
+    }
+    CHECK(.file = "softmax", SIZES({"R", 17}, {"N", 3001}), .tolerance = 1e-6);
+    CHECK(.file = "softmax", DEFINES({"N", "5000"}), SIZES({"R", 3}), .tolerance = 1e-6);
+    CHECK(.file = "layer_norm", SIZES({"R", 9}, {"N", 1}), .tolerance = 3e-5);
+    CHECK(.file = "layer_norm", SIZES({"R", 3}, {"N", 50000}), .tolerance = 3e-4);
+    CHECK(.file = "row_reduce", DEFINES({"F", "max"}, {"T", "i32"}), SIZES({"R", 2}, {"N", 50000}));
+    CHECK(.file = "row_reduce", DEFINES({"F", "xor"}, {"T", "i64"}, {"BM", "4"}), SIZES({"R", 5}, {"N", 20000}));
+    CHECK(.file = "row_reduce", DEFINES({"T", "f16"}), SIZES({"R", 2}, {"N", 50000}), .tolerance = 2e-3);
+}
+END_TEST
+
+// Tiles of several elements more than registers hold: rows of few at a time, doubles, sums of a dot.
+START_TEST(large_tiles)
+{
+    CHECK(.file = "softmax", DEFINES({"BN", "2048"}), SIZES({"R", 17}, {"N", 2000}), .tolerance = 1e-6);
+    CHECK(.file = "layer_norm", DEFINES({"BN", "4096"}), SIZES({"R", 9}, {"N", 4000}), .tolerance = 3e-5);
+    CHECK(.file = "vector_add", DEFINES({"T", "f64"}, {"LARGE", "17000"}), SIZES({"N", 16500}));
+    CHECK(.file = "vector_add", DEFINES({"T", "f64"}, {"LARGE", "17000"}), SIZES({"N", 33000}));
+    CHECK(.file = "matmul", DEFINES({"T", "f16"}, {"BM", "256"}, {"BK", "64"}),
+          SIZES({"M", 270}, {"N", 100}, {"K", 100}), .tolerance = 3e-3);
+    CHECK(.file = "flash_attention", SIZES({"B", 1}, {"S", 70}, {"T", 90}), .tolerance = 1e-5);
+    CHECK(.file = "flash_attention", DEFINES({"CAUSAL", "1"}), SIZES({"B", 1}, {"S", 70}, {"T", 90}),
+          .tolerance = 1e-5);
+}
+END_TEST
+
+// What a strip is made of: indices, rows that others are looked up by, transposed results, sums of sums, blocks.
+START_TEST(strips_of_everything)
+{
+    CHECK(.text = "kernel @k(%x: view<4xNxf32>, %ids: view<Nxi32>, %table: view<50xf32>, %y: view<Nx4xf32>,\n"
+                  "          %s: view<1x1xf32>, %z: view<4xNxf32>) grid [1] {\n"
+                  "  %a = load %x[0, 0] : tile<4x65536xf32>\n"
+                  "  %id = load %ids[0] pad -1 : tile<65536xi32>\n"
+                  "  %g = gather %table[%id] pad 2.0\n"
+                  "  %i = iota 1 : tile<1x65536xi32>\n"
+                  "  %f = cast f32 %i\n"
+                  "  %h = mul %f, 1e-3\n"
+                  "  %b = mul %a, %g\n"
+                  "  %c = add %b, %h\n"
+                  "  %t = transpose %c, [1, 0]\n"
+                  "  store %t, %y[0, 0]\n"
+                  "  %m = reduce max %c, 0\n"
+                  "  %n = reduce add %m, 1 count N - 3\n"
+                  "  %l = reduce min %c, [0, 1]\n"
+                  "  %r = sub %n, %l\n"
+                  "  store %r, %s[0, 0]\n"
+                  "  if lt(N, 9000) {\n"
+                  "    %d = sub %c, %l\n"
+                  "    %e = select gt(%m, %d), %d, %b\n"
+                  "    store %e, %z[0, 0]\n"
+                  "  }\n"
+                  "}\n",
+          SIZES({"N", 8700}), .tolerance = 1e-5);
+}
+END_TEST
+
 // ---- Rules -------------------------------------------------------------------------------------------------------
 
 // Threads read what others have stored, loops carry tiles, conditions choose between them, reductions of several axes.
@@ -405,6 +490,29 @@ START_TEST(memory_and_control)
                   "  store %s, %y[0, 0]\n"
                   "}\n",
           SIZES({"N", 63}), .tolerance = 1e-2);
+}
+END_TEST
+
+// Rows of indices meet columns of them; what is written may be a tile, or one number everywhere.
+START_TEST(scatters)
+{
+    static const char *const values[] = {"%a", "7"};
+    static const char *const operations[] = {"scatter", "atomic add"};
+    for (int i = 0; i < 4; i++) {
+        char text[1000];
+        snprintf(text, sizeof text,
+                 "kernel @k(%%x: view<MxNxi32>, %%y: view<MxNxi32>) grid [1] {\n"
+                 "  %%a = load %%x[0, 0] : tile<8x16xi32>\n"
+                 "  %%i = iota 0 : tile<8x1xi32>\n"
+                 "  %%r = sub 6, %%i\n"
+                 "  %%j = iota 0 : tile<16xi32>\n"
+                 "  %%c = xor %%j, 5\n"
+                 "  %s %s, %%y[%%r, %%c]\n"
+                 "  %s %s, %%y[M - 1, %%c]\n"
+                 "}\n",
+                 operations[i % 2], values[i / 2], operations[i % 2], "3");
+        CHECK(.text = text, SIZES({"M", 7}, {"N", 13}));
+    }
 }
 END_TEST
 
@@ -514,7 +622,11 @@ int main(void)
     tcase_add_test(c, row_reduce);
     tcase_add_test(c, matmul);
     tcase_add_test(c, others);
+    tcase_add_test(c, long_rows);
+    tcase_add_test(c, large_tiles);
+    tcase_add_test(c, strips_of_everything);
     tcase_add_test(c, memory_and_control);
+    tcase_add_test(c, scatters);
     tcase_add_test(c, windows_and_borders);
     tcase_add_test(c, conversions);
     suite_add_tcase(s, c);
