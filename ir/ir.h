@@ -309,7 +309,8 @@ bool block_writes(const struct block *b, const struct value *root);
 // ---- Building --------------------------------------------------------------------------------------------------
 
 // Appends operations at a point. Operands are checked and result types inferred as operations are made; a mistake is
-// reported in diags and `failed` is set, and building may go on (results then have some type).
+// reported in diags and `failed` is set, and building may go on (results then have some type). What goes wrong while
+// `failed` is set is not reported: it follows from the first mistake.
 struct builder {
     struct function *function;
     struct block *block;
