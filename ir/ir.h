@@ -152,7 +152,7 @@ struct attr_info {
 };
 extern const struct attr_info attr_info[ATTR_COUNT];
 
-// A literal: integers are exact, floats are doubles.
+// A literal: integers are exact, floats are doubles. Of a number that only u64 holds, from 2^63 on, i has the bits.
 struct number {
     bool is_float;
     double f;
@@ -375,7 +375,7 @@ struct print_options {
 void print_module_with(struct arena *a, const struct module *m, const struct print_options *options, char **text);
 const char *type_string(struct arena *a, const struct module *m, const struct type *t);
 const char *dim_string(struct arena *a, const struct module *m, dim d);
-const char *number_string(struct arena *a, struct number n);
+const char *number_string(struct arena *a, struct number n, enum dtype of);
 
 // -D NAME=VALUE: the value of a kernel's compile-time parameter.
 struct define {
