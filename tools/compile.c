@@ -64,9 +64,10 @@ static const char *name_of_file(const struct job *j, struct arena *a)
 }
 
 // The symbols begin with --name. Without one an ONNX model is called after a file; text has a name of its own.
-static void name_model(const struct job *j, struct module *m)
+static void name_model(const struct job *j, const struct command_source *source)
 {
-    const char *name = j->name ? j->name : command_is_model(j->input) ? name_of_file(j, &m->arena) : NULL;
+    struct module *m = source->module;
+    const char *name = j->name ? j->name : source->model ? name_of_file(j, &m->arena) : NULL;
     for (struct function *f = m->first_function; f && name; f = f->next)
         if (f->kind != FUNCTION_KERNEL)
             f->name = name;
@@ -121,7 +122,7 @@ static int run(const struct command *c, const struct job *j, struct diags *diags
     struct command_given given = {.sizes = &j->shared.dims};
     int status = command_open(c, j->input, &given, &source, diags);
     if (status == EXIT_OK)
-        name_model(j, source.module);
+        name_model(j, &source);
     if (status == EXIT_OK && j->stage != STAGE_GRAPH && graph_compile(source.module, &options, diags))
         status = EXIT_ERROR;
     if (status == EXIT_OK)

@@ -23,7 +23,7 @@ static const struct shared_row {
     ROW(TARGET, target, "target", 0, OPTION_STRING, NULL, "NAME",
         "native, v2, v3, v4, a CPU of LLVM, with +vnni +noamx ...; sm_80 ... for PTX"),
     ROW(OPTIMIZE, opt_level, "optimize", 'O', OPTION_INT, NULL, "0..3", "effort of LLVM's optimisation", 0, 3),
-    ROW(DEFINE, definitions, NULL, 'D', OPTION_WORDS, NULL, "NAME=VALUE", "value of a compile-time parameter"),
+    ROW(DEFINE, definitions, NULL, 'D', OPTION_WORDS, NULL, "NAME=VALUE", "value of a compile-time parameter, each given once"),
     ROW(DIM, dims, "dim", 'd', OPTION_WORDS, NULL, "NAME=SIZE", "value of a size that a model leaves open"),
     ROW(THREADS, threads, "threads", 'j', OPTION_INT, NULL, "N", "how many; 0: as many as there are CPUs", 0, 4096),
     ROW(SEED, seed, "seed", 0, OPTION_INT, NULL, "N", "of the random numbers"),
