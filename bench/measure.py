@@ -31,6 +31,13 @@ class RowError(Exception):
     """A row cannot be measured; the message goes into its result."""
 
 
+# What every row of the JSON says, null where it is not known: of an error, and of tegula with --peers-only.
+FIELDS = (
+    "peer ratio flops bytes compile_ms error_of_maximum tegula_ms tegula_min_ms peer_ms peer_min_ms limit limit_rate "
+    "limit_ms fraction_of_limit peer_fraction_of_limit unit tegula_rate peer_rate peers_ms beside peer_call_cost_ms spread"
+).split()
+
+
 class Session:
     """One run of the harness: the limits of the machine, the peers' call cost, and the rows measured beside them."""
 
@@ -107,13 +114,14 @@ class Session:
         return lambda calls, warm=0: work / self.limits_rate(fastest.encode(), self.threads, 1)
 
     def run(self, benchmark):
-        """The result of one row, without name and suite; {"error": message} if there is none."""
+        """The result of one row, without name and suite: FIELDS; beside them "error", a message, if there is none."""
+        result = {"threads": self.threads, **dict.fromkeys(FIELDS)}
         try:
-            return {"threads": self.threads, **self.measure(benchmark)}
+            return result | self.measure(benchmark)
         except tegula.TegulaError as error:
-            return {"threads": self.threads, "error": f"tegula: {error}"}
+            return result | {"error": f"tegula: {error}"}
         except RowError as error:
-            return {"threads": self.threads, "error": str(error)}
+            return result | {"error": str(error)}
 
     def measure(self, benchmark):
         for field, value in benchmark.late().items() if benchmark.late else ():
@@ -122,10 +130,12 @@ class Session:
         inputs = list(operands)[: -benchmark.outputs]
         expected = benchmark.reference(*(operands[name].astype(np.float64) for name in inputs))
         expected = expected if isinstance(expected, list) else [expected]
-        result = {"peer": None, "ratio": None, "flops": benchmark.flops, "bytes": benchmark.bytes}
+        result = {"flops": benchmark.flops, "bytes": benchmark.bytes}
         sides = []
         try:
-            return result | self.measure_sides(benchmark, operands, expected, sides)
+            result |= self.measure_sides(benchmark, operands, expected, sides)
+            assert result.keys() <= set(FIELDS), result.keys() - set(FIELDS)
+            return result
         finally:
             for side in sides:
                 side.close()

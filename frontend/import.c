@@ -162,10 +162,11 @@ static void call_function(struct node *n, const struct model_function *f)
     struct scope *s = import_scope(im, NULL, f->body);
     s->call = n;
     const TgOnnx__FunctionProto *p = f->proto;
-    struct import_value *absent = ARENA_NEW(&im->arena, struct import_value);
-    absent->absent = true;
-    for (size_t i = 0; i < p->n_input; i++)
-        import_define(im, s, p->input[i], node_has_input(n, (int)i) ? n->inputs[i] : absent);
+    for (size_t i = 0; i < p->n_input; i++) {
+        struct import_value absent = {.name = p->input[i], .absent_of = n};
+        import_define(im, s, p->input[i],
+                      node_has_input(n, (int)i) ? n->inputs[i] : arena_copy(&im->arena, &absent, sizeof absent));
+    }
     import_nodes(im, s);
     for (size_t i = 0; i < p->n_output && i < (size_t)n->n_outputs; i++) {
         const struct import_value *v = import_lookup(im, s, p->output[i]);
@@ -184,7 +185,7 @@ static bool gather_inputs(struct node *n)
     for (size_t i = 0; i < p->n_input; i++)
         if (*p->input[i]) {
             n->inputs[i] = import_lookup(n->im, n->scope, p->input[i]);
-            if (n->inputs[i]->absent)
+            if (n->inputs[i]->absent_of)
                 n->inputs[i] = NULL;
             else
                 good &= n->inputs[i]->type != NULL;
@@ -197,6 +198,25 @@ static bool gather_inputs(struct node *n)
     return good;
 }
 
+// A node needs its input i, and there is none: it is left out, or the call of the function that the node is part of
+// does not give it. That is told once, however many nodes need it.
+static void report_missing_input(struct node *n, int i)
+{
+    bool named = (size_t)i < n->proto->n_input && *n->proto->input[i];
+    struct import_value *v = named ? import_lookup(n->im, n->scope, n->proto->input[i]) : NULL;
+    if (v) {
+        node_error(v->absent_of, "input %s of the function is missing; its node '%s' needs it",
+                   model_quote(n->im->model, v->name), n->loc.node);
+        v->absent_of = NULL;
+        n->failed = true;
+    } else if (n->row->most_inputs < 0) {
+        node_error(n, "input %d is missing", i + 1);
+    } else {
+        node_error(n, "input %d is missing; version %lld takes at least %d", i + 1, (long long)n->version,
+                   n->row->least_inputs);
+    }
+}
+
 static void check_counts(struct node *n)
 {
     const struct operator_row *row = n->row;
@@ -207,8 +227,7 @@ static void check_counts(struct node *n)
     int optional = row->function == import_op_loop ? 2 : row->function == import_op_scan_batches ? 1 : 0;
     for (int i = optional; i < row->least_inputs; i++)
         if (!node_has_input(n, i)) {
-            node_error(n, "input %d is missing; version %lld takes at least %d", i + 1, (long long)n->version,
-                       row->least_inputs);
+            report_missing_input(n, i);
             return;
         }
     if (row->most_inputs >= 0 && n->n_inputs > row->most_inputs)
@@ -216,7 +235,7 @@ static void check_counts(struct node *n)
                    row->most_inputs);
     for (int i = optional; row->most_inputs < 0 && i < n->n_inputs; i++)
         if (!n->inputs[i]) {
-            node_error(n, "input %d is missing", i + 1);
+            report_missing_input(n, i);
             return;
         }
     if (row->most_outputs >= 0 && outputs > row->most_outputs)
@@ -230,8 +249,10 @@ static void import_node(struct import *im, struct scope *s, const TgOnnx__NodePr
     const struct model_function *f = model_callee(im->model, proto);
     n->version = model_opset(im->model, s->graph->function, proto->domain);
     n->row = f ? NULL : import_row(proto, n->version);
-    struct loc outer = im->b.loc;
+    struct builder outer = im->b; // of the node that this one is in a branch of, or of the call
     im->b.loc = n->loc;
+    im->b.diags = im->diags;
+    im->b.failed = false;
     bool good = gather_inputs(n);
     if (!good || (!f && !n->row)) {
         n->failed = im->failed = true;
@@ -245,8 +266,9 @@ static void import_node(struct import *im, struct scope *s, const TgOnnx__NodePr
     }
     n->failed |= im->b.failed;
     im->failed |= im->b.failed;
-    im->b.failed = false;
-    im->b.loc = outer;
+    im->b.loc = outer.loc;
+    im->b.diags = outer.diags;
+    im->b.failed = outer.failed;
     for (int i = 0; i < n->n_outputs; i++) {
         const char *name = proto->output[i];
         if (!*name)

@@ -18,14 +18,14 @@ struct value *import_binary(struct node *n, enum opcode code, struct value *x, s
 {
     struct value *v[] = {x, y};
     struct type shape;
-    return import_broadcast(n, 2, v, &shape) ? build_binary(&n->im->b, code, v[0], v[1]) : NULL;
+    return import_broadcast(n, 2, v, &shape) ? build_binary(&n->im->b, code, v[0], v[1]) : x;
 }
 
 struct value *import_select(struct node *n, struct value *c, struct value *x, struct value *y)
 {
     struct value *v[] = {c, x, y};
     struct type shape;
-    return import_broadcast(n, 3, v, &shape) ? build_select(&n->im->b, v[0], v[1], v[2]) : NULL;
+    return import_broadcast(n, 3, v, &shape) ? build_select(&n->im->b, v[0], v[1], v[2]) : x;
 }
 
 struct value *import_number(struct node *n, enum dtype t, double x)

@@ -18,8 +18,9 @@ void node_steps(struct node *n, const char *name, int count, int64_t *out)
     for (int d = 0; d < count; d++) {
         out[d] = list.n == count ? list.v[d] : 1;
         if (out[d] < 1 || out[d] > INT32_MAX) {
-            node_error(n, "'%s' holds %lld; entries are positive", name, (long long)out[d]);
-            out[d] = 1;
+            node_error(n, "'%s' holds %lld; entries are 1 to %d", name, (long long)out[d], INT32_MAX);
+            for (; d < count; d++)
+                out[d] = 1;
         }
     }
 }
@@ -68,12 +69,13 @@ static void read_pads(struct node *n, struct windows *w, const dim *sizes)
         node_error(n, "'pads' has %d entries; %d spatial dimensions have %d", pads.n, w->n, 2 * w->n);
         return;
     }
-    for (int d = 0; d < w->n; d++) {
-        if (pads.v[d] < 0 || pads.v[w->n + d] < 0)
-            node_error(n, "'pads' holds a negative entry");
-        w->low[d] = pads.v[d] < 0 ? 0 : dims_from_int(n->im->module, pads.v[d]);
-        w->high[d] = pads.v[w->n + d] < 0 ? 0 : dims_from_int(n->im->module, pads.v[w->n + d]);
-    }
+    for (int i = 0; i < pads.n; i++)
+        if (pads.v[i] < 0 || pads.v[i] > INT32_MAX) {
+            node_error(n, "'pads' holds %lld; entries are 0 to %d", (long long)pads.v[i], INT32_MAX);
+            return;
+        }
+    memcpy(w->low, pads.v, sizeof(dim) * (size_t)w->n);
+    memcpy(w->high, pads.v + w->n, sizeof(dim) * (size_t)w->n);
 }
 
 // Adds to the high padding what makes the last window whole, unless it would start behind the input.

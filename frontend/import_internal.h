@@ -3,6 +3,10 @@
 // An operator's import function reads its node (node_*), builds operations with `n->im->b`, and hands over outputs with
 // node_output. When something is wrong it calls node_error and returns; the node's outputs then count as failed, and
 // what depends on them is skipped without another message. Functions that return a value return NULL after node_error.
+//
+// A fault is told once. After node_error the builder is silent, so a function may go on to look for further faults of
+// its node; once the builder has failed (im->b.failed), node_error is silent as well, since what has been built does
+// not make sense.
 #ifndef TEGULA_FRONTEND_IMPORT_INTERNAL_H
 #define TEGULA_FRONTEND_IMPORT_INTERNAL_H
 
@@ -10,6 +14,8 @@
 #include "ir/dims.h"
 
 #define MOST_LISTED 64 // elements of a tensor that is kept as a list of sizes
+
+struct node;
 
 struct list {
     int n;
@@ -26,7 +32,7 @@ struct import_value {
     struct list list;               // the elements as size expressions, of integers and i1 of rank 0 and 1
     struct value *counter;          // of a loop from 0 on, as an index, or NULL
     dim end;                        // of the counter
-    bool absent;                    // the input of a function that its call does not give
+    struct node *absent_of;         // of an input that a function is not given: its call
 };
 
 // The names of a graph, of a branch, or of the body of a function that is called.
@@ -68,7 +74,6 @@ struct import {
     bool failed;
 };
 
-struct node;
 typedef void import_function(struct node *n);
 
 struct operator_row {
@@ -172,7 +177,9 @@ struct value *import_bias(struct node *n, enum dtype t, dim filters);
 // ---- Building ----
 
 struct value *import_unary(struct node *n, enum opcode code, struct value *x);
-struct value *import_binary(struct node *n, enum opcode code, struct value *x, struct value *y); // broadcasts
+// These broadcast. Where that fails the builder has failed, and the result is one of the operands, so that expressions
+// of several operations need not ask in between.
+struct value *import_binary(struct node *n, enum opcode code, struct value *x, struct value *y);
 struct value *import_select(struct node *n, struct value *c, struct value *x, struct value *y);
 struct value *import_number(struct node *n, enum dtype t, double x);                         // a scalar
 struct value *import_reshape(struct import *im, struct value *v, int rank, const dim *dims); // of the same count

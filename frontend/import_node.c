@@ -10,7 +10,9 @@ void node_error(struct node *n, const char *format, ...)
     va_start(args, format);
     const char *text = arena_vprintf(&n->im->arena, format, args);
     va_end(args);
-    diag_error(n->im->diags, n->loc, "%s: %s", n->row ? n->row->name : "call", text);
+    if (!n->im->b.failed)
+        diag_error(n->im->diags, n->loc, "%s: %s", n->row ? n->row->name : "call", text);
+    n->im->b.diags = NULL;
     n->failed = n->im->failed = true;
 }
 

@@ -167,6 +167,10 @@ static bool is_cut(const struct import *im, dim d)
 dim import_broadcast_size(struct node *n, dim a, dim b)
 {
     struct import *im = n->im;
+    if (a == DIM_UNKNOWN || b == DIM_UNKNOWN) {
+        node_error(n, "sizes of what is computed on the way are too large or too complicated");
+        return DIM_UNKNOWN;
+    }
     if (a == 1 || b == 1 || a == b)
         return a == 1 ? b : a;
     const char *first = size_text(im, a), *second = size_text(im, b);
@@ -244,8 +248,10 @@ bool import_broadcast(struct node *n, int count, struct value **v, struct type *
             int at = d - (shape->rank - v[i]->type->rank);
             dim have = at < 0 ? 1 : v[i]->type->dims[at];
             shape->dims[d] = import_broadcast_size(n, shape->dims[d], have);
-            if (shape->dims[d] == DIM_UNKNOWN)
+            if (shape->dims[d] == DIM_UNKNOWN) {
+                n->im->b.failed = true; // the operation that was to come is not built
                 return false;
+            }
         }
     }
     for (int i = 0; i < count; i++) {

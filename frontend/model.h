@@ -141,6 +141,8 @@ struct model *model_read_file(const char *path, struct diags *diags);
 // external data is looked for in `folder` (NULL: there is none). Both are copied.
 struct model *model_read_memory(const void *data, size_t size, const char *name, const char *folder,
                                 struct diags *diags);
+// What a file that begins so is instead of a model, as in "JSON; convert it .."; NULL: nothing that is known.
+const char *model_other_format(const void *bytes, size_t size);
 void model_destroy(struct model *m);
 
 // The version of `domain` that nodes of `function` (NULL: of the main graph) use; 0 if it is not imported.

@@ -110,8 +110,9 @@ static const struct {
     {8, "{\"", "a safetensors file, not an ONNX model"},
 };
 
-static const char *other_format(const uint8_t *data, size_t size)
+const char *model_other_format(const void *bytes, size_t size)
 {
+    const uint8_t *data = bytes;
     size_t skip = size >= 3 && !memcmp(data, "\xef\xbb\xbf", 3) ? 3 : 0; // byte order mark
     while (skip < size && strchr(" \t\r\n", data[skip]) && data[skip])
         skip++;
@@ -142,7 +143,7 @@ static enum outcome unpack(struct model *m, struct diags *diags)
     if (!m->wire.size)
         return refuse(m, diags, "the file is empty");
     if (!wire_slim(&m->wire)) {
-        const char *other = other_format(m->wire.in, m->wire.size);
+        const char *other = model_other_format(m->wire.in, m->wire.size);
         if (!*m->wire.error)
             return OUT_OF_MEMORY;
         if (other)

@@ -17,18 +17,38 @@ void diag_finish(struct diags *d)
     *d = (struct diags){0};
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
+// A function of a model is imported for each of its calls, with the same faults each time.
+static bool is_told(const struct diags *d, struct loc loc, const char *text)
+{
+    for (const struct diag *g = d->first; g; g = g->next)
+        if (g->loc.line == loc.line && same_text(g->loc.file, loc.file) && same_text(g->loc.node, loc.node) &&
+            !strcmp(g->text, text))
+            return true;
+    return false;
+}
+
 static void append(struct diags *d, enum diag_severity severity, struct loc loc, const char *format, va_list args)
 {
+    const char *text = arena_vprintf(&d->arena, format, args);
     if (severity == DIAG_ERROR)
         d->n_errors++;
-    if (d->n_errors > MOST_KEPT)
+    if (is_told(d, loc, text))
+        return;
+    if (severity == DIAG_ERROR)
+        d->n_told++;
+    if (d->n_told > MOST_KEPT)
         return;
     struct diag *g = ARENA_NEW(&d->arena, struct diag);
     g->severity = severity;
     // The diagnostic may outlive the module that the location's strings belong to.
     g->loc = (struct loc){loc.file ? arena_strdup(&d->arena, loc.file) : NULL,
                           loc.node ? arena_strdup(&d->arena, loc.node) : NULL, loc.line};
-    g->text = arena_vprintf(&d->arena, format, args);
+    g->text = text;
     if (d->last)
         d->last->next = g;
     else
@@ -76,8 +96,8 @@ const char *diag_string(struct diags *d)
     char *all = arena_strdup(&d->arena, "");
     for (struct diag *g = d->first; g; g = g->next)
         all = arena_printf(&d->arena, "%s%s\n", all, line(&d->arena, g));
-    if (d->n_errors > MOST_KEPT)
-        all = arena_printf(&d->arena, "%stegula: note: %d more errors\n", all, d->n_errors - MOST_KEPT);
+    if (d->n_told > MOST_KEPT)
+        all = arena_printf(&d->arena, "%stegula: note: %d more errors\n", all, d->n_told - MOST_KEPT);
     return all;
 }
 
@@ -87,7 +107,7 @@ void diag_print(const struct diags *d, FILE *out)
     arena_init(&scratch);
     for (struct diag *g = d->first; g; g = g->next)
         fprintf(out, "%s\n", line(&scratch, g));
-    if (d->n_errors > MOST_KEPT)
-        fprintf(out, "tegula: note: %d more errors\n", d->n_errors - MOST_KEPT);
+    if (d->n_told > MOST_KEPT)
+        fprintf(out, "tegula: note: %d more errors\n", d->n_told - MOST_KEPT);
     arena_finish(&scratch);
 }

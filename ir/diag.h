@@ -27,12 +27,14 @@ struct diags {
     struct arena arena;
     struct diag *first, *last;
     int n_errors;
+    int n_told; // those that differ
 };
 
 void diag_init(struct diags *d);
 void diag_finish(struct diags *d);
 
-// Appends a diagnostic. After 100 errors further ones are counted but not kept.
+// Appends a diagnostic, unless the same one is there already: at the same place, in the same words. After 100 errors
+// further ones are counted but not kept.
 void diag_error(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_warning(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_note(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));

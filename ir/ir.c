@@ -393,9 +393,9 @@ static void check_built(struct builder *b, struct op *op)
             op->results[i]->type = types[i] ? types[i] : type_scalar(m, DTYPE_INDEX);
     if (!fault)
         return;
-    b->failed = true;
-    if (b->diags)
+    if (b->diags && !b->failed)
         diag_error(b->diags, op->loc, "%s: %s", op_info[op->code].name, fault);
+    b->failed = true;
 }
 
 struct op *build_op(struct builder *b, enum opcode code, int n_operands, struct value *const *operands, int n_attrs,

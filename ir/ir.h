@@ -152,7 +152,7 @@ struct attr_info {
 };
 extern const struct attr_info attr_info[ATTR_COUNT];
 
-// A literal: integers are exact, floats are doubles.
+// A literal: integers are exact, floats are doubles. Of a number that only u64 holds, from 2^63 on, i has the bits.
 struct number {
     bool is_float;
     double f;
@@ -309,7 +309,8 @@ bool block_writes(const struct block *b, const struct value *root);
 // ---- Building --------------------------------------------------------------------------------------------------
 
 // Appends operations at a point. Operands are checked and result types inferred as operations are made; a mistake is
-// reported in diags and `failed` is set, and building may go on (results then have some type).
+// reported in diags and `failed` is set, and building may go on (results then have some type). What goes wrong while
+// `failed` is set is not reported: it follows from the first mistake.
 struct builder {
     struct function *function;
     struct block *block;
@@ -376,7 +377,7 @@ struct print_options {
 void print_module_with(struct arena *a, const struct module *m, const struct print_options *options, char **text);
 const char *type_string(struct arena *a, const struct module *m, const struct type *t);
 const char *dim_string(struct arena *a, const struct module *m, dim d);
-const char *number_string(struct arena *a, struct number n);
+const char *number_string(struct arena *a, struct number n, enum dtype of);
 
 // -D NAME=VALUE: the value of a kernel's compile-time parameter.
 struct define {

@@ -183,7 +183,7 @@ struct number lex_number(const struct token *t, bool *ok)
     errno = 0;
     n.f = strtod(buffer, NULL);
     if (!n.is_float) {
-        n.i = strtoll(buffer, NULL, 10);
+        n.i = (int64_t)strtoull(buffer, NULL, 10);
         *ok = errno == 0;
     }
     return n;

@@ -38,8 +38,8 @@ void lex_next(struct lexer *l); // to the next token
 // Continues at p, which lies behind the current token.
 void lex_jump(struct lexer *l, const char *p);
 
-bool lex_is(const struct lexer *l, const char *word); // a name or punctuation
-struct number lex_number(const struct token *t, bool *ok);
+bool lex_is(const struct lexer *l, const char *word);      // a name or punctuation
+struct number lex_number(const struct token *t, bool *ok); // at most 2^64 - 1, if whole
 // What a string token means, in the arena; *fault is NULL or what is wrong with it.
 const char *lex_string(const struct token *t, struct arena *a, const char **fault);
 bool lex_is_identifier(const char *s); // of C

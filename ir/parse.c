@@ -164,10 +164,11 @@ static bool known(const struct value *v, int64_t *x)
 // What the verifier does not ask for, since passes may make it where it never runs.
 static void check_constants(struct parser *p, enum opcode code, const struct statement *s, const struct op *op)
 {
-    if (code == OP_CONSTANT) {
-        struct operand o = {.literal = true, .number = op_attr(op, ATTR_VALUE)->number, .loc = s->loc};
-        parse_check_literal(p, &o, op->results[0]->type->dtype);
-    }
+    for (int i = 0; i < op->n_attrs; i++)
+        if (attr_info[op->attrs[i].key].kind == ATTR_KIND_NUMBER) {
+            struct operand o = {.literal = true, .number = op->attrs[i].number, .loc = s->loc};
+            parse_check_literal(p, &o, op->results[0]->type->dtype);
+        }
     int64_t at;
     const struct type *t = code == OP_EXTRACT ? op->operands[0]->type : NULL;
     for (int i = 1; t && t->kind == TYPE_TILE && i < op->n_operands; i++)
@@ -315,10 +316,19 @@ static void parse_launch(struct parser *p, struct statement *s)
     }
     const char *text = arena_strndup(&p->module->arena, name.text, name.length);
     const struct function *k = module_function(p->module, text);
+    if (!k && p->nameless) {
+        p->poisoned = p->failed = true; // perhaps that one
+        return;
+    }
     if (!k || k->kind != FUNCTION_KERNEL) {
         FAIL(p, "there is no kernel @%s above; kernels stand before the functions that launch them", text);
         return;
     }
+    for (int i = 0; i < p->n_faulty; i++)
+        if (p->faulty[i] == k) { // which arguments it takes is not known
+            p->poisoned = p->failed = true;
+            return;
+        }
     lex_next(&p->lex);
     s->attrs[s->n_attrs++] = (struct attr){ATTR_KERNEL, {.string = text}};
     struct operand sizes[MAX_OPERANDS];
@@ -445,10 +455,12 @@ static void parse_statement(struct parser *p)
     enum opcode code = q && q->kind == PARAMETER_OPCODE ? q->opcode
                        : t.kind == TOKEN_NAME           ? opcode_from_name(t.text, t.length)
                                                         : OP_NONE;
-    if (code == OP_NONE)
-        FAIL(p, "expected an operation, found %s", parse_seen(p));
-    else
+    if (code != OP_NONE)
         lex_next(&p->lex);
+    else if (p->faulty_parameters && t.kind == TOKEN_NAME)
+        p->failed = true; // perhaps an operation by the name of a parameter
+    else
+        FAIL(p, "expected an operation, found %s", parse_seen(p));
     if (p->failed || code == OP_NONE) {
         bind_results(p, &s, NULL);
     } else if (op_info[code].n_blocks) {

@@ -1,4 +1,5 @@
 // Sizes and strides: numbers, names, and expressions of these, which become the canonical sizes of dims.h.
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,22 +50,23 @@ static dim meaning_of_name(struct parser *p, const char *name, size_t n, bool sy
         return dims_from_int(p->module, q->number.i);
     struct lexer word = {.token = {.kind = TOKEN_NAME, .text = name, .length = n}};
     if (q || !symbols || lex_is(&word, "inf") || lex_is(&word, "nan")) {
-        FAIL(p, "'%.*s' is not a compile-time size", (int)n, name);
+        FAIL_UNKNOWN(p, parse_here(p), "'%.*s' is not a compile-time size", (int)n, name);
         return 1;
     }
     // The sizes of a graph or host function are those that its parameters name.
     if (!p->declares && p->b.function->kind != FUNCTION_KERNEL) {
         int known = parse_known_symbol(p, name, n);
         if (known < 0)
-            FAIL(p, "'%.*s' is not a size of a parameter", (int)n, name);
+            FAIL_UNKNOWN(p, parse_here(p), "'%.*s' is not a size of a parameter", (int)n, name);
         return known < 0 ? 1 : dim_symbol(known);
     }
     // A size may be fixed with -D; it is then a compile-time parameter from here on.
     const char *given = parse_take_define(p, name, n);
     if (given) {
         char *end;
+        errno = 0;
         long long size = strtoll(given, &end, 10);
-        if (*end || end == given || size < 0) {
+        if (*end || end == given || size < 0 || errno) {
             FAIL(p, "-D %.*s=%s is not a size", (int)n, name, given);
             return 1;
         }

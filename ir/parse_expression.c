@@ -133,17 +133,24 @@ struct operand parse_literal_int(struct parser *p, int64_t x)
     return (struct operand){.literal = true, .number = {.i = x, .f = (double)x}, .loc = parse_here(p)};
 }
 
-// Whether a literal is a value of the element type: unsigned types of 64 bits are written by their bits.
+bool parse_is_large(const struct operand *o)
+{
+    return o->literal && !o->number.is_float && o->number.i < 0 && o->number.f > 0;
+}
+
 bool parse_check_literal(struct parser *p, const struct operand *o, enum dtype d)
 {
     int bits = dtype_info[d].bits;
     bool fits = dtype_is_float(d) || !o->number.is_float;
-    if (dtype_is_int(d) && bits < 64) {
+    if (dtype_is_int(d) && bits == 64) {
+        fits &= (d == DTYPE_U64 && o->number.i < 0) == parse_is_large(o);
+    } else if (dtype_is_int(d)) {
         int64_t least = dtype_is_signed(d) ? -((int64_t)1 << (bits - 1)) : 0;
         fits &= o->number.i >= least && o->number.i - least < (int64_t)1 << bits;
     }
     if (!fits)
-        FAIL_AT(p, o->loc, "%s is not a value of type %s", number_string(&p->module->arena, o->number),
+        FAIL_AT(p, o->loc, "%s is not a value of type %s",
+                number_string(&p->module->arena, o->number, parse_is_large(o) ? DTYPE_U64 : DTYPE_I64),
                 dtype_info[d].name);
     return fits;
 }
@@ -174,6 +181,12 @@ static struct operand apply(struct parser *p, enum opcode code, int n, struct op
         if (!args[i].literal && !(code == OP_SELECT && i == 0))
             d = args[i].value->type->dtype;
     }
+    for (int i = 0; literal && ints && i < n; i++)
+        if (parse_is_large(&args[i])) {
+            FAIL_AT(p, args[i].loc, "%s does not fit in 64 bits with a sign, which literals are computed in",
+                    number_string(&p->module->arena, args[i].number, DTYPE_U64));
+            return result;
+        }
     if (literal && n == 2) {
         struct number a = args[0].number, b = args[1].number;
         result.literal = true;
@@ -291,7 +304,7 @@ struct operand parse_primary(struct parser *p)
     if (t.kind == TOKEN_VALUE) {
         const struct binding *b = parse_lookup(p, t.text, t.length);
         if (!b)
-            FAIL(p, "%%%.*s is not defined", (int)t.length, t.text);
+            FAIL_UNKNOWN(p, o.loc, "%%%.*s is not defined", (int)t.length, t.text);
         else if (!(o.value = b->value))
             p->failed = true; // its definition has been reported
         lex_next(&p->lex);
@@ -338,8 +351,8 @@ struct operand parse_primary(struct parser *p)
         } else if (symbol >= 0) {
             o.value = function_symbol(p->b.function, symbol);
         } else {
-            FAIL_AT(p, o.loc, "'%.*s' is neither a compile-time parameter nor a size of a parameter", (int)t.length,
-                    t.text);
+            FAIL_UNKNOWN(p, o.loc, "'%.*s' is neither a compile-time parameter nor a size of a parameter",
+                         (int)t.length, t.text);
         }
     } else {
         FAIL(p, "expected an operand, found %s", parse_seen(p));
@@ -387,7 +400,10 @@ int64_t parse_int(struct parser *p)
 {
     struct loc loc = parse_here(p);
     struct number n = parse_constant(p);
+    struct operand o = {.literal = true, .number = n, .loc = loc};
     if (!p->failed && n.is_float)
         FAIL_AT(p, loc, "expected a whole number");
+    else if (!p->failed)
+        parse_check_literal(p, &o, DTYPE_I64);
     return n.i;
 }

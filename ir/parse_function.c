@@ -5,7 +5,53 @@
 #include "ir/dims.h"
 #include "ir/parse_internal.h"
 
-// ---- Kernels ---------------------------------------------------------------------------------------------------
+// ---- Faults ----------------------------------------------------------------------------------------------------
+
+// A fault in a signature leaves the function's body readable: what the signature should have named is not asked for
+// there, and everything else is checked.
+
+static const char *const kind_names[] = {"kernel", "graph", "host"};
+
+// The kind of function that the current word begins, or -1.
+static int function_begins(const struct parser *p)
+{
+    for (int kind = 0; kind < 3; kind++)
+        if (parse_is(p, kind_names[kind]))
+            return kind;
+    return -1;
+}
+
+// At what stands behind the parameters, or beyond the function.
+static bool is_behind_parameters(const struct parser *p)
+{
+    static const char *const words[] = {"schedule", "grid", "->", "outputs", "{"};
+    bool behind = p->lex.token.kind == TOKEN_END || (p->lex.token.first && function_begins(p) >= 0);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        behind |= parse_is(p, words[i]);
+    return behind;
+}
+
+// To the body's brace, after a fault in what stands between the parameters and it.
+static void go_to_body(struct parser *p)
+{
+    while (p->lex.token.kind != TOKEN_END && !parse_is(p, "{") && !(p->lex.token.first && function_begins(p) >= 0))
+        lex_next(&p->lex);
+    p->failed = false;
+}
+
+static void note_faulty(struct parser *p)
+{
+    if (p->n_faulty == p->room_faulty) {
+        p->room_faulty = p->room_faulty * 2 + 16;
+        struct function **grown = ARENA_ARRAY(&p->module->arena, struct function *, p->room_faulty);
+        if (p->n_faulty)
+            memcpy(grown, p->faulty, sizeof *grown * (size_t)p->n_faulty);
+        p->faulty = grown;
+    }
+    p->faulty[p->n_faulty++] = p->b.function;
+}
+
+// ---- Parameters ------------------------------------------------------------------------------------------------
 
 static void parse_parameter(struct parser *p)
 {
@@ -55,7 +101,26 @@ static void parse_parameter(struct parser *p)
             p->lex = outer;
         }
     }
-    parse_add_parameter(p, q);
+    struct operand number = {.literal = true, .number = q.number, .loc = parse_here(p)};
+    if (!p->failed && q.kind == PARAMETER_NUMBER && !q.number.is_float)
+        parse_check_literal(p, &number, DTYPE_I64);
+    if (!p->failed)
+        parse_add_parameter(p, q);
+}
+
+static void parse_parameters(struct parser *p)
+{
+    do {
+        p->failed = false;
+        parse_parameter(p);
+        p->faulty_parameters |= p->failed;
+    } while (parse_accept(p, ","));
+    parse_expect(p, ">");
+    p->faulty_parameters |= p->failed;
+    while (p->failed && !parse_is(p, "(") && !is_behind_parameters(p))
+        lex_next(&p->lex);
+    p->failed = false;
+    p->faulty_signature |= p->faulty_parameters;
 }
 
 // The names that users know inputs and outputs by, as they are read.
@@ -83,36 +148,51 @@ static void use_symbol(void *function, int id)
     function_symbol(function, id);
 }
 
-static void parse_params(struct parser *p, struct names *names)
+static void parse_param(struct parser *p, struct names *names)
 {
     enum function_kind kind = p->b.function->kind;
-    parse_expect(p, "(");
-    while (!p->failed && !parse_is(p, ")")) {
-        struct token name = p->lex.token;
-        if (name.kind != TOKEN_VALUE)
-            FAIL(p, "expected a parameter, found %s", parse_seen(p));
-        lex_next(&p->lex);
-        bool named = !p->failed && kind != FUNCTION_KERNEL && p->lex.token.kind == TOKEN_STRING;
-        add_name(p, names, named ? parse_string(p) : NULL);
-        if (!p->failed)
-            parse_expect(p, ":");
-        struct type *t = p->failed ? NULL : parse_type(p);
-        if (!t)
-            return;
-        if (kind == FUNCTION_KERNEL && t->kind == TYPE_TILE)
-            FAIL(p, "a kernel takes views and scalars, not tiles");
-        if (parse_lookup(p, name.text, name.length))
-            FAIL(p, "%%%.*s stands twice", (int)name.length, name.text);
-        parse_bind(p, name.text, name.length, function_add_param(p->b.function, NULL, t));
-        for (int i = 0; i < t->rank; i++) {
-            dims_symbols(p->module, t->dims[i], use_symbol, p->b.function);
-            if (t->strided)
-                dims_symbols(p->module, t->strides[i], use_symbol, p->b.function);
-        }
-        if (!parse_accept(p, ","))
-            break;
+    struct token name = p->lex.token;
+    if (name.kind != TOKEN_VALUE) {
+        FAIL(p, "expected a parameter, found %s", parse_seen(p));
+        return;
     }
-    parse_expect(p, ")");
+    lex_next(&p->lex);
+    bool named = kind != FUNCTION_KERNEL && p->lex.token.kind == TOKEN_STRING;
+    add_name(p, names, named ? parse_string(p) : NULL);
+    if (!p->failed)
+        parse_expect(p, ":");
+    struct type *t = p->failed ? NULL : parse_type(p);
+    if (t && kind == FUNCTION_KERNEL && t->kind == TYPE_TILE)
+        FAIL(p, "a kernel takes views and scalars, not tiles");
+    if (parse_lookup(p, name.text, name.length))
+        FAIL(p, "%%%.*s stands twice", (int)name.length, name.text);
+    parse_bind(p, name.text, name.length, p->failed || !t ? NULL : function_add_param(p->b.function, NULL, t));
+    for (int i = 0; t && i < t->rank; i++) {
+        dims_symbols(p->module, t->dims[i], use_symbol, p->b.function);
+        if (t->strided)
+            dims_symbols(p->module, t->strides[i], use_symbol, p->b.function);
+    }
+}
+
+static void parse_params(struct parser *p, struct names *names)
+{
+    parse_expect(p, "(");
+    while (p->failed || !parse_is(p, ")")) {
+        if (!p->failed)
+            parse_param(p, names);
+        if (!p->failed && parse_accept(p, ","))
+            continue;
+        if (!p->failed && parse_is(p, ")"))
+            break;
+        FAIL(p, "expected ')', found %s", parse_seen(p));
+        p->faulty_signature = true;
+        while (p->lex.token.kind != TOKEN_VALUE && !is_behind_parameters(p)) // to the next one
+            lex_next(&p->lex);
+        p->failed = false;
+        if (p->lex.token.kind != TOKEN_VALUE)
+            return;
+    }
+    lex_next(&p->lex);
 }
 
 // `-> ("logits", ?)`
@@ -152,14 +232,6 @@ static void parse_grid(struct parser *p)
         build_yield(&p->b, n, sizes);
 }
 
-// To behind the next block.
-static void skip_function(struct parser *p)
-{
-    while (p->lex.token.kind != TOKEN_END && !parse_is(p, "{"))
-        lex_next(&p->lex);
-    parse_skip_block(p);
-}
-
 // `schedule "product-m384-n768-k3072-f32" {rows = 128, depth = 1024}`
 static void parse_schedule(struct parser *p)
 {
@@ -172,7 +244,7 @@ static void parse_schedule(struct parser *p)
         enum schedule_key key = schedule_key_from_name(name.text, name.length);
         if (name.kind != TOKEN_NAME || key == SCHEDULE_COUNT) {
             FAIL(p, "expected what a schedule may say, such as rows or register_rows, found %s", parse_seen(p));
-            return;
+            break;
         }
         const struct schedule_info *info = &schedule_info[key];
         lex_next(&p->lex);
@@ -189,18 +261,27 @@ static void parse_schedule(struct parser *p)
         if (!parse_accept(p, ","))
             break;
     }
-    parse_expect(p, "}");
+    if (!p->failed)
+        parse_expect(p, "}");
+    // On with the grid, or the body, behind the closing brace.
+    for (bool closed = false; p->failed && p->lex.token.kind != TOKEN_END; lex_next(&p->lex)) {
+        p->failed = !parse_is(p, "grid") && !(closed && parse_is(p, "{"));
+        if (!p->failed)
+            return;
+        closed |= parse_is(p, "}");
+    }
 }
 
-static const char *const kind_names[] = {"kernel", "graph", "host"};
+// ---- Bodies ----------------------------------------------------------------------------------------------------
 
-// The kind of function that the current word begins, or -1.
-static int function_begins(const struct parser *p)
+// Past the body's brace, which has its own errors after one in front of it; false if there is none.
+static bool enter_body(struct parser *p)
 {
-    for (int kind = 0; kind < 3; kind++)
-        if (parse_is(p, kind_names[kind]))
-            return kind;
-    return -1;
+    if (!p->failed && !parse_is(p, "{"))
+        FAIL_UNKNOWN(p, parse_here(p), "expected '{', found %s", parse_seen(p));
+    if (p->failed)
+        go_to_body(p);
+    return parse_accept(p, "{");
 }
 
 // A kernel's grid stands before its body, or in it, as it is printed.
@@ -209,20 +290,11 @@ static void parse_kernel_body(struct parser *p)
     struct function *k = p->b.function;
     if (parse_accept(p, "schedule"))
         parse_schedule(p);
-    bool grid = !p->failed && parse_accept(p, "grid");
+    bool grid = parse_accept(p, "grid");
     if (grid)
         parse_grid(p);
-    if (grid && p->failed) { // the body has its own errors
-        while (p->lex.token.kind != TOKEN_END && !parse_is(p, "{") && function_begins(p) < 0)
-            lex_next(&p->lex);
-        p->failed = !parse_is(p, "{");
-    }
-    if (p->failed || !parse_is(p, "{")) {
-        FAIL(p, "expected '{', found %s", parse_seen(p));
-        skip_function(p);
+    if (!enter_body(p))
         return;
-    }
-    lex_next(&p->lex);
     if (!grid && !parse_accept(p, "grid"))
         FAIL(p, "expected the grid, as in grid [ceildiv(M, 128)], found %s", parse_seen(p));
     if (!grid && !p->failed)
@@ -235,16 +307,13 @@ static void parse_graph_body(struct parser *p, const struct names *inputs)
     struct function *g = p->b.function;
     struct names outputs = {0};
     struct loc loc = parse_here(p);
+    int errors = p->diags->n_errors;
     bool named = parse_accept(p, "->");
     if (named)
         parse_result_names(p, &outputs);
-    if (p->failed || !parse_is(p, "{")) {
-        FAIL(p, "expected '{', found %s", parse_seen(p));
-        skip_function(p);
+    if (!enter_body(p))
         return;
-    }
-    int errors = p->diags->n_errors;
-    parse_block(p, g->body);
+    parse_statements(p, g->body);
     const struct op *end = block_terminator(g->body);
     g->n_inputs = g->n_params;
     g->n_outputs = end ? end->n_operands : 0;
@@ -266,16 +335,14 @@ static void parse_host_body(struct parser *p, const struct names *names)
     if (!p->failed && (n < 0 || n > h->n_params))
         FAIL_AT(p, loc, "host @%s has %d parameters; %lld of them cannot be outputs", h->name, h->n_params,
                 (long long)n);
-    if (p->failed || !parse_is(p, "{")) {
-        FAIL(p, "expected '{', found %s", parse_seen(p));
-        skip_function(p);
-        return;
+    if (!p->failed) {
+        h->n_outputs = (int)n;
+        h->n_inputs = h->n_params - h->n_outputs;
+        h->input_names = names->any ? names->v : NULL;
+        h->output_names = names->any ? names->v + h->n_inputs : NULL;
     }
-    h->n_outputs = (int)n;
-    h->n_inputs = h->n_params - h->n_outputs;
-    h->input_names = names->any ? names->v : NULL;
-    h->output_names = names->any ? names->v + h->n_inputs : NULL;
-    lex_next(&p->lex);
+    if (!enter_body(p))
+        return;
     if (parse_accept(p, "arena")) {
         int mark = p->n_bindings;
         p->scope = mark;
@@ -292,33 +359,32 @@ static void parse_function(struct parser *p, enum function_kind kind)
     struct token name = p->lex.token;
     struct names names = {0};
     p->n_parameters = p->n_bindings = p->scope = 0;
-    if (name.kind != TOKEN_SYMBOL) {
-        FAIL(p, "expected the %s's name, as in @%s, found %s", kind_names[kind],
-             kind == FUNCTION_KERNEL ? "matmul" : "main", parse_seen(p));
-        skip_function(p);
-        return;
-    }
-    lex_next(&p->lex);
-    const char *text = arena_strndup(&p->module->arena, name.text, name.length);
+    p->faulty_signature = p->faulty_parameters = p->poisoned = false;
+    bool named = name.kind == TOKEN_SYMBOL;
+    if (named)
+        lex_next(&p->lex);
+    else
+        diag_error(p->diags, loc, "expected the %s's name, as in @%s, found %s", kind_names[kind],
+                   kind == FUNCTION_KERNEL ? "matmul" : "main", parse_seen(p));
+    p->nameless |= !named;
+    while (!named && !parse_is(p, "<") && !parse_is(p, "(") && !is_behind_parameters(p))
+        lex_next(&p->lex);
+    const char *text = named ? arena_strndup(&p->module->arena, name.text, name.length) : "";
     const struct function *same = module_function(p->module, text);
-    if (same)
-        FAIL_AT(p, loc, "a %s named @%s stands above", kind_names[same->kind], text);
+    if (same && named)
+        diag_error(p->diags, loc, "a %s named @%s stands above", kind_names[same->kind], text);
     p->b = (struct builder){.function = function_create(p->module, text, loc), .diags = p->diags, .loc = loc};
     p->b.function->kind = kind;
     p->b.block = p->b.function->body;
     p->declares = true;
-    if (parse_accept(p, "<")) {
-        do
-            parse_parameter(p);
-        while (!p->failed && parse_accept(p, ","));
-        parse_expect(p, ">");
-    }
-    if (!p->failed)
+    if (parse_accept(p, "<"))
+        parse_parameters(p);
+    if (named || parse_is(p, "("))
         parse_params(p, &names);
     p->declares = false;
-    if (p->failed)
-        skip_function(p);
-    else if (kind == FUNCTION_KERNEL)
+    if (p->faulty_signature)
+        note_faulty(p);
+    if (kind == FUNCTION_KERNEL)
         parse_kernel_body(p);
     else if (kind == FUNCTION_GRAPH)
         parse_graph_body(p, &names);
@@ -364,7 +430,7 @@ static void read_functions(void *reading)
                     memcpy(grown, sound, sizeof *grown * (size_t)n_sound);
                 sound = grown;
             }
-            if (before == diags->n_errors && kind != FUNCTION_HOST) // hosts speak of kernels, which may be faulty
+            if (before == diags->n_errors && !p.poisoned)
                 sound[n_sound++] = p.b.function;
         } else {
             FAIL(&p, "expected 'kernel', 'graph' or 'host', found %s", parse_seen(&p));

@@ -49,6 +49,12 @@ struct parser {
     bool declares;        // the parameters are being read: new names in types are sizes
     struct lexer payload; // at the elements of the statement's constant, which wait for its type
     bool failed;          // the current statement
+    // Of the current function: names that mean nothing may be of its signature, or of its compile-time parameters.
+    bool faulty_signature, faulty_parameters;
+    bool poisoned;            // it launches a kernel with a faulty signature or name
+    bool nameless;            // there is a function whose name is faulty
+    struct function **faulty; // those with a faulty signature
+    int n_faulty, room_faulty;
 };
 
 // Reports the first error of a statement.
@@ -58,6 +64,15 @@ struct parser {
         if (!(p)->failed)                                                                                              \
             diag_error((p)->diags, loc, __VA_ARGS__);                                                                  \
         (p)->failed = true;                                                                                            \
+    } while (0)
+
+// Reports what a faulty signature may be the reason of, such as a name that means nothing, unless that has been
+// reported.
+#define FAIL_UNKNOWN(p, loc, ...)                                                                                      \
+    do {                                                                                                               \
+        if ((p)->faulty_signature)                                                                                     \
+            (p)->failed = true;                                                                                        \
+        FAIL_AT(p, loc, __VA_ARGS__);                                                                                  \
     } while (0)
 
 // ---- parse_expression.c ----
@@ -89,6 +104,8 @@ bool parse_check_literal(struct parser *p, const struct operand *o, enum dtype d
 struct value *parse_materialise(struct parser *p, struct operand *o, enum dtype d);
 struct operand parse_expression(struct parser *p);
 struct operand parse_primary(struct parser *p);
+// The literal is 2^63 or more, which only u64 holds.
+bool parse_is_large(const struct operand *o);
 // Known while compiling.
 struct number parse_constant(struct parser *p);
 int64_t parse_int(struct parser *p);

@@ -61,7 +61,7 @@ static bool parse_shape(struct parser *p, enum type_kind kind, int *rank, dim *d
             enum dtype d = parse_dtype_name(p, start, (size_t)(whole - start));
             if (d != DTYPE_NONE || (whole == c && c > start && !size)) {
                 if (d == DTYPE_NONE) {
-                    FAIL(p, "'%.*s' is not an element type", (int)(whole - start), start);
+                    FAIL_UNKNOWN(p, parse_here(p), "'%.*s' is not an element type", (int)(whole - start), start);
                     return false;
                 }
                 *dtype = d;
@@ -240,7 +240,7 @@ static const struct affine_map *parse_map(struct parser *p)
             int64_t k = 1;
             if (parse_accept(p, "*")) {
                 struct operand o = parse_primary(p);
-                if (!p->failed && (!o.literal || o.number.is_float))
+                if (!p->failed && (!o.literal || o.number.is_float || parse_is_large(&o)))
                     FAIL_AT(p, o.loc, "expected a compile-time whole number");
                 k = o.number.i;
             }
@@ -294,14 +294,14 @@ void parse_attr(struct parser *p, struct attr *a)
         const struct parameter *q = parse_find_parameter(p, t.text, t.length);
         a->opcode = q && q->kind == PARAMETER_OPCODE ? q->opcode : opcode_from_name(t.text, t.length);
         if (t.kind != TOKEN_NAME || a->opcode == OP_NONE)
-            FAIL(p, "expected the name of an operation, found %s", parse_seen(p));
+            FAIL_UNKNOWN(p, parse_here(p), "expected the name of an operation, found %s", parse_seen(p));
         lex_next(&p->lex);
         break;
     }
     case ATTR_KIND_DTYPE:
         a->dtype = parse_dtype_name(p, t.text, t.length);
         if (t.kind != TOKEN_NAME || a->dtype == DTYPE_NONE)
-            FAIL(p, "expected an element type, found %s", parse_seen(p));
+            FAIL_UNKNOWN(p, parse_here(p), "expected an element type, found %s", parse_seen(p));
         lex_next(&p->lex);
         break;
     case ATTR_KIND_AFFINE:

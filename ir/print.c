@@ -108,8 +108,10 @@ const char *type_string(struct arena *a, const struct module *m, const struct ty
     return arena_printf(a, "%s>", s);
 }
 
-const char *number_string(struct arena *a, struct number n)
+const char *number_string(struct arena *a, struct number n, enum dtype of)
 {
+    if (!n.is_float && of == DTYPE_U64)
+        return arena_printf(a, "%llu", (unsigned long long)n.i);
     if (!n.is_float)
         return arena_printf(a, "%lld", (long long)n.i);
     if (isnan(n.f))
@@ -236,7 +238,7 @@ static void put_attr(struct printer *p, const struct op *op, const struct attr *
         putf(p, "%lld", (long long)a->i);
         break;
     case ATTR_KIND_NUMBER:
-        put(p, number_string(p->arena, a->number));
+        put(p, number_string(p->arena, a->number, op->results[0]->type->dtype));
         break;
     case ATTR_KIND_INTS:
         put_ints(p, a->ints);

@@ -116,7 +116,28 @@ static void name_problem(struct windows *w, const char *what)
     emit_problem(&w->e, what, letters, w->g->ops[0]->results[0]->type->dtype);
 }
 
-static void choose_tiles(struct windows *w, int64_t positions, int64_t width, int64_t channels)
+// A tile holds whole windows; false after reporting that they are too large for that.
+static bool windows_fit(struct windows *w)
+{
+    int64_t elements = 1;
+    const char *text = "";
+    for (int d = 0; d < w->n; d++)
+        text = arena_printf(w->l->arena, "%s%s%lld", text, d ? "x" : "", (long long)w->window[d]);
+    for (int i = 0; i < w->e.n_axes; i++)
+        if (w->e.axes[i].tile > MOST_TILE_ELEMENTS / elements) {
+            lower_graph_error(w->l, w->g->ops[0]->loc,
+                              "windows of %s positions are too large for a kernel; use several smaller windows, one "
+                              "after the other",
+                              text);
+            return false;
+        } else if (w->e.axes[i].tile > 1) {
+            elements *= w->e.axes[i].tile;
+        }
+    return true;
+}
+
+// False after reporting.
+static bool choose_tiles(struct windows *w, int64_t positions, int64_t width, int64_t channels)
 {
     positions = emit_choose(&w->e, SCHEDULE_POSITIONS, positions);
     width = emit_choose(&w->e, SCHEDULE_WIDTH, width);
@@ -153,6 +174,7 @@ static void choose_tiles(struct windows *w, int64_t positions, int64_t width, in
     if (w->channel >= 0)
         rest[n++] = w->channel;
     emit_spread(&w->e, n, rest, 1);
+    return windows_fit(w);
 }
 
 static struct value *start(struct windows *w, int axis)
@@ -371,7 +393,8 @@ static void emit_dense(struct windows *w, int64_t groups)
     if (panel > per_group)
         panel = per_group;
     struct storage *packed = pack_weights(w, groups, panel);
-    choose_tiles(w, POSITIONS, WIDTH, panel);
+    if (!choose_tiles(w, POSITIONS, WIDTH, panel))
+        return;
     emit_grid(e);
 
     struct walk walks[MAX_RANK + 4];
@@ -542,17 +565,18 @@ static bool prefers_channels_first(struct lowering *l, const struct op *op)
            x->view.strides[t->rank - 1] == 1 && t->dims[t->rank - 1] != 1;
 }
 
-static void choose_pool_tiles(struct windows *w, const char *what)
+static bool choose_pool_tiles(struct windows *w, const char *what)
 {
     bool rows = w->channels_first;
     name_problem(w, what);
-    choose_tiles(w, rows ? ROW_POSITIONS : POOL_POSITIONS, rows ? ROW_WIDTH : POOL_POSITIONS,
-                 emit_choose(&w->e, SCHEDULE_CHANNELS, rows ? 1 : POOL_CHANNELS));
+    return choose_tiles(w, rows ? ROW_POSITIONS : POOL_POSITIONS, rows ? ROW_WIDTH : POOL_POSITIONS,
+                        emit_choose(&w->e, SCHEDULE_CHANNELS, rows ? 1 : POOL_CHANNELS));
 }
 
 static void emit_depthwise(struct windows *w)
 {
-    choose_pool_tiles(w, "depthwise");
+    if (!choose_pool_tiles(w, "depthwise"))
+        return;
     emit_grid(&w->e);
     int first, n, axes[MAX_RANK], n_axes = result_axes(w, axes);
     struct value *x = load_pool(w, (struct number){.is_float = true}, &first, &n);
@@ -644,7 +668,8 @@ void emit_window(struct lowering *l, struct group *g)
     if (!begin(w, l, g, prefers_channels_first(l, op)))
         return;
     w->by_channel = true;
-    choose_pool_tiles(w, "pool");
+    if (!choose_pool_tiles(w, "pool"))
+        return;
     emit_grid(&w->e);
     enum opcode combine = op_attr(op, ATTR_COMBINE)->opcode;
     enum dtype from = op->operands[0]->type->dtype, to = op->results[0]->type->dtype;

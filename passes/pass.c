@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -76,6 +77,40 @@ static void empty_scratch(struct runner *r)
     arena_init(&r->scratch);
 }
 
+// Of `PASS` or `PASS:N`, with text at the end of the pass's name; false: that is no positive number.
+static bool stop_ordinal(const char *text, int *nth)
+{
+    char *end = NULL;
+    if (!*text)
+        return true;
+    long n = text[1] >= '0' && text[1] <= '9' ? strtol(text + 1, &end, 10) : 0;
+    *nth = n > 0 && n < INT_MAX ? (int)n : 0;
+    return *nth && !*end;
+}
+
+static bool is_word(const char *name, size_t n, const char *word)
+{
+    return n == strlen(word) && !memcmp(name, word, n);
+}
+
+// Why the passes did not stop where --stop-after says.
+static void report_no_stop(const struct runner *r)
+{
+    const char *stop = r->options->stop_after;
+    size_t n = strcspn(stop, ":");
+    int nth, i = 0;
+    while (i < PASS_COUNT && !is_word(stop, n, pass_info[i].name))
+        i++;
+    if (i < PASS_COUNT && !stop_ordinal(stop + n, &nth))
+        diag_error(r->context.diags, (struct loc){0}, "--stop-after wants PASS or PASS:N, N from 1 on, not '%s'", stop);
+    else if (i < PASS_COUNT && r->times_run[i])
+        diag_error(r->context.diags, (struct loc){0}, "pass '%s', to stop after, ran only %d time%s, not %d",
+                   pass_info[i].name, r->times_run[i], r->times_run[i] == 1 ? "" : "s", nth);
+    else
+        diag_error(r->context.diags, (struct loc){0}, "pass '%.*s', to stop after, is not among those that ran", (int)n,
+                   stop);
+}
+
 // Whether --stop-after means the run of pass p that has just ended.
 static bool stops_here(const struct runner *r, enum pass p)
 {
@@ -83,7 +118,8 @@ static bool stops_here(const struct runner *r, enum pass p)
     if (!stop)
         return false;
     size_t n = strcspn(stop, ":");
-    long nth = stop[n] ? strtol(stop + n + 1, NULL, 10) : 1;
+    int nth = 1;
+    stop_ordinal(stop + n, &nth);
     return strlen(pass_info[p].name) == n && !memcmp(stop, pass_info[p].name, n) && r->times_run[p] == nth;
 }
 
@@ -153,11 +189,6 @@ static int run_one(struct runner *r, enum pass p)
     empty_scratch(r);
     r->stopped = stops_here(r, p);
     return !ok;
-}
-
-static bool is_word(const char *name, size_t n, const char *word)
-{
-    return n == strlen(word) && !memcmp(name, word, n);
 }
 
 static int run_named(struct runner *r, const char *name, size_t n)
@@ -230,8 +261,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
         names += n + (names[n] == ',');
     }
     if (!status && options->stop_after && !r.stopped) {
-        diag_error(diags, (struct loc){0}, "pass '%s', to stop after, is not among those that ran",
-                   options->stop_after);
+        report_no_stop(&r);
         status = 1;
     }
     if (!status && has_kernels(m))

@@ -623,9 +623,7 @@ static int check(const struct command *c, const struct check_request *q, struct 
     if (status != EXIT_OK)
         return status;
     struct command_source source;
-    struct command_given given = {.definitions = &q->shared.definitions};
-    if (command_is_model(q->file))
-        given = (struct command_given){.sizes = &q->shared.definitions};
+    struct command_given given = {.definitions = &q->shared.definitions, .definitions_are_sizes = true};
     status = command_open(c, q->file, &given, &source, diags);
     if (status == EXIT_OK)
         status = check_function(q, source.module, &options, diags);

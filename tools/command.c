@@ -1,18 +1,15 @@
 #include "tools/command.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "codegen/file.h"
 #include "codegen/link.h"
 #include "passes/schedule.h"
-
-bool command_is_model(const char *path)
-{
-    return command_ends_in(path, ".onnx");
-}
 
 bool command_ends_in(const char *path, const char *ending)
 {
@@ -68,6 +65,11 @@ static struct define *read_defines(const struct command *c, struct arena *a, con
             return NULL;
         }
         defines[i].name = arena_strdup(a, name);
+        for (int j = 0; j < i; j++)
+            if (!strcmp(defines[j].name, name)) {
+                options_fail(c, "-D gives '%s' twice", name);
+                return NULL;
+            }
     }
     return defines;
 }
@@ -92,10 +94,80 @@ const struct import_dim *command_dims(const struct command *c, struct arena *a, 
     return dims;
 }
 
+// ---- What a file holds -----------------------------------------------------------------------------------------
+
+#define START 4096 // bytes that decide it
+
+// The functions of a text stand behind blanks and comments.
+static bool begins_as_functions(const char *s, const char *end)
+{
+    static const char *const words[] = {"kernel", "graph", "host"};
+    while (s < end && (isspace((unsigned char)*s) || (*s == '/' && s + 1 < end && s[1] == '/')))
+        if (*s == '/')
+            while (s < end && *s != '\n')
+                s++;
+        else
+            s++;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        size_t n = strlen(words[i]);
+        if ((size_t)(end - s) > n && !memcmp(s, words[i], n) && (isspace((unsigned char)s[n]) || s[n] == '@'))
+            return true;
+    }
+    return s == end; // comments alone, as far as has been read
+}
+
+// Text of functions, if faulty. A model is what no text can be; what a model's reader knows by name is left to it.
+static bool is_text(const char *bytes, size_t size)
+{
+    size = size < START ? size : START;
+    if (size && begins_as_functions(bytes, bytes + size))
+        return true;
+    bool text = size && !model_other_format(bytes, size);
+    for (size_t i = 0; i < size; i++)
+        text &= (unsigned char)bytes[i] >= ' ' || isspace((unsigned char)bytes[i]);
+    return text;
+}
+
+// Decides on the content, which is read as a whole if it cannot be read twice. Returns EXIT_OK, or another status after
+// complaining.
+static int examine(const char *path, struct command_source *source, bool *text, struct diags *diags)
+{
+    struct stat st;
+    bool named = strcmp(path, "-");
+    if (named && stat(path, &st)) {
+        diag_error(diags, (struct loc){.file = path}, "cannot be opened: %s", strerror(errno));
+        return EXIT_ERROR;
+    }
+    if (named && S_ISDIR(st.st_mode)) {
+        diag_error(diags, (struct loc){.file = path}, "is a folder, not a file");
+        return EXIT_ERROR;
+    }
+    FILE *in = named && S_ISREG(st.st_mode) ? fopen(path, "rb") : NULL;
+    if (!in && read_file(path, &source->bytes, diags)) // that it cannot be opened, too
+        return EXIT_ERROR;
+    char start[START];
+    size_t n = in ? fread(start, 1, sizeof start, in) : 0;
+    *text = in ? is_text(start, n) : is_text(source->bytes.data, source->bytes.size);
+    if (in)
+        fclose(in);
+    return EXIT_OK;
+}
+
+// A text is read as a whole; a model's bytes only if they cannot be read twice.
+static int read_source(struct command_source *source, bool text, struct diags *diags)
+{
+    struct driver_buffer *bytes = &source->bytes;
+    if (text)
+        return !bytes->data && read_file(source->path, bytes, diags) ? EXIT_ERROR : EXIT_OK;
+    source->model = bytes->data ? model_read_memory(bytes->data, bytes->size, shown(source->path), NULL, diags)
+                                : model_read_file(source->path, diags);
+    return source->model ? EXIT_OK : EXIT_ERROR;
+}
+
 struct module *command_make_module(const struct command_source *source, struct diags *diags)
 {
     if (!source->model)
-        return compile_read(source->text.data, source->text.size, shown(source->path), source->n_defines,
+        return compile_read(source->bytes.data, source->bytes.size, shown(source->path), source->n_defines,
                             source->defines, diags);
     struct module *m = import_model(source->model, &source->options, diags);
     if (m && !verify_module(m, diags)) {
@@ -105,39 +177,57 @@ struct module *command_make_module(const struct command_source *source, struct d
     return m;
 }
 
-static int read_source(struct command_source *source, struct diags *diags)
-{
-    if (!command_is_model(source->path))
-        return read_file(source->path, &source->text, diags);
-    source->model = model_read_file(source->path, diags);
-    return !source->model;
-}
-
 int command_open(const struct command *c, const char *path, const struct command_given *given,
                  struct command_source *source, struct diags *diags)
 {
     static const struct words none;
     const struct words *definitions = given->definitions ? given->definitions : &none;
     const struct words *sizes = given->sizes ? given->sizes : &none;
-    *source = (struct command_source){.path = path, .n_defines = definitions->n};
+    bool text;
+    *source = (struct command_source){.path = path};
     arena_init(&source->arena);
     source->defines = read_defines(c, &source->arena, definitions);
     const struct import_dim *dims = command_dims(c, &source->arena, sizes);
     if (!source->defines || !dims)
         return EXIT_USAGE;
-    if (sizes->n && !command_is_model(path))
+    if (examine(path, source, &text, diags))
+        return EXIT_ERROR;
+    if (!text && given->definitions_are_sizes) {
+        sizes = definitions;
+        definitions = &none;
+        dims = command_dims(c, &source->arena, sizes);
+        if (!dims)
+            return EXIT_USAGE;
+    }
+    if (sizes->n && text)
         return options_fail(c, "--dim is for ONNX models");
+    if (definitions->n && !text)
+        return options_fail(c, "-D is for text of functions; --dim gives the sizes of a model");
+    source->n_defines = definitions->n;
     source->options = (struct import_options){sizes->n, dims, given->n_inputs, given->inputs};
-    if (!read_source(source, diags))
+    if (read_source(source, text, diags) == EXIT_OK)
         source->module = command_make_module(source, diags);
     return source->module ? EXIT_OK : EXIT_ERROR;
+}
+
+int command_open_model(const char *path, struct command_source *source, struct diags *diags)
+{
+    bool text;
+    *source = (struct command_source){.path = path};
+    arena_init(&source->arena);
+    if (examine(path, source, &text, diags))
+        return EXIT_ERROR;
+    if (!text)
+        return read_source(source, false, diags);
+    diag_error(diags, (struct loc){.file = shown(path)}, "is text, not an ONNX model");
+    return EXIT_ERROR;
 }
 
 void command_close(struct command_source *source)
 {
     module_destroy(source->module);
     model_destroy(source->model);
-    driver_buffer_finish(&source->text);
+    driver_buffer_finish(&source->bytes);
     arena_finish(&source->arena);
 }
 

@@ -15,8 +15,6 @@ command_function command_opt, command_kernel, command_compile, command_check, co
 int command_compile_options(const struct command *c, const struct shared_options *shared,
                             struct compile_options *options, struct diags *diags);
 
-// The file is an ONNX model, by its name.
-bool command_is_model(const char *path);
 // A name with something before the ending, which may be NULL.
 bool command_ends_in(const char *path, const char *ending);
 
@@ -25,9 +23,9 @@ int command_report(struct diags *diags, char *message);
 
 // A file that was read.
 struct command_source {
-    struct module *module;     // verified
-    struct model *model;       // holds the bytes of the module's constants; NULL: text
-    struct driver_buffer text; // else
+    struct module *module;      // verified
+    struct model *model;        // holds the bytes of the module's constants; NULL: text
+    struct driver_buffer bytes; // of a text, and of a model that cannot be read twice
     const char *path;
     int n_defines;
     const struct define *defines;  // of text
@@ -39,14 +37,17 @@ struct command_source {
 struct command_given {
     const struct words *definitions; // of text: values of compile-time parameters (-D); NULL: none
     const struct words *sizes;       // of a model: sizes that are to be compiled in (--dim); NULL: none
+    bool definitions_are_sizes;      // of a model: -D stands for --dim
     int n_inputs;
     const char *const *inputs; // of a model: that are inputs even if they have a default
 };
 
-// Reads a file of functions, or a model. Returns EXIT_OK, or another status after complaining. The source is to be
-// closed in any case.
+// Reads a file of functions, or a model, as its content says: its name does not matter. Returns EXIT_OK, or another
+// status after complaining. The source is to be closed in any case.
 int command_open(const struct command *c, const char *path, const struct command_given *given,
                  struct command_source *source, struct diags *diags);
+// The same for a command that takes models alone; the module is not made.
+int command_open_model(const char *path, struct command_source *source, struct diags *diags);
 void command_close(struct command_source *source);
 
 // Makes the module of an open source once more. It belongs to the caller, and must not outlive the source. NULL after

@@ -75,9 +75,9 @@ static const char *name_of_file(const struct job *j, struct arena *a)
 }
 
 // The symbols begin with --name. Without one an ONNX model is called after a file; text has a name of its own.
-static void name_model(const struct job *j, struct module *m)
+static void name_model(const struct job *j, const struct command_source *source, struct module *m)
 {
-    const char *name = j->name ? j->name : command_is_model(j->input) ? name_of_file(j, &m->arena) : NULL;
+    const char *name = j->name ? j->name : source->model ? name_of_file(j, &m->arena) : NULL;
     for (struct function *f = m->first_function; f && name; f = f->next)
         if (f->kind != FUNCTION_KERNEL)
             f->name = name;
@@ -183,7 +183,7 @@ static int make_modules(struct job *j, const struct command_source *source, stru
         j->modules[i] = i ? command_make_module(source, diags) : source->module;
         if (!j->modules[i])
             return EXIT_ERROR;
-        name_model(j, j->modules[i]);
+        name_model(j, source, j->modules[i]);
         if (j->stage != STAGE_GRAPH && graph_compile(j->modules[i], &j->options[i], diags))
             return EXIT_ERROR;
     }

@@ -14,7 +14,7 @@
 #include "tools/run_model.h"
 
 struct info {
-    struct model *model;
+    struct model *model;   // of the source
     struct module *module; // NULL: it could not be imported
     const struct census_row *operators;
     int64_t n_nodes, n_unsupported, parameters, weight_bytes;
@@ -261,8 +261,9 @@ static int run(const struct command *c, const char *path, const struct shared_op
     struct info x = {0};
     arena_init(&x.arena);
     const struct import_dim *dims = command_dims(c, &x.arena, &shared->dims);
-    x.model = dims ? model_read_file(path, diags) : NULL;
-    int status = !dims ? EXIT_USAGE : x.model ? EXIT_OK : EXIT_ERROR;
+    struct command_source source = {0};
+    int status = dims ? command_open_model(path, &source, diags) : EXIT_USAGE;
+    x.model = source.model;
     if (x.model) {
         x.operators = census_take(x.model, &x.arena);
         for (const struct census_row *i = x.operators; i; i = i->next) {
@@ -280,7 +281,8 @@ static int run(const struct command *c, const char *path, const struct shared_op
         print_info(&x);
     }
     module_destroy(x.module);
-    model_destroy(x.model);
+    if (dims)
+        command_close(&source);
     arena_finish(&x.arena);
     return status;
 }

@@ -87,7 +87,7 @@ int command_run(int argc, char *const *argv)
     const struct command c = {
         .name = "run",
         .summary =
-            "Runs a model: .onnx and text of the IR are compiled first, .so has been. Sizes of random inputs that "
+            "Runs a model: ONNX and text of the IR are compiled first, .so has been. Sizes of random inputs that "
             "stay open are 1.",
         .files = "FILE",
         .least_files = 1,
