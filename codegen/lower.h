@@ -47,10 +47,11 @@ struct model_linkage {
 
 // Adds to `out` the functions of a host function NAME, after those of the kernels that it launches, which may be in
 // another module; lower_model.c lists them. In this process there is also the data symbol NAME__model, a tg_model,
-// which needs a function NAME_load. Files get theirs by lower_loader. The constants are added to *weights, where the
-// same bytes are there once. They are the memory at the symbol MODEL__weights, aligned to 64 bytes, which whoever links
-// the code defines; beside the constants MODEL__loader (runtime/loader.h) knows where they are; in this process each
-// piece i is at a symbol of its own, MODEL__weights_i. Returns 0, or 1 after reporting.
+// which needs a function NAME_load; where the constants become one of the LLVM module, both are there. Files get theirs
+// by lower_loader. The constants are added to *weights, where the same bytes are there once. They are the memory at the
+// symbol MODEL__weights, aligned to 64 bytes, which whoever links the code defines; beside the constants MODEL__loader
+// (runtime/loader.h) knows where they are; in this process each piece i is at a symbol of its own, MODEL__weights_i.
+// Returns 0, or 1 after reporting.
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                const struct model_linkage *linkage, struct diags *diags);
 

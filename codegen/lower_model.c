@@ -699,6 +699,19 @@ static void make_run(struct lower *l, const struct symbols *s)
     model_end_entry(l, body);
 }
 
+// NAME_load of a model that is there as soon as its code is.
+static void make_load(struct lower *l)
+{
+    LLVMTypeRef params[3] = {l->ptr, l->ptr, l->ptr};
+    LLVMValueRef f = model_add_function(l, "_load", lower_function_type(l->i32, 3, params), LOWER_EVERYBODY),
+                 target = LLVMGetParam(f, 2);
+    lower_begin_function(l, f);
+    LLVMBasicBlockRef after = begin_if(l, LLVMBuildIsNotNull(l->b, target, ""));
+    LLVMBuildStore(l->b, lower_i32(l, 0), target);
+    end_if(l, after);
+    LLVMBuildRet(l->b, lower_i32(l, 0));
+}
+
 // ---- All of it -------------------------------------------------------------------------------------------------
 
 static bool check_interface(struct lower *l)
@@ -739,10 +752,13 @@ void lower_model(struct lower *l)
         make_run(l, &s);
     if (l->failed)
         return;
-    if (l->host->form != MODEL_IN_PROCESS)
+    bool in_process = l->host->form == MODEL_IN_PROCESS, alone = l->host->embeds_weights;
+    if (!in_process)
         model_make_entry(l, &s);
-    else
+    if (alone)
+        make_load(l);
+    if (in_process || alone)
         model_make_description(l, &s, 1, (const char *const[]){l->target->name});
-    if (l->host->embeds_weights && l->host->weights_symbol)
+    if (alone && l->host->weights_symbol)
         model_define_weights(l);
 }
