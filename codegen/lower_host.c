@@ -184,9 +184,9 @@ static void set_root(struct lower *l, struct value *view, LLVMValueRef pointer)
 static int place_weight(struct lower *l, struct data data)
 {
     struct host *h = l->host;
-    for (int i = 0; i < h->n_pieces; i++)
-        if (h->pieces[i].bytes == data.bytes && h->pieces[i].size == data.size)
-            return i;
+    int *placed = table_get(&h->placed, table_key(data.bytes));
+    if (placed && h->pieces[*placed].size == data.size)
+        return *placed;
     if (h->n_pieces == h->size_pieces) {
         h->size_pieces = 2 * h->size_pieces + 16;
         struct weight *grown = ARENA_ARRAY(&l->kernel->module->arena, struct weight, h->size_pieces);
@@ -200,9 +200,13 @@ static int place_weight(struct lower *l, struct data data)
         lower_error(l, NULL, "its constants are too large");
         return 0;
     }
+    placed = ARENA_NEW(&l->arena, int);
+    *placed = h->n_pieces;
+    h->placed.arena = &l->arena;
+    table_set(&h->placed, table_key(data.bytes), placed);
     h->pieces[h->n_pieces++] = (struct weight){data.bytes, data.size, offset};
     h->bytes = end / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
-    return h->n_pieces - 1;
+    return *placed;
 }
 
 static LLVMValueRef weights_symbol(struct lower *l, const char *name)

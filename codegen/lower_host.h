@@ -6,6 +6,7 @@
 #define TEGULA_CODEGEN_LOWER_HOST_H
 
 #include "codegen/lower_internal.h"
+#include "ir/table.h"
 
 #define HOST_MESSAGE_BYTES 512
 #define HOST_FIRST_SCRATCH 16384 // bytes of the stack; kernels that need more get memory that the run keeps
@@ -20,6 +21,7 @@ struct host {
     struct weights *weights; // NULL: they become a constant of the module
     int n_pieces, size_pieces;
     struct weight *pieces;
+    struct table placed;         // by the address of bytes: the int that is their piece
     int64_t bytes;               // of the pieces
     LLVMValueRef weights_symbol; // replaced by the final one when all pieces are known
 
