@@ -5,6 +5,7 @@
 #include "codegen/driver.h"
 #include "codegen/target.h"
 #include "ir/ir.h"
+#include "ir/table.h"
 
 // Adds to `out` the functions of one kernel NAME (include/tegula/kernel.h has the types):
 //
@@ -33,6 +34,7 @@ struct weights {
     int n, size;
     int64_t bytes;         // of all, with what lies between them
     struct weight *pieces; // by offset; room for `size`, in the arena of a module that was lowered with them
+    struct table placed;   // by a hash of the bytes, in a process by their address: the int that is their piece
 };
 
 // What a model's code is for: a file, in which there may be code for several targets; such a file, with the constants

@@ -41,15 +41,20 @@ void lower_root_sizes(struct lower *l, struct root *root, const struct type *t)
     fill_strides(l, root, t);
 }
 
-// What the size of a buffer may be computed with.
-static bool known_at_entry(const struct value *v)
+// What the size of a buffer may be computed with. Sums of sums would be walked again and again without `known`, which
+// has what was found to be so.
+static bool known_at_entry(const struct value *v, struct table *known)
 {
     if (!v->def)
         return !v->block;
+    if (table_get(known, table_key(v)))
+        return true;
     bool pure = opcode_is_scalar(v->def->code) || v->def->code == OP_CONSTANT || v->def->code == OP_CAST ||
                 v->def->code == OP_DIM || v->def->code == OP_ASSUME;
     for (int i = 0; pure && i < v->def->n_operands; i++)
-        pure = known_at_entry(v->def->operands[i]);
+        pure = known_at_entry(v->def->operands[i], known);
+    if (pure)
+        table_set(known, table_key(v), (void *)v);
     return pure;
 }
 
@@ -88,7 +93,7 @@ static void scratch_roots(struct lower *l, const struct block *b, LLVMValueRef s
         for (int d = 0, operand = 0; d < t->rank; d++) {
             if (t->dims[d] == DIM_UNKNOWN) {
                 struct value *size = o->operands[operand++];
-                if (!known_at_entry(size)) {
+                if (!known_at_entry(size, &(struct table){.arena = &l->arena})) {
                     lower_error(l, o,
                                 "the size of dimension %d is not computed from the kernel's symbols and scalar "
                                 "parameters alone",

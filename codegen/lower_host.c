@@ -191,16 +191,24 @@ static bool is_piece(const struct host *h, const struct weight *piece, struct da
            (h->form != MODEL_IN_PROCESS && data.size && !memcmp(piece->bytes, data.bytes, (size_t)data.size));
 }
 
+static uint64_t key_of_piece(const struct host *h, struct data data)
+{
+    return h->form == MODEL_IN_PROCESS || !data.size ? table_key(data.bytes)
+                                                     : table_hash(0, data.bytes, (size_t)data.size);
+}
+
 // Which piece of the weights the bytes of a constant are; the same bytes are one.
 static int place_weight(struct lower *l, struct data data)
 {
     struct weights *w = l->host->weights;
-    for (int i = 0; i < w->n; i++)
-        if (is_piece(l->host, &w->pieces[i], data))
-            return i;
+    struct arena *a = &l->kernel->module->arena;
+    uint64_t key = key_of_piece(l->host, data);
+    int *placed = table_get(&w->placed, key);
+    if (placed && is_piece(l->host, &w->pieces[*placed], data))
+        return *placed;
     if (w->n == w->size) {
         w->size = 2 * w->size + 16;
-        struct weight *grown = ARENA_ARRAY(&l->kernel->module->arena, struct weight, w->size);
+        struct weight *grown = ARENA_ARRAY(a, struct weight, w->size);
         if (w->n)
             memcpy(grown, w->pieces, sizeof *grown * (size_t)w->n);
         w->pieces = grown;
@@ -211,9 +219,13 @@ static int place_weight(struct lower *l, struct data data)
         lower_error(l, NULL, "its constants are too large");
         return 0;
     }
+    placed = ARENA_NEW(a, int);
+    *placed = w->n;
+    w->placed.arena = a;
+    table_set(&w->placed, key, placed);
     w->pieces[w->n++] = (struct weight){data.bytes, data.size, offset};
     w->bytes = end / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
-    return w->n - 1;
+    return *placed;
 }
 
 static LLVMValueRef weights_symbol(struct lower *l, const char *name)

@@ -453,10 +453,18 @@ static const char *text_of(struct lowering *l, const struct function *k)
     return text;
 }
 
+struct kernel_text {
+    const char *text;
+    struct function *kernel;
+    struct kernel_text *next;
+};
+
 static struct function *unique(struct lowering *l, struct function *k)
 {
     const char *text = text_of(l, k);
-    for (struct kernel_text *t = l->texts; t; t = t->next) {
+    uint64_t hash = table_hash(0, text, strlen(text));
+    struct kernel_text *equal = table_get(&l->texts, hash);
+    for (struct kernel_text *t = equal; t; t = t->next) {
         if (strcmp(t->text, text))
             continue;
         struct function *before = l->m->first_function;
@@ -468,8 +476,8 @@ static struct function *unique(struct lowering *l, struct function *k)
         return t->kernel;
     }
     struct kernel_text *t = ARENA_NEW(l->arena, struct kernel_text);
-    *t = (struct kernel_text){text, k, l->texts};
-    l->texts = t;
+    *t = (struct kernel_text){text, k, equal};
+    table_set(&l->texts, hash, t);
     l->n_kernels++;
     return k;
 }

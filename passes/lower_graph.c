@@ -394,6 +394,7 @@ static bool lower_function(struct module *m, struct function *graph, struct pass
     l.host->input_names = graph->input_names;
     l.host->output_names = graph->output_names;
     l.b = (struct builder){.function = l.host, .block = l.host->body, .loc = graph->loc, .diags = c->diags};
+    l.texts.arena = l.arena;
     l.places = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     l.channels_last = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     l.host_scalars = ARENA_ARRAY(l.arena, struct value *, graph->n_values + 1);

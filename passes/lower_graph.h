@@ -123,11 +123,7 @@ struct lowering {
     struct place *parts;         // by value id of a slice_update: where its part is written, if that is known at once
     struct grouping grouping;    // of the block being lowered
     int n_kernels;
-    struct kernel_text {
-        const char *text;
-        struct function *kernel;
-        struct kernel_text *next;
-    } *texts; // to launch equal kernels once
+    struct table texts; // by the hash of a kernel's text: the kernels that have it, to launch equal ones once
     bool failed;
 };
 

@@ -69,6 +69,19 @@ def bert_layer_static(small):
     return bert(small, 1, 16 if small else 128, True)
 
 
+def bert_stack(inner_widths, hidden, heads):
+    """The graph of BERT layers after one another, one for each inner width; dynamic batch and sequence."""
+    g = Graph(4, opset=14)
+    t = TorchNames(g)
+    shape = ["batch", "sequence"]
+    x = g.input("hidden_states", [*shape, hidden])
+    mask = bert_mask(t, g.input("attention_mask", shape, INT64))
+    for i, inner in enumerate(inner_widths):
+        x = bert_block(t, f"/layer.{i}", x, mask, hidden, heads, inner)
+    g.output(x, [*shape, hidden])
+    return g
+
+
 def bert_base(small):
     """BERT-base, its embeddings and its pooler; dynamic batch and sequence."""
     g = Graph(41, opset=14)
