@@ -93,7 +93,14 @@ static char *temporary_name(const char *path)
 
 int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error)
 {
-    *f = (struct file_pending){.final = file_resolve(path)};
+    struct stat st;
+    *f = (struct file_pending){0};
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) { // a device or a pipe, which must not be replaced by a file
+        int special = open(path, O_WRONLY | O_CLOEXEC);
+        return special < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
+                           : write_fd(special, path, data, size, error);
+    }
+    f->final = file_resolve(path);
     f->temporary = f->final ? temporary_name(f->final) : NULL;
     int fd = -1, status = -1;
     if (!f->temporary) {
@@ -112,6 +119,8 @@ out:
 
 int file_commit(struct file_pending *f, char **error)
 {
+    if (!f->final)
+        return 0;
     int status =
         rename(f->temporary, f->final) ? error_set(error, "%s: cannot create: %s", f->final, strerror(errno)) : 0;
     file_discard(f);
@@ -129,12 +138,6 @@ void file_discard(struct file_pending *f)
 
 int file_write(const char *path, const void *data, size_t size, char **error)
 {
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        return fd < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
-                      : write_fd(fd, path, data, size, error);
-    }
     struct file_pending f;
     return file_prepare(&f, path, data, size, error) || file_commit(&f, error) ? -1 : 0;
 }
