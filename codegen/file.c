@@ -91,6 +91,13 @@ static char *temporary_name(const char *path)
     return asprintf(&name, "%s.tmp%ld-%u", path, (long)getpid(), atomic_fetch_add(&counter, 1)) < 0 ? NULL : name;
 }
 
+// A device or a pipe, which must not be replaced by a file.
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
 // Creates the temporary file. Returns its descriptor; -1 after setting *error.
 static int create(struct file_pending *f, const char *path, char **error)
 {
@@ -98,8 +105,7 @@ static int create(struct file_pending *f, const char *path, char **error)
     f->temporary = f->final ? temporary_name(f->final) : NULL;
     if (!f->temporary)
         return error_set(error, "out of memory");
-    struct stat st;
-    if (stat(f->final, &st) == 0 && !S_ISREG(st.st_mode)) { // renaming would put a file in its place
+    if (is_special(f->final)) {
         free(f->temporary);
         f->temporary = NULL;
         return error_set(error, "%s: not a regular file", path);
@@ -111,6 +117,12 @@ static int create(struct file_pending *f, const char *path, char **error)
 
 int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error)
 {
+    if (is_special(path)) {
+        *f = (struct file_pending){0};
+        int special = open(path, O_WRONLY | O_CLOEXEC);
+        return special < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
+                           : write_fd(special, path, data, size, error);
+    }
     int fd = create(f, path, error), status = fd < 0 ? -1 : write_fd(fd, path, data, size, error);
     if (status)
         file_discard(f);
@@ -149,6 +161,8 @@ int file_end(struct file_pending *f, FILE *out, char **error)
 
 int file_commit(struct file_pending *f, char **error)
 {
+    if (!f->final)
+        return 0;
     int status =
         rename(f->temporary, f->final) ? error_set(error, "%s: cannot create: %s", f->final, strerror(errno)) : 0;
     file_discard(f);
@@ -166,12 +180,6 @@ void file_discard(struct file_pending *f)
 
 int file_write(const char *path, const void *data, size_t size, char **error)
 {
-    struct stat st;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        return fd < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))
-                      : write_fd(fd, path, data, size, error);
-    }
     struct file_pending f;
     return file_prepare(&f, path, data, size, error) || file_commit(&f, error) ? -1 : 0;
 }

@@ -18,8 +18,9 @@ int file_read(const char *path, struct driver_buffer *out, char **error);
 // (/dev/null, a pipe) is written to directly.
 int file_write(const char *path, const void *data, size_t size, char **error);
 
-// The same in two steps, for a regular file that is only to appear together with another: what fails has written
-// nothing. Whatever was prepared is to be committed or discarded; a file that is all zeros may be discarded.
+// The same in two steps, for a file that is only to appear together with another: what fails has written nothing, and
+// what is no regular file is written to at once. Whatever was prepared is to be committed or discarded; a file that is
+// all zeros may be discarded.
 struct file_pending {
     char *final, *temporary;
 };

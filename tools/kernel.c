@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/file.h"
 #include "codegen/header.h"
 #include "codegen/link.h"
 #include "tools/command.h"
@@ -64,13 +65,22 @@ static int write_output(const struct job *j, struct module *m, const struct comp
                         struct diags *diags)
 {
     struct driver_buffer code = {0}, header = {0};
+    struct file_pending pending = {0}; // the header appears when the code has
+    char *message = NULL;
     int status = EXIT_ERROR;
-    if (!compile_module(m, options, j->kind, &code, diags) && (!j->header || !header_print(m, &header, diags))) {
+    bool to_file = j->header && strcmp(j->header, "-");
+    if (!compile_module(m, options, j->kind, &code, diags) && (!j->header || !header_print(m, &header, diags)))
+        status = EXIT_OK;
+    if (status == EXIT_OK && to_file && file_prepare(&pending, j->header, header.data, header.size, &message))
+        status = command_report(diags, message);
+    if (status == EXIT_OK)
         status =
             j->shared_object ? link_shared(j, &code, diags) : command_write(j->output, code.data, code.size, diags);
-        if (status == EXIT_OK && j->header)
-            status = command_write(j->header, header.data, header.size, diags);
-    }
+    if (status == EXIT_OK && to_file && file_commit(&pending, &message))
+        status = command_report(diags, message);
+    else if (status == EXIT_OK && j->header && !to_file)
+        status = command_write(j->header, header.data, header.size, diags);
+    file_discard(&pending);
     driver_buffer_finish(&code);
     driver_buffer_finish(&header);
     return status;

@@ -31,7 +31,7 @@ static void print_usage(FILE *out)
     fprintf(out, "\n  --version  print the version\n  tegula COMMAND --help describes a command.\n");
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     if (argc < 2) {
         print_usage(stderr);
@@ -51,4 +51,14 @@ int main(int argc, char **argv)
     fprintf(stderr, "tegula: unknown command '%s'\n", argv[1]);
     print_usage(stderr);
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    int status = run(argc, argv);
+    bool lost = fflush(stdout) || ferror(stdout);
+    if (status != EXIT_OK || !lost)
+        return status;
+    fprintf(stderr, "tegula: error: cannot write to standard output\n");
+    return EXIT_ERROR;
 }
