@@ -124,7 +124,12 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
         return *p = lower_loop_part(l, op, lower_graph_place(l, op->operands[0]), v->type, op->operands[1]), p;
     int order[MAX_RANK];
     struct place from = lower_graph_walked(l, op->operands[0]);
-    if (tensor_split_apply(l->m, op, &from.view)) {
+    bool has = tensor_split_apply(l->m, op, &from.view);
+    if (!has) { // of the operand as it is split; of a copy that is not, perhaps
+        from = *lower_graph_place(l, op->operands[0]);
+        has = tensor_split_apply(l->m, op, &from.view);
+    }
+    if (has) {
         if (from.view.tensor_rank)
             write_whole(l, v, &from, p);
         else
@@ -132,7 +137,6 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
         return p;
     }
     // No view: the operand is written again, without gaps.
-    from = *lower_graph_place(l, op->operands[0]);
     const struct type *t = op->operands[0]->type;
     if (op->code == OP_RESHAPE) {
         tensor_view_order(l->m, &from.view, order); // as it lies, if that will do

@@ -348,9 +348,12 @@ bool tensor_space_strides(struct module *m, const struct tensor_space *s, const 
             one &= v->sizes[p] == 1;
         if (d < 0 || one)
             continue;
-        if (end - first == 1 && s->first[d + 1] - s->first[d] == 1) { // whatever the size
-            if (s->sizes[s->first[d]] != 1)
-                strides[s->first[d]] = v->strides[first];
+        if (end - first == 1) { // whatever the sizes
+            dim stride = v->strides[first];
+            for (int p = s->first[d + 1] - 1; p >= s->first[d]; p--) {
+                strides[p] = s->sizes[p] == 1 ? 0 : stride;
+                stride = dims_mul(m, stride, s->sizes[p]);
+            }
             continue;
         }
         struct cursor c = cursor_create(v, first, end);

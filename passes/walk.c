@@ -111,6 +111,25 @@ void walk_dims(const struct group *g, int rank, int *dims)
         dims[d] = d + g->rank - rank;
 }
 
+// Splits the walk so that it fits a view too; where results are written is settled.
+static bool refine(struct lowering *l, struct group *g, const struct tensor_view *v, const int *dims)
+{
+    struct tensor_space s = g->walk;
+    dim strides[SPACE_PARTS];
+    if (!tensor_space_refine(l->m, &s, v, dims) || !tensor_space_strides(l->m, &s, v, dims, strides))
+        return false;
+    for (int i = 0; i < g->n_ops; i++) {
+        const struct value *result = g->ops[i]->results[0];
+        const struct place *p = &l->places[result->id];
+        int own[MAX_RANK];
+        walk_dims(g, result->type->rank, own);
+        if (p->storage && p->view.tensor_rank && !tensor_space_strides(l->m, &s, &p->view, own, strides))
+            return false;
+    }
+    g->walk = s;
+    return true;
+}
+
 bool walk_reads(struct lowering *l, struct group *g, const struct op *op, int operand)
 {
     const struct value *v = op->operands[operand];
@@ -125,12 +144,12 @@ bool walk_reads(struct lowering *l, struct group *g, const struct op *op, int op
             dims[d] = walk_label(g, &s, s.axis[operand][d]);
     }
     struct place p = lower_graph_walked(l, v);
-    return tensor_space_refine(l->m, &g->walk, &p.view, dims);
+    return refine(l, g, &p.view, dims);
 }
 
 bool walk_writes(struct lowering *l, struct group *g, const struct value *result, const struct tensor_view *v)
 {
     int dims[MAX_RANK];
     walk_dims(g, result->type->rank, dims);
-    return g->kind <= GROUP_WINDOW && tensor_space_refine(l->m, &g->walk, v, dims);
+    return g->kind <= GROUP_WINDOW && refine(l, g, v, dims);
 }
