@@ -8,8 +8,9 @@
 // Every value that more than its group reads gets memory, in an order of dimensions that suits its producer: a buffer,
 // or that of an operand which nothing needs any more (in_place.c). Layout operations are views of memory: transposes,
 // reshapes, slices and broadcasts launch nothing. Values that are handed over by the block, concatenated, or reshaped
-// in a way that no view can express are written where they end up. Copies remain where an input or a constant is handed
-// over, or one value ends up in two places.
+// in a way that no plain view can express are written where they end up, or read by the parts of their dimensions.
+// Copies remain where an input or a constant is handed over, where one value ends up in two places, and where a kernel
+// needs a dimension whole that is split in memory.
 #include "passes/lower_graph.h"
 
 #include <stdarg.h>
