@@ -12,18 +12,40 @@
 #include "ir/dims.h"
 #include "passes/lower_graph.h"
 
+static bool slice_of(struct lowering *l, const struct op *concat, int operand, struct place *p)
+{
+    int64_t axis = op_int(concat, ATTR_AXIS, 0);
+    dim start = 0;
+    for (int i = 0; i < operand; i++)
+        start = dims_add(l->m, start, concat->operands[i]->type->dims[axis]);
+    return tensor_split_slice(l->m, (int)axis, start, concat->operands[operand]->type->dims[axis], &p->view);
+}
+
+// Whether the group can write where dimensions are split.
+static bool writes_split(struct lowering *l, struct group *g, const struct value *v, const struct tensor_view *view)
+{
+    if (g->kind != GROUP_CONCAT)
+        return walk_writes(l, g, v, view);
+    bool fits = true;
+    for (int i = 0; i < v->def->n_operands; i++) {
+        struct place part = {.view = *view};
+        fits &= slice_of(l, v->def, i, &part);
+    }
+    return fits;
+}
+
 struct value *bind_producer(struct lowering *l, const struct block *b, struct value *v, struct place *to)
 {
     while (v->def && tensor_view_is_layout(v->def)) {
-        if (v->def->block != b || l->places[v->id].storage || !tensor_view_invert(l->m, v->def, &to->view))
+        if (v->def->block != b || l->places[v->id].storage || !tensor_split_invert(l->m, v->def, &to->view))
             return NULL;
         v = v->def->operands[0];
     }
-    const struct group *g = l->grouping.of[v->id];
+    struct group *g = l->grouping.of[v->id];
     bool loop = v->def && (v->def->code == OP_FOR || v->def->code == OP_WHILE);
     if (!v->def || v->def->block != b || !g || (g->kind == GROUP_HOST && !loop) || l->places[v->id].storage)
         return NULL;
-    return v;
+    return !to->view.tensor_rank || writes_split(l, g, v, &to->view) ? v : NULL;
 }
 
 bool bind_value(struct lowering *l, const struct block *b, struct value *v, struct place to)
@@ -60,15 +82,6 @@ static void bind_reshape(struct lowering *l, const struct block *b, const struct
     s->type = type_view(l->m, result->type->dtype, result->type->rank, result->type->dims, NULL);
     if (bind_value(l, b, result, to))
         s->view = build_value(&l->b, OP_BUFFER, 0, NULL, 0, NULL, (struct type *)s->type);
-}
-
-static void slice_of(struct lowering *l, const struct op *concat, int operand, struct place *p)
-{
-    int64_t axis = op_int(concat, ATTR_AXIS, 0);
-    for (int i = 0; i < operand; i++)
-        p->view.offset = dims_add(l->m, p->view.offset,
-                                  dims_mul(l->m, concat->operands[i]->type->dims[axis], p->view.strides[axis]));
-    p->view.sizes[axis] = concat->operands[operand]->type->dims[axis];
 }
 
 static void bind_concat(struct lowering *l, const struct block *b, struct op *op)
@@ -114,32 +127,30 @@ void bind_operands(struct lowering *l, struct block *b)
 
 bool bind_same_place(const struct place *a, const struct place *b)
 {
-    bool same = a->storage == b->storage && a->view.rank == b->view.rank && a->view.offset == b->view.offset;
+    bool same = a->storage == b->storage && a->view.rank == b->view.rank && a->view.offset == b->view.offset &&
+                a->view.tensor_rank == b->view.tensor_rank;
+    for (int d = 0; same && d <= a->view.tensor_rank; d++)
+        same = a->view.first[d] == b->view.first[d];
     for (int d = 0; same && d < a->view.rank; d++)
         same = a->view.sizes[d] == 1 || a->view.strides[d] == b->view.strides[d];
     return same;
 }
 
-// Copies a value to where it ends up, unless it is there. What no view can have is copied as it was before the reshape:
-// to the place in the shape that it had.
 void bind_put(struct lowering *l, const struct value *v, struct place to, struct loc loc)
 {
-    while (!l->places[v->id].storage && v->def && v->def->code == OP_RESHAPE) {
-        struct tensor_view view = lower_graph_place(l, v->def->operands[0])->view;
-        if (tensor_view_apply(l->m, v->def, &view) || !tensor_view_invert(l->m, v->def, &to.view))
-            break;
-        v = v->def->operands[0];
-    }
-    struct place from = *lower_graph_place(l, v);
-    if (!bind_same_place(&from, &to))
-        emit_copy(l, v->type, &from, &to, loc);
+    struct place from = lower_graph_walked(l, v);
+    if (bind_same_place(&from, &to))
+        return;
+    if (to.view.tensor_rank && from.view.tensor_rank)
+        from = *lower_graph_place(l, v);
+    emit_copy(l, v->type, &from, &to, loc);
 }
 
 void bind_concat_rest(struct lowering *l, const struct op *op)
 {
-    const struct place *all = lower_graph_place(l, op->results[0]);
+    const struct place all = lower_graph_walked(l, op->results[0]);
     for (int i = 0; i < op->n_operands; i++) {
-        struct place part = *all;
+        struct place part = all;
         slice_of(l, op, i, &part);
         bind_put(l, op->operands[i], part, op->loc);
     }

@@ -134,6 +134,19 @@ int emit_axis(struct emit *e, dim size, enum axis_class class, int of)
     return e->n_axes++;
 }
 
+bool emit_walk(struct emit *e, const struct tensor_space *s, const struct place *p, const int *dims, const int *axis_of,
+               struct access *out)
+{
+    dim strides[SPACE_PARTS];
+    *out = (struct access){.storage = p->storage, .offset = p->view.offset};
+    if (!tensor_space_strides(e->l->m, s, &p->view, dims, strides))
+        return false;
+    for (int i = 0; i < s->first[s->rank]; i++)
+        if (axis_of[i] >= 0)
+            out->stride[axis_of[i]] = strides[i];
+    return true;
+}
+
 struct access emit_access(struct emit *e, const struct place *p, int n, const int *axis_of)
 {
     struct access a = {.storage = p->storage, .offset = p->view.offset};

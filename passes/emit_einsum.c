@@ -51,9 +51,12 @@ static bool make_axes(struct product *p, struct lowering *l, const char *labels,
                       const int *result_order)
 {
     const struct op *op = p->g->ops[0];
+    struct tensor_space *space = &p->g->walk;
     struct einsum s;
     einsum_parse(labels, &s);
-    int axis_of[EINSUM_LABELS], dims[3][MAX_RANK];
+    if (p->g->kind != GROUP_EINSUM)
+        walk_sums(p->g, &s);
+    int axis_of[SPACE_PARTS], dims[3][MAX_RANK];
     memset(axis_of, -1, sizeof axis_of);
     const struct type *types[3] = {op->operands[0]->type, op->operands[1]->type, op->results[0]->type};
     // The result's axes first, then those summed over in the order of the second factor.
@@ -61,27 +64,28 @@ static bool make_axes(struct product *p, struct lowering *l, const char *labels,
     for (int i = 0; i < 3; i++) {
         int o = order[i];
         for (int j = 0; j < types[o]->rank; j++) {
-            int d = o == 2 && result_order ? result_order[j] : j;
-            int *axis = &axis_of[s.axis[o][d]];
-            if (*axis < 0 && types[o]->dims[d] != 1)
-                *axis = emit_axis(&p->e, types[o]->dims[d], AXIS_PARALLEL, d);
-            dims[o][d] = *axis;
+            int d = o == 2 && result_order ? result_order[j] : j, x = walk_label(p->g, &s, s.axis[o][d]);
+            for (int part = space->first[x]; part < space->first[x + 1]; part++)
+                if (axis_of[part] < 0 && space->sizes[part] != 1)
+                    axis_of[part] = emit_axis(&p->e, space->sizes[part], AXIS_PARALLEL, d);
+            dims[o][d] = x;
         }
     }
     for (int i = 0; i < 2; i++) {
         p->factor[i] = ARENA_NEW(l->arena, struct access);
-        const struct place *at = i == 0 ? left : lower_graph_place(l, op->operands[1]);
-        *p->factor[i] = emit_access(&p->e, at, types[i]->rank, dims[i]);
+        struct place at = i == 0 && left ? *left : lower_graph_walked(l, op->operands[i]);
+        if (!emit_walk(&p->e, space, &at, dims[i], axis_of, p->factor[i]))
+            emit_walk(&p->e, space, lower_graph_place(l, op->operands[i]), dims[i], axis_of, p->factor[i]);
         p->value[i] = op->operands[i];
         p->accesses.list[p->accesses.n++] = p->factor[i];
     }
-    emit_collect(&p->e, p->g, 1, types[2]->rank, dims[2], result_order, &p->accesses);
+    emit_collect(&p->e, p->g, 1, axis_of, result_order, &p->accesses);
     // Mark what the result lacks, lest an axis of one factor merge with a summed one.
     for (int i = 0; i < p->e.n_axes; i++)
         p->e.axes[i].class = AXIS_REDUCED;
-    for (int d = 0; d < types[2]->rank; d++)
-        if (dims[2][d] >= 0)
-            p->e.axes[dims[2][d]].class = AXIS_PARALLEL;
+    for (int part = 0; part < space->first[p->g->rank]; part++)
+        if (axis_of[part] >= 0)
+            p->e.axes[axis_of[part]].class = AXIS_PARALLEL;
     emit_merge(&p->e, &p->accesses);
     for (int i = 0; i < p->e.n_axes; i++) {
         if (p->e.axes[i].class == AXIS_PARALLEL)
@@ -477,5 +481,5 @@ void emit_product(struct lowering *l, struct group *g, const char *labels, const
 void emit_einsum(struct lowering *l, struct group *g)
 {
     const struct op *op = g->ops[0];
-    emit_product(l, g, op_attr(op, ATTR_LABELS)->string, lower_graph_place(l, op->operands[0]), NULL);
+    emit_product(l, g, op_attr(op, ATTR_LABELS)->string, NULL, NULL);
 }

@@ -31,22 +31,12 @@ static void choose_order(struct lowering *l, const struct group *g, int *order)
                 (!table && memcmp(v->type->dims, g->space, sizeof(dim) * (size_t)g->rank)))
                 continue;
             const struct place *p = &l->places[v->id];
-            if (!p->storage || p->storage->data.bytes)
+            if (!p->storage || p->storage->data.bytes || p->view.tensor_rank)
                 continue;
             tensor_view_order(l->m, &p->view, order);
             return;
         }
-}
-
-static bool walks_alone(const struct group *g, int d)
-{
-    for (int i = 0; i < g->n_ops; i++) {
-        const struct op *op = g->ops[i];
-        int shift = g->rank - op->results[0]->type->rank;
-        if ((op->code == OP_SCAN || op->code == OP_IOTA) && op_int(op, ATTR_AXIS, 0) + shift == d)
-            return true;
-    }
-    return false;
+    layout_order(l, g->ops[g->n_ops - 1]->results[0], order);
 }
 
 static bool is_open_row(const struct emit *e, const struct emit_axis *x)
@@ -132,18 +122,18 @@ static void keep_small(struct emit *e)
 // Begins the kernel: its axes, and what it accesses.
 static void begin(struct emit *e, struct lowering *l, struct group *g, struct accesses *accesses)
 {
-    int order[MAX_RANK], axis_of[MAX_RANK];
+    int order[MAX_RANK], axis_of[SPACE_PARTS];
     choose_order(l, g, order);
     emit_begin(e, l, g);
-    for (int i = 0; i < g->rank; i++) {
-        int d = order[i];
-        axis_of[d] = -1;
-        if (g->space[d] == 1)
-            continue;
-        axis_of[d] = emit_axis(e, g->space[d], g->reduced[d] ? AXIS_REDUCED : AXIS_PARALLEL, d);
-        e->axes[axis_of[d]].alone = walks_alone(g, d);
-    }
-    emit_collect(e, g, 0, g->rank, axis_of, order, accesses);
+    for (int i = 0; i < g->rank; i++)
+        for (int d = order[i], p = g->walk.first[d]; p < g->walk.first[d + 1]; p++) {
+            axis_of[p] = -1;
+            if (g->walk.sizes[p] == 1)
+                continue;
+            axis_of[p] = emit_axis(e, g->walk.sizes[p], g->reduced[d] ? AXIS_REDUCED : AXIS_PARALLEL, d);
+            e->axes[axis_of[p]].alone = walk_is_counted(g, d);
+        }
+    emit_collect(e, g, 0, axis_of, order, accesses);
     emit_merge(e, accesses);
 }
 

@@ -14,13 +14,16 @@ static void list_access(struct emit *e, struct accesses *out, struct access *a)
         out->list[out->n++] = a;
 }
 
-static void add_access(struct emit *e, struct accesses *out, struct value *v, const struct place *p, int n,
-                       const int *axis_of)
+static void add_access(struct emit *e, const struct group *g, struct accesses *out, struct value *v,
+                       const struct place *p, const int *axis_of)
 {
+    int dims[MAX_RANK];
     if (table_get(&out->of, table_key(v)))
         return;
     struct access *a = ARENA_NEW(e->l->arena, struct access);
-    *a = emit_access(e, p, n, axis_of);
+    walk_dims(g, v->type->rank, dims);
+    if (!emit_walk(e, &g->walk, p, dims, axis_of, a))
+        emit_walk(e, &g->walk, lower_graph_place(e->l, v), dims, axis_of, a);
     table_set(&out->of, table_key(v), a);
     list_access(e, out, a);
 }
@@ -43,7 +46,7 @@ static void add_lookup(struct emit *e, struct accesses *out, const struct op *ta
     list_access(e, out, &k->indices);
 }
 
-void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
+void emit_collect(struct emit *e, const struct group *g, int first, const int *axis_of, const int *order,
                   struct accesses *out)
 {
     struct lowering *l = e->l;
@@ -55,8 +58,10 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
         }
         for (int o = 0; o < g->ops[i]->n_operands; o++) {
             struct value *v = g->ops[i]->operands[o];
-            if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g && !group_is_immediate(v))
-                add_access(e, out, v, lower_graph_place(l, v), n, axis_of);
+            if (v->type->kind != TYPE_TENSOR || l->grouping.of[v->id] == g || group_is_immediate(v))
+                continue;
+            struct place p = lower_graph_walked(l, v);
+            add_access(e, g, out, v, &p, axis_of);
         }
     }
     for (int i = 0; i < g->n_ops; i++) {
@@ -64,7 +69,7 @@ void emit_collect(struct emit *e, const struct group *g, int first, int n, const
         if (!lower_graph_escapes(l, v))
             continue;
         in_place_choose(l, g, v, order);
-        add_access(e, out, v, lower_graph_result(l, v, order), n, axis_of);
+        add_access(e, g, out, v, lower_graph_result(l, v, order), axis_of);
     }
 }
 

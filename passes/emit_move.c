@@ -37,21 +37,33 @@ static void add(struct accesses *list, struct access *a)
     list->list[list->n++] = a;
 }
 
-// Axes for the dimensions of a type; axis_of[d] is -1 for size 1.
-static void make_axes(struct emit *e, const struct type *t, int *axis_of)
+// A space of a type's dimensions, split as two places are, and its axes; axis_of[p] is -1 for size 1.
+static void make_axes(struct emit *e, const struct type *t, const struct place *a, const struct place *b,
+                      struct tensor_space *s, int *dims, int *axis_of)
 {
+    *s = (struct tensor_space){0};
+    for (int d = 0; d < t->rank; d++) {
+        tensor_space_add(s, 1, &t->dims[d], false);
+        dims[d] = d;
+    }
+    if (!tensor_space_refine(e->l->m, s, &a->view, dims) || !tensor_space_refine(e->l->m, s, &b->view, dims))
+        lower_graph_error(e->l, e->kernel->loc, "a copy of more than %d dimensions", MAX_RANK);
     for (int d = 0; d < t->rank; d++)
-        axis_of[d] = t->dims[d] == 1 ? -1 : emit_axis(e, t->dims[d], AXIS_PARALLEL, d);
+        for (int p = s->first[d]; p < s->first[d + 1]; p++)
+            axis_of[p] = s->sizes[p] == 1 ? -1 : emit_axis(e, s->sizes[p], AXIS_PARALLEL, d);
 }
 
 void emit_copy(struct lowering *l, const struct type *t, const struct place *from, const struct place *to,
                struct loc loc)
 {
     struct emit e;
-    int axis_of[MAX_RANK], axes[EMIT_AXES];
+    struct tensor_space space;
+    int dims[MAX_RANK], axis_of[SPACE_PARTS], axes[EMIT_AXES];
     begin(&e, l, loc, "copy");
-    make_axes(&e, t, axis_of);
-    struct access source = emit_access(&e, from, t->rank, axis_of), target = emit_access(&e, to, t->rank, axis_of);
+    make_axes(&e, t, from, to, &space, dims, axis_of);
+    struct access source, target;
+    emit_walk(&e, &space, from, dims, axis_of, &source);
+    emit_walk(&e, &space, to, dims, axis_of, &target);
     struct accesses both = {0};
     add(&both, &source);
     add(&both, &target);

@@ -64,22 +64,27 @@ static int axis_for(struct windows *w, dim size, int of)
 // The result's axes in the order in which it lies in memory.
 static void make_axes(struct windows *w, const struct type *result)
 {
-    int axis_of[MAX_RANK], order[MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
+    const struct tensor_space *s = &w->g->walk;
+    int axis_of[SPACE_PARTS], order[MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
     if (!w->channels_first)
         lower_graph_order_channels_last(result->rank, order);
-    for (int i = 0; i < result->rank; i++)
-        axis_of[order[i]] = axis_for(w, result->dims[order[i]], order[i]);
-    w->batch = axis_of[0];
-    w->channel = axis_of[1];
+    for (int i = 0; i < result->rank; i++) { // of channels in groups, those of a group
+        int part = s->first[order[i] + 1] - 1;
+        axis_of[part] = axis_for(w, s->sizes[part], order[i]);
+    }
+    w->batch = axis_of[s->first[0]];
+    w->channel = axis_of[s->first[2] - 1];
     for (int d = 0; d < w->n; d++)
-        w->position[d] = axis_of[2 + d];
-    emit_collect(&w->e, w->g, 1, result->rank, axis_of, order, &w->accesses);
-    struct value *v = w->g->ops[0]->results[0];
-    if (!table_get(&w->accesses.of, table_key(v)) && lower_graph_escapes(w->l, v))
-        lower_graph_error(w->l, w->g->ops[0]->loc, "the result has no memory");
+        w->position[d] = axis_of[s->first[2 + d]];
     for (int d = 0; d < w->n; d++)
         w->inside[d] = w->window[d] == 1 ? -1 : emit_axis(&w->e, w->window[d], AXIS_REDUCED, 2 + d);
     w->group = w->in_channel = -1;
+    if (s->first[2] - s->first[1] > 1)
+        w->group = axis_of[s->first[1]] = emit_axis(&w->e, s->sizes[s->first[1]], AXIS_PARALLEL, 1);
+    emit_collect(&w->e, w->g, 1, axis_of, order, &w->accesses);
+    struct value *v = w->g->ops[0]->results[0];
+    if (!table_get(&w->accesses.of, table_key(v)) && lower_graph_escapes(w->l, v))
+        lower_graph_error(w->l, w->g->ops[0]->loc, "the result has no memory");
 }
 
 static void whole(struct windows *w, int axis)
@@ -371,21 +376,6 @@ static void emit_dense(struct windows *w, int64_t groups)
     if (!dims_to_int(l->m, weights->dims[0], &filters) || !dims_to_int(l->m, weights->dims[1], &channels)) {
         lower_graph_error(l, op->loc, "conv: the weights' sizes are not constant");
         return;
-    }
-    if (groups > 1) { // the channels of the result are groups of filters
-        int axis = w->channel;
-        dim per_group = filters / groups;
-        w->group = emit_axis(e, groups, AXIS_PARALLEL, 1);
-        e->axes[axis].size = per_group;
-        for (int i = 0; i < w->accesses.n; i++) {
-            struct access *a = w->accesses.list[i];
-            a->stride[w->group] = dims_mul(l->m, a->stride[axis], per_group);
-        }
-        if (per_group == 1) {
-            for (int i = 0; i < w->accesses.n; i++)
-                w->accesses.list[i]->stride[axis] = 0;
-            w->channel = -1;
-        }
     }
     w->in_channel = channels == 1 ? -1 : emit_axis(e, channels, AXIS_REDUCED, 1);
     name_problem(w, "conv");

@@ -53,7 +53,7 @@ static bool is_element_wise(const struct op *op)
 
 static bool same_view(const struct tensor_view *a, const struct tensor_view *b)
 {
-    bool same = a->rank == b->rank && a->offset == b->offset;
+    bool same = a->rank == b->rank && a->offset == b->offset && !a->tensor_rank && !b->tensor_rank;
     for (int d = 0; same && d < a->rank; d++)
         same = a->sizes[d] == b->sizes[d] && a->sizes[d] != DIM_UNKNOWN &&
                (a->sizes[d] == 1 || (a->strides[d] == b->strides[d] && a->strides[d] != DIM_UNKNOWN));
@@ -104,7 +104,7 @@ static dim elements(struct module *m, int n, const dim *sizes)
 static bool is_own_buffer(const struct lowering *l, const struct place *p)
 {
     const struct op *buffer = p->storage && p->storage->view ? p->storage->view->def : NULL;
-    return buffer && buffer->code == OP_BUFFER && buffer->block == l->b.block &&
+    return buffer && buffer->code == OP_BUFFER && buffer->block == l->b.block && !p->view.tensor_rank &&
            elements(l->m, p->storage->type->rank, p->storage->type->dims) ==
                elements(l->m, p->view.rank, p->view.sizes);
 }

@@ -8,8 +8,9 @@
 // Every value that more than its group reads gets memory, in an order of dimensions that suits its producer: a buffer,
 // or that of an operand which nothing needs any more (in_place.c). Layout operations are views of memory: transposes,
 // reshapes, slices and broadcasts launch nothing. Values that are handed over by the block, concatenated, or reshaped
-// in a way that no view can express are written where they end up. Copies remain where an input or a constant is handed
-// over, or one value ends up in two places.
+// in a way that no plain view can express are written where they end up, or read by the parts of their dimensions.
+// Copies remain where an input or a constant is handed over, where one value ends up in two places, and where a kernel
+// needs a dimension whole that is split in memory.
 #include "passes/lower_graph.h"
 
 #include <stdarg.h>
@@ -87,20 +88,40 @@ static struct place store_scalar(struct lowering *l, const struct value *v)
     return p;
 }
 
-struct place *lower_graph_set_place(struct lowering *l, const struct value *v, struct place p)
+// The value's elements lie in the storage.
+static void note_stored(struct lowering *l, struct storage *storage, const struct value *v)
 {
-    struct storage *root = storage_root(p.storage);
+    struct storage *root = storage_root(storage);
     struct stored *s = ARENA_NEW(l->arena, struct stored);
     *s = (struct stored){v, root->values};
     root->values = s;
+}
+
+struct place *lower_graph_set_place(struct lowering *l, const struct value *v, struct place p)
+{
+    note_stored(l, p.storage, v);
     l->places[v->id] = p;
     return &l->places[v->id];
+}
+
+// Copies a value from where its dimensions are split.
+static void write_whole(struct lowering *l, const struct value *v, const struct place *from, struct place *to)
+{
+    int order[MAX_RANK];
+    *to = lower_graph_allocate(l, v->type, layout_order(l, v, order));
+    note_stored(l, to->storage, v);
+    emit_copy(l, v->type, from, to, v->def->loc);
 }
 
 struct place *lower_graph_place(struct lowering *l, const struct value *v)
 {
     struct place *p = &l->places[v->id];
     struct op *op = v->def;
+    if (p->storage && p->view.tensor_rank) {
+        if (!l->whole[v->id].storage)
+            write_whole(l, v, p, &l->whole[v->id]);
+        return &l->whole[v->id];
+    }
     if (p->storage)
         return p;
     if (op && op->code == OP_DATA)
@@ -117,16 +138,25 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
         p->storage = lower_graph_constant(l, v->type, (struct data){0});
         return p;
     }
-    struct place from = *lower_graph_place(l, op->operands[0]);
     if (op->code == OP_DYNAMIC_SLICE)
-        return *p = lower_loop_part(l, op, &from, v->type, op->operands[1]), p;
-    *p = from;
-    if (tensor_view_apply(l->m, op, &p->view))
+        return *p = lower_loop_part(l, op, lower_graph_place(l, op->operands[0]), v->type, op->operands[1]), p;
+    int order[MAX_RANK];
+    struct place from = lower_graph_walked(l, op->operands[0]);
+    bool has = tensor_split_apply(l->m, op, &from.view);
+    if (!has) { // of the operand as it is split; of a copy that is not, perhaps
+        from = *lower_graph_place(l, op->operands[0]);
+        has = tensor_split_apply(l->m, op, &from.view);
+    }
+    if (has) {
+        if (from.view.tensor_rank)
+            write_whole(l, v, &from, p);
+        else
+            *p = from;
         return p;
+    }
     // No view: the operand is written again, without gaps.
     const struct type *t = op->operands[0]->type;
     if (op->code == OP_RESHAPE) {
-        int order[MAX_RANK];
         tensor_view_order(l->m, &from.view, order); // as it lies, if that will do
         struct tensor_view view = tensor_view_create(l->m, t, order);
         lower_graph_set_place(l, v, lower_graph_allocate(l, t, tensor_view_apply(l->m, op, &view) ? order : NULL));
@@ -136,10 +166,24 @@ struct place *lower_graph_place(struct lowering *l, const struct value *v)
                               type_string(l->arena, l->m, t), type_string(l->arena, l->m, v->type));
         return p;
     }
-    int order[MAX_RANK];
     lower_graph_set_place(l, v, lower_graph_allocate(l, v->type, layout_order(l, v, order)));
     emit_slice(l, op, &from, p);
     return p;
+}
+
+struct place lower_graph_walked(struct lowering *l, const struct value *v)
+{
+    if (l->places[v->id].storage)
+        return l->places[v->id];
+    if (v->def && tensor_view_is_layout(v->def)) {
+        struct place from = lower_graph_walked(l, v->def->operands[0]);
+        if (tensor_split_apply(l->m, v->def, &from.view)) {
+            if (!from.view.tensor_rank)
+                l->places[v->id] = from;
+            return from;
+        }
+    }
+    return *lower_graph_place(l, v);
 }
 
 struct place *lower_graph_result(struct lowering *l, struct value *v, const int *order)
@@ -244,11 +288,12 @@ static void lower_assert(struct lowering *l, const struct op *op)
 struct lower_graph_made lower_graph_remember(struct lowering *l)
 {
     size_t n = (size_t)l->graph->n_values + 1;
-    struct lower_graph_made now = {ARENA_ARRAY(l->arena, struct place, (int64_t)n),
-                                   ARENA_ARRAY(l->arena, struct place, (int64_t)n),
-                                   ARENA_ARRAY(l->arena, struct value *, (int64_t)n)};
+    struct lower_graph_made now = {
+        ARENA_ARRAY(l->arena, struct place, (int64_t)n), ARENA_ARRAY(l->arena, struct place, (int64_t)n),
+        ARENA_ARRAY(l->arena, struct place, (int64_t)n), ARENA_ARRAY(l->arena, struct value *, (int64_t)n)};
     memcpy(now.places, l->places, sizeof *now.places * n);
     memcpy(now.channels_last, l->channels_last, sizeof *now.channels_last * n);
+    memcpy(now.whole, l->whole, sizeof *now.whole * n);
     memcpy(now.host_scalars, l->host_scalars, sizeof *now.host_scalars * n);
     return now;
 }
@@ -258,6 +303,7 @@ void lower_graph_go_back(struct lowering *l, const struct lower_graph_made *to)
     size_t n = (size_t)l->graph->n_values + 1;
     memcpy(l->places, to->places, sizeof *to->places * n);
     memcpy(l->channels_last, to->channels_last, sizeof *to->channels_last * n);
+    memcpy(l->whole, to->whole, sizeof *to->whole * n);
     memcpy(l->host_scalars, to->host_scalars, sizeof *to->host_scalars * n);
 }
 
@@ -317,7 +363,7 @@ static void lower_group(struct lowering *l, struct group *g)
         for (int i = 0; i < g->n_ops; i++)
             for (int o = 0; o < g->ops[i]->n_operands; o++) {
                 struct value *v = g->ops[i]->operands[o];
-                if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g)
+                if (v->type->kind == TYPE_TENSOR && l->grouping.of[v->id] != g && !walk_reads(l, g, g->ops[i], o))
                     lower_graph_place(l, v);
             }
     switch (g->kind) {
@@ -358,6 +404,8 @@ void lower_graph_block(struct lowering *l, struct block *b, const struct place *
     struct grouping outer = l->grouping;
     group_operations(l, b, &l->grouping);
     layout_choose(l, b);
+    for (int i = 0; i < l->grouping.n; i++)
+        walk_begin(l, l->grouping.list[i]);
     const struct op *end = block_terminator(b);
     if (carries)
         lower_loop_bind(l, b, results);
@@ -397,6 +445,7 @@ static bool lower_function(struct module *m, struct function *graph, struct pass
     l.texts.arena = l.arena;
     l.places = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     l.channels_last = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
+    l.whole = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     l.host_scalars = ARENA_ARRAY(l.arena, struct value *, graph->n_values + 1);
     l.parts = ARENA_ARRAY(l.arena, struct place, graph->n_values + 1);
     for (int i = 0; i < graph->n_params; i++)

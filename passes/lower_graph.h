@@ -6,6 +6,7 @@
 //   bind.c          which values are written where they end up
 //   in_place.c      which results take over the memory of an operand
 //   layout.c        in which order of dimensions images lie in memory
+//   walk.c          by which parts of its dimensions a group walks them
 //   emit.c          one kernel: its axes, parameters, grid, loads, stores, and its launch
 //   emit_members.c  its element-wise operations, with what else joins them
 //   emit_map.c      kernels of these alone;  emit_einsum.c  products;
@@ -16,7 +17,7 @@
 #include "ir/table.h"
 #include "passes/pass.h"
 #include "passes/schedule.h"
-#include "passes/tensor_view.h"
+#include "passes/tensor_split.h"
 
 // ---- Memory ----------------------------------------------------------------------------------------------------
 
@@ -80,8 +81,9 @@ struct group {
     int rank;     // of the space that its element-wise operations walk
     dim space[MAX_RANK];
     bool reduced[MAX_RANK];
-    struct group *merged; // into which it has gone
-    int order;            // higher than that of every group that it reads
+    struct tensor_space walk; // its space, and what an einsum sums over besides; see walk.c
+    struct group *merged;     // into which it has gone
+    int order;                // higher than that of every group that it reads
     struct group_reader *readers;
 };
 
@@ -119,6 +121,7 @@ struct lowering {
     struct place *places;        // by value id of the graph
     bool *wants_channels_last;   // by value id; see layout.c
     struct place *channels_last; // by value id: a copy with the channels innermost
+    struct place *whole;         // by value id: a copy of what lies with split dimensions
     struct value **host_scalars; // by value id of the graph: scalars
     struct place *parts;         // by value id of a slice_update: where its part is written, if that is known at once
     struct grouping grouping;    // of the block being lowered
@@ -129,9 +132,12 @@ struct lowering {
 
 __attribute__((format(printf, 3, 4))) void lower_graph_error(struct lowering *l, struct loc loc, const char *format,
                                                              ...);
+// Where a tensor lies, in a copy if its dimensions are split there.
 struct place *lower_graph_place(struct lowering *l, const struct value *v);
 // Says where a value lies from here on.
 struct place *lower_graph_set_place(struct lowering *l, const struct value *v, struct place p);
+// Where it lies without that copy.
+struct place lower_graph_walked(struct lowering *l, const struct value *v);
 // New memory in the arena with the tensor's dimensions in an order (NULL: row-major).
 struct place lower_graph_allocate(struct lowering *l, const struct type *t, const int *order);
 // A constant of the given elements, which are not copied.
@@ -154,7 +160,7 @@ bool lower_graph_escapes(const struct lowering *l, const struct value *v);
 void lower_graph_block(struct lowering *l, struct block *b, const struct place *results, bool carries);
 // What has been made so far. What a nested block makes, also of values outside of it, is not there after the block.
 struct lower_graph_made {
-    struct place *places, *channels_last;
+    struct place *places, *channels_last, *whole;
     struct value **host_scalars;
 };
 struct lower_graph_made lower_graph_remember(struct lowering *l);
@@ -182,6 +188,21 @@ bool in_place_allows(const struct lowering *l, const struct group *g, const stru
                      const struct place *p);
 // Whether the group may overwrite a part of the place of its first operand.
 bool in_place_updates(const struct lowering *l, const struct group *g);
+
+// ---- Which parts of its dimensions a group walks (walk.c) -------------------------------------------------------
+
+void walk_begin(struct lowering *l, struct group *g);
+// The dimension of a product's walk that a label names; those that are summed over follow the result's.
+int walk_label(const struct group *g, const struct einsum *s, int label);
+void walk_sums(struct group *g, const struct einsum *s); // adds them
+// Lets the group walk what an operation of it reads where that lies. False: the operand has to be whole.
+bool walk_reads(struct lowering *l, struct group *g, const struct op *op, int operand);
+// Lets the group write a result to a place with split dimensions. False: it cannot.
+bool walk_writes(struct lowering *l, struct group *g, const struct value *result, const struct tensor_view *v);
+// The dimension of the group's walk for each of a member's, the last ones.
+void walk_dims(const struct group *g, int rank, int *dims);
+// The group's positions along a dimension of its space are asked for, or counted in order.
+bool walk_is_counted(const struct group *g, int d);
 
 // ---- Loops (lower_loop.c) --------------------------------------------------------------------------------------
 
@@ -258,8 +279,12 @@ bool emit_covers(const struct emit *e, const struct emit_axis *x);
 // A size, as the kernel knows it.
 dim emit_dim(struct emit *e, dim d);
 struct value *emit_size(struct emit *e, dim d);
-// How a tensor is walked; axis_of[d] is the axis of dimension d of a space of n dimensions, -1: none (it has size 1);
-// the tensor's dimensions are aligned at the last.
+// How a tensor is walked; dims[d] is the dimension of a space for each of the tensor's, axis_of[p] the axis of each
+// part of that, -1: none (it has size 1). False: the space is not as fine.
+bool emit_walk(struct emit *e, const struct tensor_space *s, const struct place *p, const int *dims, const int *axis_of,
+               struct access *out);
+// How a tensor without split dimensions is walked; axis_of[d] is the axis of dimension d of a space of n dimensions,
+// -1: none (it has size 1); the tensor's dimensions are aligned at the last.
 struct access emit_access(struct emit *e, const struct place *p, int n, const int *axis_of);
 // How a `take` is read: the table's other axes, and the one that the indices count along.
 struct lookup {
@@ -273,7 +298,8 @@ struct accesses {
     struct table of;      // by value of the graph: its access
     struct table lookups; // by a take's result
 };
-void emit_collect(struct emit *e, const struct group *g, int first, int n, const int *axis_of, const int *order,
+// axis_of[p] is the axis of part p of the group's walk.
+void emit_collect(struct emit *e, const struct group *g, int first, const int *axis_of, const int *order,
                   struct accesses *out);
 // Makes one axis of any two that every access walks as one.
 void emit_merge(struct emit *e, struct accesses *accesses);
@@ -302,8 +328,8 @@ void emit_end(struct emit *e);
 
 void emit_map(struct lowering *l, struct group *g);
 void emit_einsum(struct lowering *l, struct group *g);
-// The group's first operation as the product of its operands that the labels say; the first lies at left, the result in
-// an order of dimensions.
+// The group's first operation as the product of its operands that the labels say; the first lies at left (NULL: where
+// it is), the result in an order of dimensions.
 void emit_product(struct lowering *l, struct group *g, const char *labels, const struct place *left,
                   const int *result_order);
 void emit_conv(struct lowering *l, struct group *g);

@@ -130,6 +130,8 @@ static bool apply_reshape(struct module *m, const struct op *op, struct tensor_v
 
 bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view *v)
 {
+    if (v->tensor_rank)
+        return false;
     switch (op->code) {
     case OP_TRANSPOSE:
         return apply_transpose(op, v);
@@ -147,6 +149,8 @@ bool tensor_view_apply(struct module *m, const struct op *op, struct tensor_view
 bool tensor_view_invert(struct module *m, const struct op *op, struct tensor_view *v)
 {
     const struct type *from = op->operands[0]->type;
+    if (v->tensor_rank)
+        return false;
     if (op->code == OP_TRANSPOSE) {
         struct tensor_view result = *v;
         struct ints axes = op_ints(op, ATTR_AXES);

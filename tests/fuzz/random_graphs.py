@@ -721,6 +721,46 @@ class Generator:
             y = self.pick((self.unary, self.binary))(y) or y
         return self.layer(y) or y
 
+    def merged(self, dims, most):
+        """Neighbours of dims multiplied as chance has it, to so many dimensions at most."""
+        out = []
+        for d in dims:
+            if out and (len(out) >= most or self.chance(0.4)):
+                out[-1] = out[-1] * d
+            else:
+                out.append(d)
+        return out
+
+    def rearranged(self):
+        """What is computed has its dimensions split, exchanged and merged, and is read like that."""
+        t = self.pick(("f32", "f16", "bf16")) if self.narrow else "f32"
+        x = self.some(lambda v: 1 < len(v.dims) < 6 and v.bound <= MOST_BOUND, dtype=t)
+        x = self.layer(x) or x
+        y = x.dims and self.chance(0.3) and (self.layer(x) or self.unary(x))
+        if y and y.dtype == t and y.dims == x.dims and not y.wild:
+            axis = self.rng.randrange(len(x.dims))
+            dims = x.dims[:axis] + (x.dims[axis] * 2,) + x.dims[axis + 1:]
+            if self.fits(dims):
+                x = self.define("concat %d, %s, %s" % (axis, x, y), t, dims, x.exact and y.exact, max(x.bound, y.bound))
+        split = [part for d in x.dims for part in self.merged(d.factors(), self.pick((1, 1, 2, 3)))]
+        if not 1 < len(split) < 9:
+            return None
+        order = list(range(len(split)))
+        if self.chance(0.3):
+            self.rng.shuffle(order)
+        else:
+            a = self.rng.randrange(len(split))
+            order[a], order[a - 1] = order[a - 1], order[a]
+        x = self.moved("reshape %s : %s" % (x, type_text(t, split)), x, split)
+        x = self.moved("transpose %s, %s" % (x, order), x, [split[d] for d in order])
+        dims = self.merged(x.dims, self.pick((2, 3, 4, 4, 5)))
+        x = self.moved("reshape %s : %s" % (x, type_text(t, dims)), x, dims)
+        for _ in range(self.pick((1, 1, 2))):
+            x = self.pick((self.layer, self.layer, self.unary, self.binary, self.reduce, self.einsum))(x) or x
+            if x.dtype != t or x.bound > MOST_BOUND or x.wild:
+                break
+        return x
+
     # -- Control
 
     def branch(self, x):
@@ -829,7 +869,7 @@ class Generator:
     OPERATIONS = (("unary", 6), ("binary", 12), ("compare", 1), ("select", 1.5), ("cast", 1.5), ("scalar", 0.5), ("reduce", 5),
                   ("scan", 0.7), ("transpose", 3), ("reshape", 4), ("broadcast", 1.5), ("slice", 3), ("pad", 1.5),
                   ("concat", 2), ("take", 1.5), ("iota", 0.7), ("sizes_of", 0.4), ("einsum", 5), ("conv", 3),
-                  ("window_reduce", 2), ("residual", 1.5), ("if_", 0.7), ("for_", 1.5))
+                  ("window_reduce", 2), ("residual", 1.5), ("rearranged", 2), ("if_", 0.7), ("for_", 1.5))
 
     def step(self):
         names = [n for n, _ in self.OPERATIONS]
