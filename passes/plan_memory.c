@@ -23,7 +23,6 @@
 #include <string.h>
 
 #include "ir/dims.h"
-#include "ir/table.h"
 #include "passes/pass.h"
 
 #define ALIGNMENT 64
@@ -43,6 +42,8 @@ struct buffer {
 struct region {
     dim unit, least;
     int64_t units;
+    int n;
+    struct buffer **buffers; // by offset
 };
 
 struct plan {
@@ -55,9 +56,6 @@ struct plan {
     int position;   // of the operation that is being visited
     int n_regions;
     struct region *regions;
-    struct buffer **by_first; // in the order in which they become live
-    int *latest;          // a tree over these: the last position at which one of those with a place is live; -1: none
-    struct buffer **live; // room for those that a search finds
 };
 
 // ---- Live ranges -----------------------------------------------------------------------------------------------
@@ -180,60 +178,19 @@ static bool measure(struct plan *p, struct buffer *b)
 
 // ---- Placing ---------------------------------------------------------------------------------------------------
 
-static int by_first(const void *a, const void *b)
+static bool live_together(const struct buffer *a, const struct buffer *b)
 {
-    const struct buffer *x = *(struct buffer *const *)a, *y = *(struct buffer *const *)b;
-    return x->first != y->first ? (x->first > y->first) - (x->first < y->first) : (x > y) - (x < y);
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    const struct buffer *x = *(struct buffer *const *)a, *y = *(struct buffer *const *)b;
-    return x->offset != y->offset ? (x->offset > y->offset) - (x->offset < y->offset) : (x > y) - (x < y);
-}
-
-// A node of the tree has the buffers by_first[from] to by_first[to - 1], and its halves are the nodes 2 n and 2 n + 1.
-// Adds those that have a place in the region and are live at some time with b. Others are hardly met, however many
-// there are.
-static int find_live(const struct plan *p, int node, int from, int to, int region, const struct buffer *b, int n)
-{
-    if (p->latest[node] < b->first || p->by_first[from]->first > b->last)
-        return n;
-    if (to - from == 1) {
-        if (p->by_first[from]->region == region)
-            p->live[n++] = p->by_first[from];
-        return n;
-    }
-    int middle = from + (to - from) / 2;
-    n = find_live(p, 2 * node, from, middle, region, b, n);
-    return find_live(p, 2 * node + 1, middle, to, region, b, n);
-}
-
-// Lets searches find a buffer.
-static void mark_placed(struct plan *p, const struct buffer *b)
-{
-    int node = 1, from = 0, to = p->n;
-    for (;;) {
-        if (p->latest[node] < b->last)
-            p->latest[node] = b->last;
-        if (to - from == 1)
-            return;
-        int middle = from + (to - from) / 2;
-        bool right = by_first(&p->by_first[middle], &b) <= 0;
-        node = 2 * node + right;
-        *(right ? &from : &to) = middle;
-    }
+    return a->first <= b->last && b->first <= a->last;
 }
 
 // The smallest gap below `end` that is free while b is live; -1: none. *after is where a gap without end begins.
-static int64_t best_gap(const struct plan *p, int region, const struct buffer *b, int64_t *after)
+static int64_t best_gap(const struct region *r, const struct buffer *b, int64_t *after)
 {
-    const struct region *r = &p->regions[region];
     int64_t best = -1, best_size = INT64_MAX, free = 0;
-    int n = find_live(p, 1, 0, p->n, region, b, 0);
-    qsort(p->live, (size_t)n, sizeof(struct buffer *), by_offset);
-    for (int i = 0; i < n; i++) {
-        const struct buffer *o = p->live[i];
+    for (int i = 0; i < r->n; i++) {
+        const struct buffer *o = r->buffers[i];
+        if (!live_together(b, o))
+            continue;
         if (o->offset - free >= b->units && o->offset - free < best_size) {
             best = free;
             best_size = o->offset - free;
@@ -254,7 +211,10 @@ static void put(struct plan *p, int region, struct buffer *b, int64_t offset)
     b->offset = offset;
     if (offset + b->units > r->units)
         r->units = offset + b->units;
-    mark_placed(p, b);
+    int i = r->n++;
+    for (; i > 0 && r->buffers[i - 1]->offset > offset; i--)
+        r->buffers[i] = r->buffers[i - 1];
+    r->buffers[i] = b;
 }
 
 // Whether a >= b for all sizes. Both are rounded up to units by the same steps, so it holds for the units as well.
@@ -273,14 +233,15 @@ static int region_of(struct plan *p, dim unit, dim least)
     for (int i = 0; i < p->n_regions; i++)
         if (p->regions[i].unit == unit)
             return i;
-    p->regions[p->n_regions] = (struct region){.unit = unit, .least = least};
+    p->regions[p->n_regions] =
+        (struct region){.unit = unit, .least = least, .buffers = ARENA_ARRAY(p->c->scratch, struct buffer *, p->n)};
     return p->n_regions++;
 }
 
 static bool place(struct plan *p, struct buffer *b)
 {
     int own = region_of(p, b->unit, b->least);
-    int64_t after, gap = best_gap(p, own, b, &after);
+    int64_t after, gap = best_gap(&p->regions[own], b, &after);
     if (gap >= 0) {
         put(p, own, b, gap);
         return true;
@@ -289,7 +250,7 @@ static bool place(struct plan *p, struct buffer *b)
         int64_t end;
         if (i == own || !not_smaller(p->m, p->regions[i].least, b->least))
             continue;
-        gap = best_gap(p, i, b, &end);
+        gap = best_gap(&p->regions[i], b, &end);
         if (gap >= 0) {
             put(p, i, b, gap);
             return true;
@@ -338,7 +299,9 @@ static void write_plan(struct plan *p)
     for (int i = 0; i < p->n_regions; i++)
         base[i + 1] = dims_add(p->m, base[i], dims_mul(p->m, p->regions[i].units, p->regions[i].unit));
     struct builder b = {.function = f, .block = f->body, .before = f->body->first, .loc = f->loc, .diags = p->c->diags};
-    struct table values = {.arena = p->c->scratch}; // by offset, which the body's start computes
+    dim *offsets = ARENA_ARRAY(p->c->scratch, dim, p->n); // those that the body's start computes
+    struct value **values = ARENA_ARRAY(p->c->scratch, struct value *, p->n);
+    int n_offsets = 0;
     for (int i = 0; i < p->n; i++) {
         struct buffer *x = &p->buffers[i];
         const struct region *r = &p->regions[x->region];
@@ -347,12 +310,16 @@ static void write_plan(struct plan *p)
             diag_error(b.diags, x->op->loc, "buffer: the buffers are too large to lie in one arena");
             return;
         }
-        struct value *value = table_get(&values, (uint64_t)offset);
-        if (!value)
-            table_set(&values, (uint64_t)offset, value = dims_build(&b, offset));
+        int at = 0;
+        while (at < n_offsets && offsets[at] != offset)
+            at++;
+        if (at == n_offsets) {
+            offsets[n_offsets] = offset;
+            values[n_offsets++] = dims_build(&b, offset);
+        }
         x->op->n_operands = 1;
         x->op->operands = ARENA_NEW(&p->m->arena, struct value *);
-        x->op->operands[0] = value;
+        x->op->operands[0] = values[at];
     }
     while (f->grid->last)
         op_remove(f->grid->last);
@@ -395,16 +362,11 @@ static bool plan_function(struct function *f, int n, struct pass_context *c)
         p.buffer_of[i] = -1;
     visit_block(&p, f->body);
     struct buffer **order = ARENA_ARRAY(a, struct buffer *, n);
-    p.live = ARENA_ARRAY(a, struct buffer *, n);
     for (int i = 0; i < n; i++) {
         if (!measure(&p, &p.buffers[i]))
             return false;
         order[i] = &p.buffers[i];
     }
-    p.by_first = arena_copy(a, order, sizeof *order * (size_t)n);
-    qsort(p.by_first, (size_t)n, sizeof *order, by_first);
-    p.latest = ARENA_ARRAY(a, int, 4 * n);
-    memset(p.latest, -1, sizeof *p.latest * (size_t)(4 * n));
     qsort(order, (size_t)n, sizeof *order, compare);
     sort_by_unit(&p, order);
     for (int i = 0; i < n; i++)
