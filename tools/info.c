@@ -249,5 +249,5 @@ int command_info(int argc, char *const *argv)
     struct diags diags;
     diag_init(&diags);
     status = run(&c, files.word[0], &shared, &diags);
-    return command_finish(&diags, status);
+    return command_finish(&c, &diags, status);
 }
