@@ -80,34 +80,53 @@ void diag_note(struct diags *d, struct loc loc, const char *format, ...)
     va_end(args);
 }
 
-static const char *line(struct arena *a, const struct diag *g)
+// The colours of clang.
+static const struct {
+    const char *word, *color;
+} severities[] = {
+    [DIAG_ERROR] = {"error", "\033[1;31m"},
+    [DIAG_WARNING] = {"warning", "\033[1;35m"},
+    [DIAG_NOTE] = {"note", "\033[1;36m"},
+};
+
+static const char *line(struct arena *a, const struct diag *g, bool color)
 {
-    static const char *const words[] = {"error", "warning", "note"};
     char place[32] = "";
     if (g->loc.line > 0)
         snprintf(place, sizeof place, ":%d", g->loc.line);
     const char *node = g->loc.node ? arena_printf(a, " node '%s':", g->loc.node) : "";
-    return arena_printf(a, "%s%s:%s %s: %s", g->loc.file ? g->loc.file : "tegula", place, node, words[g->severity],
-                        g->text);
+    return arena_printf(a, "%s%s:%s %s%s:%s %s", g->loc.file ? g->loc.file : "tegula", place, node,
+                        color ? severities[g->severity].color : "", severities[g->severity].word,
+                        color ? "\033[0m" : "", g->text);
+}
+
+// What stands for the errors that were not kept.
+static struct diag more_errors(struct arena *a, const struct diags *d)
+{
+    return (struct diag){.severity = DIAG_NOTE, .text = arena_printf(a, "%d more errors", d->n_told - MOST_KEPT)};
 }
 
 const char *diag_string(struct diags *d)
 {
     char *all = arena_strdup(&d->arena, "");
     for (struct diag *g = d->first; g; g = g->next)
-        all = arena_printf(&d->arena, "%s%s\n", all, line(&d->arena, g));
-    if (d->n_told > MOST_KEPT)
-        all = arena_printf(&d->arena, "%stegula: note: %d more errors\n", all, d->n_told - MOST_KEPT);
+        all = arena_printf(&d->arena, "%s%s\n", all, line(&d->arena, g, false));
+    if (d->n_told > MOST_KEPT) {
+        struct diag more = more_errors(&d->arena, d);
+        all = arena_printf(&d->arena, "%s%s\n", all, line(&d->arena, &more, false));
+    }
     return all;
 }
 
-void diag_print(const struct diags *d, FILE *out)
+void diag_print(const struct diags *d, FILE *out, bool color)
 {
     struct arena scratch;
     arena_init(&scratch);
     for (struct diag *g = d->first; g; g = g->next)
-        fprintf(out, "%s\n", line(&scratch, g));
-    if (d->n_told > MOST_KEPT)
-        fprintf(out, "tegula: note: %d more errors\n", d->n_told - MOST_KEPT);
+        fprintf(out, "%s\n", line(&scratch, g, color));
+    if (d->n_told > MOST_KEPT) {
+        struct diag more = more_errors(&scratch, d);
+        fprintf(out, "%s\n", line(&scratch, &more, color));
+    }
     arena_finish(&scratch);
 }

@@ -39,9 +39,10 @@ void diag_error(struct diags *d, struct loc loc, const char *format, ...) __attr
 void diag_warning(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_note(struct diags *d, struct loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-// One line each: `file:line: error: text`, `file: node 'n': error: text`.
-void diag_print(const struct diags *d, FILE *out);
-// The same as one string that lives as long as d.
+// One line each: `file:line: error: text`, `file: node 'n': error: text`; color: for a terminal, the severity stands
+// out.
+void diag_print(const struct diags *d, FILE *out, bool color);
+// The same without colours, as one string that lives as long as d.
 const char *diag_string(struct diags *d);
 
 #endif

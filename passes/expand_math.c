@@ -151,7 +151,7 @@ static void walk(struct expand *e, struct block *block)
         e->progress |= replace_operands(&e->replace, op);
         for (int i = 0; i < op->n_blocks; i++)
             walk(e, op->blocks[i]);
-        if (expand_math_has(op->code, op->operands[0]->type->dtype))
+        if (op->n_operands > 0 && expand_math_has(op->code, op->operands[0]->type->dtype))
             expand(e, op);
     }
 }

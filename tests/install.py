@@ -38,6 +38,7 @@ def main(build, folder):
     run("meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", folder / "root")
     installed = next((folder / "root").rglob("bin/tegula")).parent.parent
     installed.rename(prefix)
+    assert list(prefix.glob("share/man/man1/tegula.1*")), "there is no man page"
     library = next(prefix.rglob("tegula.pc")).parent
     for file in library.glob("*.pc"):  # as if the prefix had been this one
         file.write_text(re.sub(r"^prefix=.*", f"prefix={prefix}", file.read_text(), flags=re.M))

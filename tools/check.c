@@ -678,5 +678,5 @@ int command_check(int argc, char *const *argv)
     diag_init(&diags);
     q.file = files.word[0];
     status = check(&c, &q, &diags);
-    return command_finish(&diags, status);
+    return command_finish(&c, &diags, status);
 }

@@ -254,10 +254,10 @@ int command_write(const char *path, const void *data, size_t size, struct diags 
     return EXIT_ERROR;
 }
 
-int command_finish(struct diags *diags, int status)
+int command_finish(const struct command *c, struct diags *diags, int status)
 {
     fflush(stdout);
-    diag_print(diags, stderr);
+    diag_print(diags, stderr, options_color(c));
     if (diags->n_errors && status == EXIT_OK)
         status = EXIT_ERROR;
     diag_finish(diags);

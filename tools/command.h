@@ -61,6 +61,6 @@ const struct import_dim *command_dims(const struct command *c, struct arena *a, 
 int command_write(const char *path, const void *data, size_t size, struct diags *diags);
 
 // Prints the diagnostics, releases them, and returns the exit status.
-int command_finish(struct diags *diags, int status);
+int command_finish(const struct command *c, struct diags *diags, int status);
 
 #endif

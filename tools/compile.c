@@ -35,15 +35,10 @@ struct job {
 
 static int choose_output(const struct command *c, struct job *j)
 {
-    bool known = !j->emit;
     j->stage = STAGE_OBJECT;
     for (int i = 0; i < STAGE_COUNT && j->emit; i++)
-        if (!strcmp(j->emit, stages[i])) {
+        if (!strcmp(j->emit, stages[i]))
             j->stage = (enum stage)i;
-            known = true;
-        }
-    if (!known)
-        return options_fail(c, "--emit is one of graph, tile, shaped, llvm, asm and obj, not '%s'", j->emit);
     if (!j->output && j->stage == STAGE_OBJECT)
         return options_fail(c, "-o is missing");
     bool shared = j->output && command_ends_in(j->output, ".so");
@@ -216,8 +211,8 @@ int command_compile(int argc, char *const *argv)
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &j.output, "FILE",
          "what to write: .o, .so, an executable without an ending; with --emit any name [-, for text]"},
-        {"emit", 0, OPTION_STRING, &j.emit, "WHAT",
-         "graph, tile, shaped, llvm, asm or obj [by -o]; text is for one target [native]"},
+        {"emit", 0, OPTION_CHOICE, &j.emit, "graph|tile|shaped|llvm|asm|obj",
+         "where to stop [by -o]; text is for one target [native]"},
         {"header", 0, OPTION_STRING, &j.header, "FILE", "also write a C header that declares the model's functions"},
         {"weights", 0, OPTION_STRING, &j.weights, "FILE",
          "put the constants into a file, to lie beside what the code becomes part of"},
@@ -244,5 +239,5 @@ int command_compile(int argc, char *const *argv)
     diag_init(&diags);
     j.input = files.word[0];
     status = run(&c, &j, &diags);
-    return command_finish(&diags, status);
+    return command_finish(&c, &diags, status);
 }

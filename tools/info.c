@@ -309,5 +309,5 @@ int command_info(int argc, char *const *argv)
     struct diags diags;
     diag_init(&diags);
     status = compiled ? run_compiled(files.word[0], &diags) : run(&c, files.word[0], &shared, &diags);
-    return command_finish(&diags, status);
+    return command_finish(&c, &diags, status);
 }

@@ -36,8 +36,6 @@ static int choose_output(const struct command *c, struct job *j)
             j->kind = outputs[i].output;
             known = true;
         }
-    if (j->emit && !known)
-        return options_fail(c, "--emit is one of tile, shaped, llvm, asm and obj, not '%s'", j->emit);
     if (!j->output && j->kind == COMPILE_OBJECT)
         return options_fail(c, "-o is missing");
     if (!known)
@@ -114,7 +112,7 @@ int command_kernel(int argc, char *const *argv)
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &j.output, "FILE",
          "what to write; the ending says what: .o .so .ptx .s .ll [-, for text]"},
-        {"emit", 0, OPTION_STRING, &j.emit, "WHAT", "tile, shaped, llvm, asm (PTX for sm_*) or obj [by -o]"},
+        {"emit", 0, OPTION_CHOICE, &j.emit, "tile|shaped|llvm|asm|obj", "what to make; asm is PTX for sm_* [by -o]"},
         {"header", 0, OPTION_STRING, &j.header, "FILE", "also write a C header that declares the kernels"},
     };
     const struct command c = {.name = "kernel",
@@ -134,5 +132,5 @@ int command_kernel(int argc, char *const *argv)
     diag_init(&diags);
     j.input = files.word[0];
     status = run(&c, &j, &diags);
-    return command_finish(&diags, status);
+    return command_finish(&c, &diags, status);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tools/command.h"
+#include "tools/nearest.h"
 
 #ifndef TEGULA_VERSION
 #define TEGULA_VERSION "unknown"
@@ -28,34 +29,64 @@ static void print_usage(FILE *out)
     fprintf(out, "usage: tegula COMMAND ...\n\n");
     for (size_t i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fprintf(out, "\n  --version  print the version\n  tegula COMMAND --help describes a command.\n");
+    fprintf(out, "\n  --version  print the version\n"
+                 "  tegula COMMAND --help, or tegula help COMMAND, describes a command.\n");
 }
 
-static int run(int argc, char **argv)
+static command_function *find_command(const char *name)
+{
+    const char *names[N_COMMANDS];
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        names[i] = commands[i].name;
+        if (!strcmp(name, names[i]))
+            return commands[i].run;
+    }
+    const char *meant = nearest_name(name, strlen(name), N_COMMANDS, names);
+    fprintf(stderr, "tegula: unknown command '%s'%s%s%s\ntegula: see tegula --help\n", name,
+            meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+    return NULL;
+}
+
+// Describes commands in the words of `option`: --help, or --help=man for the man page.
+static int describe(command_function *run, char *option)
+{
+    return run(1, &option);
+}
+
+static int describe_all(char *option)
+{
+    int status = EXIT_OK;
+    for (size_t i = 0; i < N_COMMANDS && status == EXIT_OK; i++)
+        status = describe(commands[i].run, option);
+    return status;
+}
+
+static int obey(int argc, char **argv)
 {
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    bool help = !strcmp(argv[1], "help");
+    if ((help && argc == 2) || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
         print_usage(stdout);
         return EXIT_OK;
     }
+    if (!strcmp(argv[1], "--help=man"))
+        return describe_all(argv[1]);
     if (!strcmp(argv[1], "--version")) {
         printf("tegula %s\n", TEGULA_VERSION);
         return EXIT_OK;
     }
-    for (size_t i = 0; i < N_COMMANDS; i++)
-        if (!strcmp(argv[1], commands[i].name))
-            return commands[i].run(argc - 2, argv + 2);
-    fprintf(stderr, "tegula: unknown command '%s'\n", argv[1]);
-    print_usage(stderr);
-    return EXIT_USAGE;
+    command_function *run = find_command(argv[help ? 2 : 1]);
+    if (!run)
+        return EXIT_USAGE;
+    return help ? describe(run, "--help") : run(argc - 2, argv + 2);
 }
 
 int main(int argc, char **argv)
 {
-    int status = run(argc, argv);
+    int status = obey(argc, argv);
     bool lost = fflush(stdout) || ferror(stdout);
     if (status != EXIT_OK || !lost)
         return status;

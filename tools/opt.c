@@ -12,18 +12,18 @@ static void print_pipeline(const char *name, const char *const *passes)
         printf("%s%s", *passes, passes[1] ? "," : "\n");
 }
 
-static int list_passes(const char *target_name)
+static int list_passes(const struct command *c, const char *target_name)
 {
     struct diags diags;
     diag_init(&diags);
     struct target_desc target;
     if (compile_target(target_name, &target, &diags))
-        return command_finish(&diags, EXIT_ERROR);
+        return command_finish(c, &diags, EXIT_ERROR);
     for (int i = 0; i < PASS_COUNT; i++)
         printf("%-18s %s\n", pass_info[i].name, pass_info[i].doc);
     print_pipeline("default", pipeline_for(&target));
     print_pipeline("graph", graph_pipeline);
-    return command_finish(&diags, EXIT_OK);
+    return command_finish(c, &diags, EXIT_OK);
 }
 
 struct outputs {
@@ -89,11 +89,11 @@ int command_opt(int argc, char *const *argv)
     if (status >= 0)
         return status;
     if (list)
-        return list_passes(shared.target);
+        return list_passes(&c, shared.target);
     if (!files.n)
         return options_fail(&c, "FILE is missing");
     struct diags diags;
     diag_init(&diags);
     status = run(&c, files.word[0], &outputs, &shared, &diags);
-    return command_finish(&diags, status);
+    return command_finish(&c, &diags, status);
 }

@@ -1,4 +1,4 @@
-#include "tools/options.h"
+#include "tools/options_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,25 +7,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define MOST_OPTIONS 40
+#include "tools/nearest.h"
 
 // ---- Options that several commands take ------------------------------------------------------------------------
 
 static const struct shared_row {
-    unsigned set;
-    size_t at; // where the value is in struct shared_options
+    unsigned set; // 0: every command takes it
+    size_t at;    // where the value is in struct shared_options
     struct option option;
 } shared_rows[] = {
 // clang-format off
+#define SHARED_ALWAYS 0
 #define ROW(set, field, ...) {SHARED_##set, offsetof(struct shared_options, field), {__VA_ARGS__}}
     // clang-format on
     ROW(TARGET, target, "target", 0, OPTION_STRING, NULL, "NAME",
         "native, v2, v3, v4, a CPU of LLVM, with +vnni +noamx ...; sm_80 ... for PTX; compile: also A,B"),
     ROW(OPTIMIZE, opt_level, "optimize", 'O', OPTION_INT, NULL, "0..3", "effort of LLVM's optimisation", 0, 3),
     ROW(DEFINE, definitions, NULL, 'D', OPTION_WORDS, NULL, "NAME=VALUE",
-        "value of a compile-time parameter, each given once"),
-    ROW(DIM, dims, "dim", 'd', OPTION_WORDS, NULL, "NAME=SIZE", "value of a size that a model leaves open"),
+        "value of a compile-time parameter, each given once [what the text says]"),
+    ROW(DIM, dims, "dim", 'd', OPTION_WORDS, NULL, "NAME=SIZE",
+        "value of a size that a model leaves open [it stays open]"),
     ROW(THREADS, threads, "threads", 'j', OPTION_INT, NULL, "N", "how many; 0: as many as there are CPUs", 0, 4096),
     ROW(SEED, seed, "seed", 0, OPTION_INT, NULL, "N", "of the random numbers"),
     ROW(PASSES, pipeline.passes, "passes", 0, OPTION_STRING, NULL, "A,B",
@@ -41,44 +44,47 @@ static const struct shared_row {
     ROW(TRACE, pipeline.bisect, "bisect", 0, OPTION_STRING, NULL, "N",
         "of what passes may leave out do the first N things; tell each, on stderr"),
     ROW(TRACE, pipeline.remarks, "remarks", 0, OPTION_FLAG, NULL, NULL, "print what passes have to tell, on stderr"),
+    ROW(ALWAYS, color, "color", 0, OPTION_CHOICE, NULL, "auto|always|never",
+        "of errors and notes on stderr [auto: on terminals, but for NO_COLOR and TERM=dumb]"),
 #undef ROW
+#undef SHARED_ALWAYS
 };
 
-// An option of a command, and its default as text.
-struct row {
-    struct option option;
-    char initial[32]; // empty: there is none, or the help tells it
-};
-
-struct table {
-    const struct command *command;
-    int n;
-    struct row rows[MOST_OPTIONS];
-};
-
-static void add_option(struct table *t, struct option o)
+static void add_option(struct option_table *t, struct option o)
 {
-    assert(t->n < MOST_OPTIONS);
-    struct row *row = &t->rows[t->n++];
-    *row = (struct row){.option = o};
+    assert(t->n < OPTIONS_MOST);
+    struct option_row *row = &t->rows[t->n++];
+    *row = (struct option_row){.option = o};
+    bool told = o.help[strlen(o.help) - 1] == ']';
     if (o.kind == OPTION_INT)
         snprintf(row->initial, sizeof row->initial, "%" PRId64, *(int64_t *)o.value);
-    else if (o.kind == OPTION_STRING && *(const char **)o.value)
+    else if ((o.kind == OPTION_STRING || o.kind == OPTION_CHOICE) && *(const char **)o.value)
         snprintf(row->initial, sizeof row->initial, "%s", *(const char **)o.value);
+    else if (o.kind != OPTION_FLAG && !told)
+        snprintf(row->initial, sizeof row->initial, "none");
 }
 
-static void list_options(const struct command *c, struct table *t)
+static void list_options(const struct command *c, struct option_table *t)
 {
     t->command = c;
     t->n = 0;
     for (int i = 0; i < c->n_options; i++)
         add_option(t, c->options[i]);
     for (size_t i = 0; i < sizeof shared_rows / sizeof shared_rows[0]; i++)
-        if (c->shared_sets & shared_rows[i].set) {
+        if (!shared_rows[i].set || c->shared_sets & shared_rows[i].set) {
             struct option o = shared_rows[i].option;
             o.value = (char *)c->shared + shared_rows[i].at;
             add_option(t, o);
         }
+    add_option(t, (struct option){"help", 'h', OPTION_FLAG, NULL, NULL, "print this", 0, 0});
+}
+
+bool options_color(const struct command *c)
+{
+    const char *when = c->shared->color, *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    if (when && strcmp(when, "auto"))
+        return !strcmp(when, "always");
+    return isatty(STDERR_FILENO) && !(no_color && *no_color) && term && *term && strcmp(term, "dumb");
 }
 
 // ---- Values ----------------------------------------------------------------------------------------------------
@@ -127,28 +133,6 @@ bool option_number(const char *text, double *x)
     return true;
 }
 
-// ---- Help ------------------------------------------------------------------------------------------------------
-
-static void print_option(const struct option *o, const char *initial)
-{
-    char left[80];
-    snprintf(left, sizeof left, "%s%.*s%s%s%s%s%s", o->letter ? "-" : "    ", o->letter ? 1 : 0, &o->letter,
-             o->letter ? (o->name ? ", " : "") : "", o->name ? "--" : "", o->name ? o->name : "",
-             o->argument ? " " : "", o->argument ? o->argument : "");
-    printf(strlen(left) > 25 ? "  %s\n%27s %s" : "  %-25s%s %s", left, "", o->help);
-    printf(*initial ? " [%s]\n" : "\n", initial);
-}
-
-static void print_help(const struct table *t)
-{
-    const struct command *c = t->command;
-    printf("usage: %s%s%s%s [options]\n%s\n\n", c->program ? "" : "tegula ", c->name, c->files ? " " : "",
-           c->files ? c->files : "", c->summary);
-    for (int i = 0; i < t->n; i++)
-        print_option(&t->rows[i].option, t->rows[i].initial);
-    print_option(&(struct option){"help", 'h', OPTION_FLAG, NULL, NULL, "print this", 0, 0}, "");
-}
-
 // ---- Parsing ---------------------------------------------------------------------------------------------------
 
 static int set_int(const struct command *c, const struct option *o, const char *shown, const char *text)
@@ -162,6 +146,26 @@ static int set_int(const struct command *c, const struct option *o, const char *
     return -1;
 }
 
+// Of `a|b|c`.
+static int set_choice(const struct command *c, const struct option *o, const char *shown, const char *text)
+{
+    char list[80] = "";
+    size_t length = 0;
+    for (const char *choice = o->argument; *choice;) {
+        size_t n = strcspn(choice, "|");
+        if (strlen(text) == n && !memcmp(choice, text, n)) {
+            *(const char **)o->value = text;
+            return -1;
+        }
+        const char *next = choice + n + (choice[n] == '|');
+        const char *between = choice == o->argument ? "" : *next ? ", " : " or ";
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%.*s", between, (int)n, choice);
+        assert(length < sizeof list);
+        choice = next;
+    }
+    return options_fail(c, "%s is %s, not '%s'", shown, list, text);
+}
+
 static int set_option(const struct command *c, const struct option *o, const char *shown, const char *text)
 {
     switch (o->kind) {
@@ -171,6 +175,8 @@ static int set_option(const struct command *c, const struct option *o, const cha
     case OPTION_STRING:
         *(const char **)o->value = text;
         return -1;
+    case OPTION_CHOICE:
+        return set_choice(c, o, shown, text);
     case OPTION_INT:
         return set_int(c, o, shown, text);
     case OPTION_NUMBER:
@@ -187,7 +193,7 @@ static int set_option(const struct command *c, const struct option *o, const cha
 }
 
 // The option a word names, and the value that is part of the word, if any.
-static const struct option *find_option(const struct table *t, const char *word, const char **attached)
+static const struct option *find_option(const struct option_table *t, const char *word, const char **attached)
 {
     *attached = NULL;
     bool is_long = word[1] == '-';
@@ -204,9 +210,19 @@ static const struct option *find_option(const struct table *t, const char *word,
     return NULL;
 }
 
+static int fail_unknown(const struct option_table *t, const char *word)
+{
+    const char *names[OPTIONS_MOST];
+    for (int i = 0; i < t->n; i++)
+        names[i] = t->rows[i].option.name;
+    const char *meant = word[1] == '-' ? nearest_name(word + 2, strcspn(word + 2, "="), t->n, names) : NULL;
+    return options_fail(t->command, "unknown option '%s'%s%s%s", word, meant ? "; did you mean --" : "",
+                        meant ? meant : "", meant ? "?" : "");
+}
+
 int options_parse(const struct command *c, int argc, char *const *argv, struct words *files)
 {
-    struct table table;
+    struct option_table table;
     list_options(c, &table);
     bool only_files = false;
     for (int i = 0; i < argc; i++) {
@@ -222,13 +238,17 @@ int options_parse(const struct command *c, int argc, char *const *argv, struct w
             continue;
         }
         if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-            print_help(&table);
+            options_print_help(&table);
+            return EXIT_OK;
+        }
+        if (!strcmp(word, "--help=man")) {
+            options_print_man(&table);
             return EXIT_OK;
         }
         const char *value;
         const struct option *o = find_option(&table, word, &value);
         if (!o)
-            return options_fail(c, "unknown option '%s'", word);
+            return fail_unknown(&table, word);
         if (o->kind == OPTION_FLAG && value)
             return options_fail(c, "'%s' takes no value", word);
         if (o->kind != OPTION_FLAG && !value) {

@@ -21,6 +21,7 @@ struct words {
 enum option_kind {
     OPTION_FLAG,   // bool: takes no value
     OPTION_STRING, // const char *
+    OPTION_CHOICE, // const char *: one of those that `argument` lists, as in `a|b|c`
     OPTION_INT,    // int64_t
     OPTION_NUMBER, // double
     OPTION_WORDS   // struct words
@@ -30,13 +31,14 @@ struct option {
     const char *name; // without the dashes; NULL: only a letter
     char letter;      // 0: only a name
     enum option_kind kind;
-    void *value;          // holds the default, which the help shows of strings and whole numbers
+    void *value;          // holds the default, which the help shows of strings (NULL: none) and whole numbers
     const char *argument; // how the help calls the value
     const char *help;     // ends with the default in brackets where the value does not tell it
     int64_t least, most;  // of a whole number; both 0: any
 };
 
-// Options that several commands take, in sets that a command picks. An option is a row in options.c.
+// Options that several commands take, in sets that a command picks; --color is in none, for all take it. An option is a
+// row in options.c.
 enum {
     SHARED_TARGET = 1 << 0,   // --target
     SHARED_OPTIMIZE = 1 << 1, // -O
@@ -51,7 +53,7 @@ enum {
 
 // Their values. A command fills in its defaults before it parses.
 struct shared_options {
-    const char *target, *schedule;
+    const char *target, *schedule, *color;
     int64_t opt_level, threads, seed;
     struct words definitions, dims;
     struct pipeline_options pipeline;
@@ -69,11 +71,14 @@ struct command {
 };
 
 // Reads the words behind a command's name, at most OPTIONS_MOST_WORDS of them as files. Returns -1 when the command is
-// to run; else the exit status: --help has been printed, or a complaint.
+// to run; else the exit status: --help (or --help=man, for the man page) has been printed, or a complaint.
 int options_parse(const struct command *c, int argc, char *const *argv, struct words *files);
 
 // Complains about the usage of a command on stderr, and returns EXIT_USAGE.
 int options_fail(const struct command *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+// Whether diagnostics on stderr are to have colours.
+bool options_color(const struct command *c);
 
 // Splits `NAME=VALUE`; *value is NULL without '='. The name is a copy in the caller's memory.
 bool option_split(const char *word, char *name, size_t size, const char **value);

@@ -25,7 +25,7 @@ int main(int argc, char **argv)
     struct diags diags;
     diag_init(&diags);
     status = run_model(&c, &r, &tegula_model, 0, &diags);
-    diag_print(&diags, stderr);
+    diag_print(&diags, stderr, options_color(&c));
     diag_finish(&diags);
     return status;
 }

@@ -104,5 +104,5 @@ int command_run(int argc, char *const *argv)
     struct diags diags;
     diag_init(&diags);
     status = command_ends_in(r.file, ".so") ? load_and_run(&c, &r, &diags) : compile_and_run(&c, &r, &diags);
-    return command_finish(&diags, status);
+    return command_finish(&c, &diags, status);
 }

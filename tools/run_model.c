@@ -227,8 +227,8 @@ static int random_tensor(struct session *s, int i)
         if (size < 0) {
             int symbol = (int)(-1 - size);
             if (s->symbols[symbol] < 0) {
-                fprintf(stderr, "tegula run: note: %s is taken to be 1; --dim %s=SIZE chooses it\n",
-                        s->code->symbols[symbol], s->code->symbols[symbol]);
+                diag_note(s->diags, (struct loc){.file = s->r->file}, "%s is taken to be 1; --dim %s=SIZE chooses it",
+                          s->code->symbols[symbol], s->code->symbols[symbol]);
                 s->symbols[symbol] = 1;
             }
             size = s->symbols[symbol];
@@ -455,7 +455,7 @@ void run_options(struct run_request *r, struct option *options)
         {"input-dir", 0, OPTION_STRING, &r->input_dir, "DIR",
          "inputs by position: DIR/input_0.npy, DIR/input_1.pb ..."},
         {"output-dir", 0, OPTION_STRING, &r->output_dir, "DIR", "write the outputs: DIR/output_0.npy ..."},
-        {"format", 0, OPTION_STRING, &r->format, "FORMAT", "of the outputs: npy or pb"},
+        {"format", 0, OPTION_CHOICE, &r->format, "npy|pb", "of the outputs"},
         {"repeat", 'r', OPTION_INT, &r->repeat, "N", "run N times more and print how long that took", 0, MOST_RUNS},
         {"json", 0, OPTION_FLAG, &r->json, NULL, "print JSON"},
     };
@@ -464,8 +464,6 @@ void run_options(struct run_request *r, struct option *options)
 
 int run_check_options(const struct command *c, const struct run_request *r)
 {
-    if (strcmp(r->format, "npy") && strcmp(r->format, "pb"))
-        return options_fail(c, "--format is npy or pb, not '%s'", r->format);
     if (r->output_dir && !*r->output_dir)
         return options_fail(c, "--output-dir wants the name of a folder");
     return -1;

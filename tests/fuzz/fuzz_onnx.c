@@ -82,7 +82,7 @@ static void import(struct model *m)
     diag_init(&diags);
     struct module *g = import_model(m, NULL, &diags);
     if (!g == !diags.n_errors || (g && !verify_module(g, &diags))) {
-        diag_print(&diags, stderr);
+        diag_print(&diags, stderr, false);
         abort();
     }
     n_imported += g != NULL;
@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     *(m ? &n_read : &n_refused) += 1;
     if (!m && verbose)
-        diag_print(&diags, stdout);
+        diag_print(&diags, stdout, false);
     if (m) {
         check_order(m->graph);
         for (size_t i = 0; i < m->n_functions; i++)

@@ -308,7 +308,7 @@ int main(int argc, char **argv)
     for (int i = 3; ran && i < argc; i++)
         for (int flag = 0; flag <= flags; flag++)
             good &= run(&t, argv[i], flag);
-    diag_print(&t.diags, stdout);
+    diag_print(&t.diags, stdout, false);
     printf("%" PRId64 " loops, %" PRId64 " pieces\n", t.cutter.loops, t.cutter.pieces);
     tg_pool_destroy(t.pool);
     model_unload(t.loaded);

@@ -37,7 +37,7 @@ static double want[CHUNK];
 static void die(const char *what, struct diags *diags, const char *error)
 {
     fprintf(stderr, "%s: %s\n", what, error ? error : "");
-    diag_print(diags, stderr);
+    diag_print(diags, stderr, false);
     exit(1);
 }
 

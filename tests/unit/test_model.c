@@ -117,7 +117,7 @@ static void load(struct fixture *f, const char *host)
     struct diags diags;
     diag_init(&diags);
     if (try_load(host, &f->loaded, &diags)) {
-        diag_print(&diags, stderr);
+        diag_print(&diags, stderr, false);
         ck_abort();
     }
     diag_finish(&diags);
