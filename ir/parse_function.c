@@ -331,6 +331,8 @@ struct module *parse_module(const char *text, size_t length, const char *file, i
 {
     int errors = diags->n_errors;
     struct module *m = module_create();
+    struct arena_hold hold;
+    module_hold(&hold, m);
     struct parser p = {.module = m,
                        .diags = diags,
                        .file = arena_strdup(&m->arena, file),
@@ -367,10 +369,12 @@ struct module *parse_module(const char *text, size_t length, const char *file, i
         if (!p.define_used[i])
             diag_error(diags, (struct loc){.file = p.file}, "-D %s: no function has a parameter or size of this name",
                        defines[i].name);
-    if (errors == diags->n_errors)
-        return m;
-    for (int i = 0; i < n_sound; i++)
+    bool whole = errors == diags->n_errors;
+    for (int i = 0; i < n_sound && !whole; i++)
         verify_function(sound[i], diags);
+    arena_let_go(&hold);
+    if (whole)
+        return m;
     module_destroy(m);
     return NULL;
 }
