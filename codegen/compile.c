@@ -35,11 +35,14 @@ struct module *compile_read(const char *text, size_t length, const char *file, i
                             const struct define *defines, struct diags *diags)
 {
     struct module *m = parse_module(text, length, file, n_defines, defines, diags);
-    if (m && !verify_module(m, diags)) {
-        module_destroy(m);
-        return NULL;
-    }
-    return m;
+    struct arena_hold hold;
+    module_hold(&hold, m);
+    bool sound = m && verify_module(m, diags);
+    arena_let_go(&hold);
+    if (sound)
+        return m;
+    module_destroy(m);
+    return NULL;
 }
 
 static int text_output(const struct module *m, struct driver_buffer *out, struct diags *diags)

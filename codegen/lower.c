@@ -446,6 +446,13 @@ static void name_symbols(struct function *k)
     }
 }
 
+static void release(void *lower)
+{
+    struct lower *l = lower;
+    LLVMDisposeBuilder(l->b);
+    arena_finish(&l->arena);
+}
+
 void lower_init(struct lower *l, struct function *k, const struct target_desc *target, LLVMContextRef context,
                 LLVMModuleRef out, struct diags *diags)
 {
@@ -456,6 +463,7 @@ void lower_init(struct lower *l, struct function *k, const struct target_desc *t
     l->module = out;
     arena_init(&l->arena);
     l->b = LLVMCreateBuilderInContext(context);
+    arena_hold(&l->hold, release, l);
     l->i1 = LLVMInt1TypeInContext(context);
     l->i8 = LLVMInt8TypeInContext(context);
     l->i16 = LLVMInt16TypeInContext(context);
@@ -474,8 +482,8 @@ void lower_init(struct lower *l, struct function *k, const struct target_desc *t
 
 void lower_finish(struct lower *l)
 {
-    LLVMDisposeBuilder(l->b);
-    arena_finish(&l->arena);
+    arena_let_go(&l->hold);
+    release(l);
 }
 
 int lower_kernel(struct function *k, bool launched, const struct target_desc *target, LLVMContextRef context,

@@ -47,6 +47,7 @@ struct lower {
     const struct target_desc *target;
     struct diags *diags;
     struct arena arena;
+    struct arena_hold hold; // of the arena and the builder
     bool failed;
     bool launched; // a kernel that nothing but host functions calls
 

@@ -481,10 +481,19 @@ static void check_options(struct import *im)
     }
 }
 
+static void release(void *import)
+{
+    struct import *im = import;
+    module_destroy(im->module);
+    arena_finish(&im->arena);
+}
+
 struct module *import_model(struct model *m, const struct import_options *options, struct diags *diags)
 {
     struct import im = {.model = m, .options = options, .diags = diags, .module = module_create()};
+    struct arena_hold hold;
     arena_init(&im.arena);
+    arena_hold(&hold, release, &im);
     im.function = function_create(im.module, "main", (struct loc){.file = m->file});
     im.function->kind = FUNCTION_GRAPH;
     im.dims_used = ARENA_ARRAY(&im.arena, bool, options ? options->n_dims + 1 : 1);
@@ -497,6 +506,7 @@ struct module *import_model(struct model *m, const struct import_options *option
     check_options(&im);
     import_nodes(&im, im.scope);
     import_outputs(&im);
+    arena_let_go(&hold);
     struct module *module = im.module;
     if (im.failed || im.b.failed || diags->n_errors > before) {
         module_destroy(module);

@@ -15,6 +15,7 @@ struct arena_chunk {
 };
 
 static _Thread_local struct arena_recovery *recovery;
+static _Thread_local struct arena_hold *holds; // newest first
 
 void arena_set_recovery(struct arena_recovery *r)
 {
@@ -28,10 +29,27 @@ struct arena_recovery *arena_get_recovery(void)
 
 _Noreturn void arena_unwind(void)
 {
-    if (recovery)
+    if (recovery) {
+        while (holds && holds->recovery == recovery) {
+            struct arena_hold *h = holds;
+            holds = h->outer;
+            h->release(h->data);
+        }
         longjmp(recovery->jump, 1);
+    }
     fputs("tegula: out of memory\n", stderr);
     exit(1);
+}
+
+void arena_hold(struct arena_hold *h, void (*release)(void *data), void *data)
+{
+    *h = (struct arena_hold){release, data, holds, recovery};
+    holds = h;
+}
+
+void arena_let_go(struct arena_hold *h)
+{
+    holds = h->outer;
 }
 
 bool arena_attempt(void (*body)(void *), void *data)

@@ -43,4 +43,15 @@ struct arena_recovery {
 bool arena_attempt(void (*body)(void *), void *data);
 _Noreturn void arena_unwind(void);
 
+// What a function holds, if only by its own variables, while it calls what may run out of memory: unwinding releases
+// it, what was held last first. The struct lives in the function's frame.
+struct arena_hold {
+    void (*release)(void *data);
+    void *data;
+    struct arena_hold *outer;
+    struct arena_recovery *recovery;
+};
+void arena_hold(struct arena_hold *h, void (*release)(void *data), void *data);
+void arena_let_go(struct arena_hold *h); // of what was held last; does not release it
+
 #endif

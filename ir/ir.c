@@ -90,6 +90,16 @@ void module_destroy(struct module *m)
     arena_finish(&a);
 }
 
+static void release(void *module)
+{
+    module_destroy(module);
+}
+
+void module_hold(struct arena_hold *h, struct module *m)
+{
+    arena_hold(h, release, m);
+}
+
 int module_symbol(struct module *m, const char *name, size_t length)
 {
     for (int i = 0; i < m->n_symbols; i++)

@@ -266,7 +266,9 @@ struct module {
 };
 
 struct module *module_create(void);
-void module_destroy(struct module *m);      // NULL is fine
+void module_destroy(struct module *m); // NULL is fine
+// Destroys the module when memory runs out before arena_let_go. NULL is fine.
+void module_hold(struct arena_hold *h, struct module *m);
 void module_own(struct module *m, void *p); // frees p, which came from malloc, when the module is destroyed
 // Whether the module owned p, which is the caller's from here on.
 bool module_disown(struct module *m, void *p);

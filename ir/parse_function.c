@@ -392,31 +392,22 @@ static void parse_function(struct parser *p, enum function_kind kind)
         parse_host_body(p, &names);
 }
 
-struct reading {
-    struct module *module;
-    const char *text, *file;
-    size_t length;
-    int n_defines;
-    const struct define *defines;
-    struct diags *diags;
-    bool sound;
-};
-
-static void read_functions(void *reading)
+struct module *parse_module(const char *text, size_t length, const char *file, int n_defines,
+                            const struct define *defines, struct diags *diags)
 {
-    struct reading *r = reading;
-    struct module *m = r->module;
-    struct diags *diags = r->diags;
     int errors = diags->n_errors;
+    struct module *m = module_create();
+    struct arena_hold hold;
+    module_hold(&hold, m);
     struct parser p = {.module = m,
                        .diags = diags,
-                       .file = arena_strdup(&m->arena, r->file),
-                       .defines = r->defines,
-                       .n_defines = r->n_defines,
-                       .define_used = ARENA_ARRAY(&m->arena, bool, r->n_defines)};
+                       .file = arena_strdup(&m->arena, file),
+                       .defines = defines,
+                       .n_defines = n_defines,
+                       .define_used = ARENA_ARRAY(&m->arena, bool, n_defines)};
     int n_sound = 0, room = 0;
     struct function **sound = NULL; // those without errors
-    lex_init(&p.lex, r->text, r->length);
+    lex_init(&p.lex, text, length);
     while (p.lex.token.kind != TOKEN_END) {
         int before = diags->n_errors;
         p.failed = false;
@@ -440,24 +431,16 @@ static void read_functions(void *reading)
     }
     if (!m->first_function && errors == diags->n_errors)
         diag_error(diags, (struct loc){.file = p.file}, "there is no kernel, graph or host function in this file");
-    for (int i = 0; i < r->n_defines && errors == diags->n_errors; i++)
+    for (int i = 0; i < n_defines && errors == diags->n_errors; i++)
         if (!p.define_used[i])
             diag_error(diags, (struct loc){.file = p.file}, "-D %s: no function has a parameter or size of this name",
-                       r->defines[i].name);
-    r->sound = errors == diags->n_errors;
-    for (int i = 0; i < n_sound && !r->sound; i++)
+                       defines[i].name);
+    bool whole = errors == diags->n_errors;
+    for (int i = 0; i < n_sound && !whole; i++)
         verify_function(sound[i], diags);
-}
-
-struct module *parse_module(const char *text, size_t length, const char *file, int n_defines,
-                            const struct define *defines, struct diags *diags)
-{
-    struct reading r = {module_create(), text, file, length, n_defines, defines, diags, false};
-    bool done = arena_attempt(read_functions, &r);
-    if (done && r.sound)
-        return r.module;
-    module_destroy(r.module);
-    if (!done)
-        arena_unwind();
+    arena_let_go(&hold);
+    if (whole)
+        return m;
+    module_destroy(m);
     return NULL;
 }

@@ -258,11 +258,18 @@ static void check_block(struct verifier *v, struct block *b, bool in_grid)
             v->visible[op->results[i]->id] = NULL;
 }
 
+static void release(void *scratch)
+{
+    arena_finish(scratch);
+}
+
 void verify_function(struct function *k, struct diags *diags)
 {
     struct module *m = k->module;
     struct arena scratch;
+    struct arena_hold hold;
     arena_init(&scratch);
+    arena_hold(&hold, release, &scratch);
     struct verifier v = {.m = m, .k = k, .diags = diags};
     v.owned = ARENA_ARRAY(&scratch, struct value *, k->n_values);
     v.visible = ARENA_ARRAY(&scratch, struct value *, k->n_values);
@@ -273,6 +280,7 @@ void verify_function(struct function *k, struct diags *diags)
         check_block(&v, k->grid, true);
         check_block(&v, k->body, false);
     }
+    arena_let_go(&hold);
     arena_finish(&scratch);
 }
 

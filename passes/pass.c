@@ -44,7 +44,7 @@ struct runner {
     const struct pipeline_options *options;
     struct pass_context context;
     struct bisection bisection;
-    struct arena scratch;
+    struct arena scratch, lasting; // of a pass, of all of them
     FILE *log;
     int times_run[PASS_COUNT];
     double seconds[PASS_COUNT];
@@ -70,6 +70,20 @@ static const char *module_text(struct arena *a, const struct module *m)
     print_module_with(a, m, &(struct print_options){.elide_data = true}, &text);
     return text;
 }
+
+static void release(void *runner)
+{
+    struct runner *r = runner;
+    arena_finish(&r->scratch);
+    arena_finish(&r->lasting);
+}
+
+#ifndef NDEBUG
+static void release_arena(void *arena)
+{
+    arena_finish(arena);
+}
+#endif
 
 static void empty_scratch(struct runner *r)
 {
@@ -160,7 +174,9 @@ static int run_one(struct runner *r, enum pass p)
     struct diags *diags = r->context.diags;
 #ifndef NDEBUG
     struct arena kept;
+    struct arena_hold hold;
     arena_init(&kept);
+    arena_hold(&hold, release_arena, &kept);
     const char *before = module_text(&kept, r->m);
 #endif
     int errors = diags->n_errors;
@@ -180,6 +196,7 @@ static int run_one(struct runner *r, enum pass p)
         diag_error(diags, module_loc(r->m), "pass %s changed the module and did not say so", name);
         ok = false;
     }
+    arena_let_go(&hold);
     arena_finish(&kept);
 #else
     (void)progress;
@@ -242,16 +259,17 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
                  struct diags *diags)
 {
     struct runner r = {.m = m, .options = options, .log = options->log ? options->log : stderr};
+    struct arena_hold hold;
     arena_init(&r.scratch);
-    struct arena counts; // outlives passes
-    arena_init(&counts);
+    arena_init(&r.lasting);
+    arena_hold(&hold, release, &r);
     r.context = (struct pass_context){.target = target,
                                       .diags = diags,
                                       .scratch = &r.scratch,
                                       .schedules = options->schedules,
                                       .keep_composites = options->keep_composites,
                                       .remarks = options->remarks ? r.log : NULL,
-                                      .rules_applied = ARENA_ARRAY(&counts, int, rules_count())};
+                                      .rules_applied = ARENA_ARRAY(&r.lasting, int, rules_count())};
     int status = options->bisect && begin_bisection(&r, options->bisect);
     const char *names = options->passes ? options->passes : "default";
     while (*names && !status && !r.stopped) {
@@ -268,7 +286,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
         status = schedules_check(options->schedules, m, diags);
     if (options->time_passes)
         print_times(&r);
-    arena_finish(&counts);
-    arena_finish(&r.scratch);
+    arena_let_go(&hold);
+    release(&r);
     return status;
 }

@@ -1,7 +1,5 @@
 // The reader of ONNX files: files, the wire, tensors and external data, good ones and every kind of hostile one.
-//
-// Linked with --wrap, so that the n-th allocation can be made to fail.
-#include "ir/ir.h"
+#include "tests/unit/failing_allocation.h"
 #include "tests/unit/onnx_builder.h"
 
 #include <fcntl.h>
@@ -11,37 +9,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-// ---- Allocation failure ----
-
-static long allocations_left = -1; // negative: any number
-
-void *__real_malloc(size_t);
-void *__real_calloc(size_t, size_t);
-void *__real_realloc(void *, size_t);
-void *__wrap_malloc(size_t);
-void *__wrap_calloc(size_t, size_t);
-void *__wrap_realloc(void *, size_t);
-
-static bool may_allocate(void)
-{
-    return allocations_left < 0 || allocations_left-- > 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return may_allocate() ? __real_malloc(size) : NULL;
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return may_allocate() ? __real_calloc(n, size) : NULL;
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return may_allocate() ? __real_realloc(p, size) : NULL;
-}
 
 // ---- Files ----
 
@@ -635,10 +602,9 @@ START_TEST(test_out_of_memory)
     for (long n = 0;; n++) {
         struct diags d;
         diag_init(&d);
-        allocations_left = n;
+        allocations_fail_after(n, FAIL_ONCE);
         m = model_read_file(path, &d);
-        bool spent = allocations_left < 0;
-        allocations_left = -1;
+        bool spent = allocations_recover();
         ck_assert(m || d.n_errors == 1);
         if (!m && d.n_errors == 1)
             ck_assert_ptr_nonnull(strstr(diag_string(&d), "out of memory"));
@@ -654,19 +620,19 @@ START_TEST(test_out_of_memory)
     if (setjmp(here.jump)) {
         unwound = 1;
     } else {
-        allocations_left = 3;
+        allocations_fail_after(3, FAIL_ONCE);
         model_destroy(model_read_file(path, &diags));
     }
-    allocations_left = -1;
+    allocations_recover();
     ck_assert_int_eq(unwound, 1);
     for (volatile long n = 0; n < 8; n++) {
         struct tensor_data out;
         if (!setjmp(here.jump)) {
-            allocations_left = n;
+            allocations_fail_after(n, FAIL_ONCE);
             for (int i = 0; i < 3; i++)
                 model_tensor(m, m->graph->proto->initializer[i], &out, &diags);
         }
-        allocations_left = -1;
+        allocations_recover();
     }
     arena_set_recovery(NULL);
     for (int i = 0; i < 3; i++) {
@@ -674,35 +640,6 @@ START_TEST(test_out_of_memory)
         ck_assert(!model_tensor(m, m->graph->proto->initializer[i], &out, &diags));
     }
     model_destroy(m);
-}
-END_TEST
-
-// Text of kernels is read by the parser, which hooks on to the same allocator: what it had made is released (a leak is
-// the sanitizer's to see) before it unwinds to the recovery point.
-START_TEST(test_text_out_of_memory)
-{
-    char text[4096] = "kernel @k(%x: view<NxMxf32>) grid [N] {\n";
-    for (int i = 0; i < 60; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "  %%a%d = load %%x[%d, 0] : tile<1x%dxf32>\n", i, i,
-                 i + 1);
-    strcat(text, "}\n");
-    struct arena_recovery here;
-    volatile int n_unwound = 0;
-    struct module *volatile m = NULL;
-    arena_set_recovery(&here);
-    for (volatile long n = 0; !m; n++) {
-        ck_assert(n < 1000);
-        if (!setjmp(here.jump)) {
-            allocations_left = n;
-            m = parse_module(text, strlen(text), "k.tile", 0, NULL, &diags);
-        } else {
-            n_unwound++;
-        }
-        allocations_left = -1;
-    }
-    arena_set_recovery(NULL);
-    ck_assert_int_gt(n_unwound, 1); // with an arena begun, and before
-    module_destroy(m);
 }
 END_TEST
 
@@ -717,7 +654,7 @@ int main(void)
         {"wire", {&test_depth, &test_wire, &test_budget}},
         {"tensors", {&test_typed, &test_bad_tensors}},
         {"external data", {&test_external_place, &test_external_path, &test_external_shared}},
-        {"memory", {&test_out_of_memory, &test_text_out_of_memory}},
+        {"memory", {&test_out_of_memory}},
     };
     Suite *s = suite_create("reader");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
