@@ -69,7 +69,8 @@ int compile_function(struct function *f, const struct compile_options *options, 
     }
     if (target->kind != TARGET_KIND_NVPTX)
         return f->kind == FUNCTION_HOST
-                   ? lower_host(f, target, driver_context(d), module, options->model_form, weights, diags)
+                   ? lower_host(f, target, driver_context(d), module, options->model_form, options->hook, weights,
+                                diags)
                    : lower_kernel(f, callers == COMPILE_FOR_HOST, target, driver_context(d), module, diags);
     if (f->kind == FUNCTION_KERNEL)
         return lower_nvptx(f, target, driver_context(d), module, false, diags);

@@ -492,9 +492,9 @@ int lower_kernel(struct function *k, bool launched, const struct target_desc *ta
 }
 
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
-               enum model_form form, struct weights *weights, struct diags *diags)
+               enum model_form form, bool hooked, struct weights *weights, struct diags *diags)
 {
-    struct host host = {.form = form, .weights = weights};
+    struct host host = {.form = form, .hooked = hooked, .weights = weights};
     struct lower l = {.control = &control, .host = &host};
     lower_init(&l, f, target, context, out, diags);
     examine(&l, f->body);

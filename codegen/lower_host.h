@@ -17,6 +17,8 @@ struct host {
     bool has_arena;       // some buffer lies in it
 
     enum model_form form;
+    bool hooked;
+    int n_launches;          // that have been lowered
     struct weights *weights; // NULL: they become a constant of the module
     int n_pieces, size_pieces;
     struct weight *pieces;

@@ -26,8 +26,9 @@ static void append(struct diags *d, enum diag_severity severity, struct loc loc,
     struct diag *g = ARENA_NEW(&d->arena, struct diag);
     g->severity = severity;
     // The diagnostic may outlive the module that the location's strings belong to.
-    g->loc = (struct loc){loc.file ? arena_strdup(&d->arena, loc.file) : NULL,
-                          loc.node ? arena_strdup(&d->arena, loc.node) : NULL, loc.line};
+    g->loc = (struct loc){.file = loc.file ? arena_strdup(&d->arena, loc.file) : NULL,
+                          .node = loc.node ? arena_strdup(&d->arena, loc.node) : NULL,
+                          .line = loc.line};
     g->text = arena_vprintf(&d->arena, format, args);
     if (d->last)
         d->last->next = g;

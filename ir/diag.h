@@ -7,11 +7,15 @@
 
 #include "ir/arena.h"
 
-// Where an operation came from; survives passes. `node` is the ONNX node's name, NULL for kernels.
+struct origin;
+
+// Where an operation came from; survives passes. `node` is the ONNX node's name, NULL for kernels, and `operator` what
+// it does.
 struct loc {
     const char *file;
-    const char *node;
-    int line; // 0: unknown
+    const char *node, *operator;
+    int line;                    // 0: unknown
+    const struct origin *origin; // of a launch: all that its kernel does (passes/origin.h); NULL: unknown
 };
 
 enum diag_severity { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE };
