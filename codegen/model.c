@@ -121,10 +121,13 @@ static int load_objects(struct load *w)
     if (jit_create(&model->jit, &w->message) || place_weights(model, w->m, w->objects, &w->message) ||
         (hook && define_hook(model, w->objects->name, hook, &w->message)) || model_objects_wait(w->objects, w->diags))
         return 1;
+    int64_t start = phase_now();
     for (int i = 0; i < model_objects_count(w->objects); i++)
         if (jit_add_object(model->jit, model_objects_get(w->objects, i), &w->message))
             return 1;
-    return find_model(model, w->objects, &w->message);
+    int status = find_model(model, w->objects, &w->message);
+    phase_end(w->options->pipeline.phases, "linking", start);
+    return status;
 }
 
 static void load(void *load)

@@ -69,6 +69,7 @@ static void make(void *making)
     objects->host = find_host(w->m, w->diags);
     if (!objects->host || pipeline_run(w->m, &w->options->target, &w->options->pipeline, w->diags))
         return;
+    int64_t start = phase_now();
     objects->name = objects->host->name;
     name_kernels(w->m, objects->host);
     objects->units = units_create(w->m, w->options);
@@ -76,6 +77,7 @@ static void make(void *making)
         diag_error(w->diags, objects->host->loc, "out of memory");
     else
         w->status = units_lower(objects->units, &objects->weights, w->diags);
+    phase_end(w->options->pipeline.phases, "lowering to LLVM", start);
 }
 
 struct model_objects *model_objects_create(struct module *m, const struct compile_options *options, struct diags *diags)

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "passes/rules.h"
 #include "passes/schedule.h"
@@ -44,13 +43,6 @@ static struct loc module_loc(const struct module *m)
     return (struct loc){.file = m->first_function ? m->first_function->loc.file : NULL};
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 // For people and for comparison: constants are never changed in place, so their elements are left out.
 static const char *module_text(struct arena *a, const struct module *m)
 {
@@ -86,9 +78,10 @@ static int run_one(struct runner *r, enum pass p)
     const char *before = module_text(&kept, r->m);
 #endif
     int errors = diags->n_errors;
-    double start = now();
+    int64_t start = phase_now();
     bool progress = pass_info[p].run(r->m, &r->context);
-    r->seconds[p] += now() - start;
+    r->seconds[p] += 1e-9 * (double)(phase_now() - start);
+    phase_end(r->options->phases, name, start);
     r->times_run[p]++;
     bool ok = errors == diags->n_errors;
     if (ok && !verify_module(r->m, diags)) {

@@ -11,6 +11,7 @@
 
 #include "codegen/target.h"
 #include "ir/ir.h"
+#include "ir/phase.h"
 
 struct pass_context {
     const struct target_desc *target;
@@ -50,13 +51,14 @@ extern const char *const graph_pipeline[];
 
 struct pipeline_options {
     const char *passes; // names separated by commas; `default` is pipeline_for, `graph` graph_pipeline; NULL: default
-    const char *stop_after;            // a pass's name; "name:2" is its second run; NULL: the last
-    bool print_after_all;              // the module's text, to log
-    bool time_passes;                  // a table, and how often each rule was applied, to log
-    const struct schedules *schedules; // see pass_context; lines that mean no kernel are errors
-    const char *keep_composites;       // see pass_context
-    bool remarks;                      // what passes have to tell, to log
-    FILE *log;                         // NULL: stderr
+    const char *stop_after;              // a pass's name; "name:2" is its second run; NULL: the last
+    bool print_after_all;                // the module's text, to log
+    bool time_passes;                    // a table, and how often each rule was applied, to log
+    const struct schedules *schedules;   // see pass_context; lines that mean no kernel are errors
+    const char *keep_composites;         // see pass_context
+    bool remarks;                        // what passes have to tell, to log
+    const struct phase_listener *phases; // is told of passes, and of what code generation does; NULL: nobody
+    FILE *log;                           // NULL: stderr
 };
 
 // Runs the passes over a verified module. Returns 0, or 1 after reporting errors; the module is then of no use.
