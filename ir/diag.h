@@ -9,11 +9,11 @@
 
 struct origin;
 
-// Where an operation came from; survives passes. `node` is the ONNX node's name, NULL for kernels, and `operator` what
-// it does.
+// Where an operation came from; survives passes. `node` is the ONNX node's name, NULL for kernels, `op_type` what it
+// does and `output` the name of its first output.
 struct loc {
     const char *file;
-    const char *node, *operator;
+    const char *node, *op_type, *output;
     int line;                    // 0: unknown
     const struct origin *origin; // of a launch: all that its kernel does (passes/origin.h); NULL: unknown
 };

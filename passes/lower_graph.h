@@ -109,6 +109,7 @@ struct lowering {
     struct value **host_scalars; // by value id of the graph: scalars
     struct place *parts;         // by value id of a slice_update: where its part is written, if that is known at once
     struct grouping grouping;    // of the block being lowered
+    bool unfused;                // each operation is a group
     int n_kernels;
     struct kernel_text {
         const char *text;

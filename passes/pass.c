@@ -168,6 +168,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
                                       .scratch = &r.scratch,
                                       .schedules = options->schedules,
                                       .keep_composites = options->keep_composites,
+                                      .unfused = options->unfused,
                                       .remarks = options->remarks ? r.log : NULL,
                                       .rules_applied = ARENA_ARRAY(&counts, int, rules_count())};
     int status = 0;

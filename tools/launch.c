@@ -41,7 +41,7 @@ static const char *operations_at(const struct op *launch, const struct loc *node
 
 static const char *operator_of(const struct op *launch, const struct loc *node, struct arena *a)
 {
-    return node->operator? node->operator: operations_at(launch, node, a);
+    return node->op_type ? node->op_type : operations_at(launch, node, a);
 }
 
 const char *launch_operators(const struct op *launch, struct arena *a)
@@ -52,7 +52,7 @@ const char *launch_operators(const struct op *launch, struct arena *a)
     for (int i = 0; i < n; i++)
         text = arena_printf(a, "%s%s%s", text, i ? " + " : "", operator_of(launch, &nodes[i], a));
     bool copies = launch->loc.origin && launch->loc.origin->copied;
-    return !copies ? text : nodes[0].operator? arena_printf(a, "copy (%s)", text) : "copy";
+    return !copies ? text : nodes[0].op_type ? arena_printf(a, "copy (%s)", text) : "copy";
 }
 
 static const char *node_name(const struct loc *node, struct arena *a)
