@@ -21,6 +21,18 @@ struct launches launches_find(const struct module *m, struct arena *a)
     return l;
 }
 
+int64_t *launches_symbols(const struct launches *l, const tg_model *code, const int64_t *values, struct arena *a)
+{
+    int64_t *symbols = ARENA_ARRAY(a, int64_t, l->m->n_symbols + 1);
+    for (int i = 0; i < l->m->n_symbols; i++) {
+        symbols[i] = -1;
+        for (int j = 0; j < code->n_symbols; j++)
+            if (!strcmp(l->m->symbols[i], code->symbols[j]))
+                symbols[i] = values[j];
+    }
+    return symbols;
+}
+
 // ---- Texts -----------------------------------------------------------------------------------------------------
 
 static bool is_at(const struct op *op, const struct loc *node)

@@ -16,6 +16,9 @@ struct launches {
 // Of the module's host function, in the arena.
 struct launches launches_find(const struct module *m, struct arena *a);
 
+// The values of the module's symbols by id, given those of the compiled model's by position; -1: not known.
+int64_t *launches_symbols(const struct launches *l, const tg_model *code, const int64_t *values, struct arena *a);
+
 // "Conv + Add + Relu": the operators of the nodes, or operations where there are none; "copy (Conv)".
 const char *launch_operators(const struct op *launch, struct arena *a);
 // "'conv1', 'add1', 'relu1'": at most so many nodes; "line 7" where they have no names.

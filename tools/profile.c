@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "tools/json.h"
@@ -50,20 +49,13 @@ void profile_loaded(struct profile *p, const struct module *m)
 {
     p->launches = launches_find(m, &p->arena);
     p->rows = ARENA_ARRAY(&p->arena, struct profile_row, p->launches.n + 1);
-    p->symbols = ARENA_ARRAY(&p->arena, int64_t, m->n_symbols + 1);
 }
 
-static const tg_env *begin(void *data, const struct run_sizes *sizes, const tg_env *env)
+static const tg_env *begin(void *data, const struct run_facts *facts, const tg_env *env)
 {
     struct profile *p = data;
-    const struct module *m = p->launches.m;
-    p->n_threads = sizes->n_threads;
-    for (int i = 0; i < m->n_symbols; i++) {
-        p->symbols[i] = -1;
-        for (int j = 0; j < sizes->code->n_symbols; j++)
-            if (!strcmp(m->symbols[i], sizes->code->symbols[j]))
-                p->symbols[i] = sizes->symbols[j];
-    }
+    p->n_threads = facts->n_threads;
+    p->symbols = launches_symbols(&p->launches, facts->code, facts->symbols, &p->arena);
     return trace_env(p->trace, env);
 }
 
@@ -252,5 +244,5 @@ static void print(void *data, bool json)
 
 struct run_watch profile_watch(struct profile *p)
 {
-    return (struct run_watch){p, begin, before_run, after_run, print};
+    return (struct run_watch){p, begin, before_run, after_run, print, false};
 }

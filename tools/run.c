@@ -5,7 +5,7 @@
 #include "codegen/model.h"
 #include "tools/command.h"
 #include "tools/profile.h"
-#include "tools/run_model.h"
+#include "tools/run.h"
 
 #define DEFAULT_TARGET "native"
 #define DEFAULT_OPTIMIZE 2
@@ -19,8 +19,7 @@ struct telling {
 // ---- Models that are to be compiled ----------------------------------------------------------------------------
 
 // What --input names is an input, even if the model has a default for it.
-static int open_source(const struct command *c, const struct run_request *r, struct command_source *source,
-                       struct diags *diags)
+int run_open(const struct command *c, const struct run_request *r, struct command_source *source, struct diags *diags)
 {
     const char **names = ARENA_ARRAY(&diags->arena, const char *, r->inputs.n + 1);
     struct command_given given = {.sizes = NULL, .inputs = names};
@@ -37,7 +36,7 @@ static int compile_and_run(const struct command *c, const struct run_request *r,
     struct loaded_model *loaded = NULL;
     double start = run_now_ms();
     int64_t begun = phase_now();
-    int status = open_source(c, r, &source, diags);
+    int status = run_open(c, r, &source, diags);
     phase_end(options->pipeline.phases, "import", begun);
     if (status == EXIT_OK &&
         (graph_compile(source.module, options, diags) || model_load(source.module, options, &loaded, diags)))

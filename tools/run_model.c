@@ -227,8 +227,9 @@ static int random_tensor(struct session *s, int i)
         if (size < 0) {
             int symbol = (int)(-1 - size);
             if (s->symbols[symbol] < 0) {
-                fprintf(stderr, "tegula run: note: %s is taken to be 1; --dim %s=SIZE chooses it\n",
-                        s->code->symbols[symbol], s->code->symbols[symbol]);
+                fprintf(stderr, "%s%s: note: %s is taken to be 1; --dim %s=SIZE chooses it\n",
+                        s->command->program ? "" : "tegula ", s->command->name, s->code->symbols[symbol],
+                        s->code->symbols[symbol]);
                 s->symbols[symbol] = 1;
             }
             size = s->symbols[symbol];
@@ -331,8 +332,8 @@ static int run_all(struct session *s)
     int64_t n = s->r->repeat;
     s->run_ms = ARENA_ARRAY(&s->arena, double, n + 1);
     const struct run_watch *watch = s->r->watch;
-    const struct run_sizes sizes = {s->code, s->symbols, tg_pool_threads(s->pool)};
-    s->run_env = watch ? watch->begin(watch->data, &sizes, &s->env) : &s->env;
+    const struct run_facts facts = {s->code, s->in, s->out, s->symbols, tg_pool_threads(s->pool)};
+    s->run_env = watch ? watch->begin(watch->data, &facts, &s->env) : &s->env;
     tg_pool_begin(s->pool);
     int status = guarded_run(s, !n);
     for (int64_t i = 0; i < n && status == EXIT_OK; i++) {
@@ -388,6 +389,10 @@ static int run_session(struct session *s, const char **paths, double load_ms)
         if (made)
             tensor_dir_remove(s->r->output_dir, made, &s->arena);
         return status;
+    }
+    if (s->r->watch && s->r->watch->alone) {
+        s->r->watch->print(s->r->watch->data, s->r->json);
+        return finish_printing(s);
     }
     const struct run_results results = {s->code, s->out, s->r->repeat, s->run_ms, load_ms, s->r->watch};
     (s->r->json ? run_print_json : run_print_text)(&results);

@@ -9,9 +9,11 @@
 #include "ir/diag.h"
 #include "tools/options.h"
 
-// The values of the model's symbols, by position; -1: no input has it.
-struct run_sizes {
+// What is run: the inputs, room for the outputs, and the values of the model's symbols, by position; -1: no input has
+// it.
+struct run_facts {
     const tg_model *code;
+    const tg_tensor *in, *out;
     const int64_t *symbols;
     int n_threads;
 };
@@ -20,10 +22,11 @@ struct run_sizes {
 struct run_watch {
     void *data;
     // Before the first run. Gives the environment that runs are to have: the one it gets, or one around that.
-    const tg_env *(*begin)(void *data, const struct run_sizes *sizes, const tg_env *env);
+    const tg_env *(*begin)(void *data, const struct run_facts *facts, const tg_env *env);
     void (*before_run)(void *data, bool counts); // false: it is there to warm up
     void (*after_run)(void *data);
     void (*print)(void *data, bool json); // behind the results; JSON: further members of the object, or nothing
+    bool alone;                           // that is all that is printed
 };
 
 struct run_request {
@@ -36,8 +39,9 @@ struct run_request {
     const struct run_watch *watch; // NULL: nobody
 };
 
-// The options of that: fills 6 rows.
+// The options of that: fills 6 rows, of which the first 2 say what the inputs are.
 #define RUN_OPTIONS 6
+#define RUN_INPUT_OPTIONS 2
 void run_options(struct run_request *r, struct option *options);
 // What options_parse cannot know: -1, or an exit status after complaining.
 int run_check_options(const struct command *c, const struct run_request *r);
