@@ -158,6 +158,15 @@ static int give_attrs(struct building *b, const struct pattern *p, struct attr *
     return n;
 }
 
+// Where an operation comes from: from where the one comes that it is like, else from where the root does.
+static struct loc loc_for(const struct building *b, const struct pattern *p)
+{
+    for (int i = 0; i < p->n_settings; i++)
+        if (p->settings[i].kind == SETTING_LIKE)
+            return b->match->bound[p->settings[i].variables[0]].value->def->loc;
+    return b->match->root->loc;
+}
+
 static struct value *build_operation(struct building *b, const struct pattern *p, bool last)
 {
     struct value *operands[MOST_PARTS] = {0};
@@ -180,7 +189,10 @@ static struct value *build_operation(struct building *b, const struct pattern *p
         type = b->match->root->results[0]->type;
     if (b->failed)
         return NULL;
-    return build_value(&b->builder, p->code, p->n_parts, operands, n_attrs, attrs, type);
+    b->builder.loc = loc_for(b, p);
+    struct value *v = build_value(&b->builder, p->code, p->n_parts, operands, n_attrs, attrs, type);
+    b->builder.loc = b->match->root->loc;
+    return v;
 }
 
 static struct value *build(struct building *b, const struct pattern *p, bool last)
