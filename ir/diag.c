@@ -5,6 +5,16 @@
 
 #define MOST_KEPT 100
 
+static bool same(const char *a, const char *b)
+{
+    return a == b || (a && b && !strcmp(a, b));
+}
+
+bool loc_same_node(const struct loc *x, const struct loc *y)
+{
+    return same(x->node, y->node) && x->line == y->line && same(x->file, y->file);
+}
+
 void diag_init(struct diags *d)
 {
     *d = (struct diags){0};

@@ -15,6 +15,7 @@ struct loc {
     const char *file;
     const char *node, *op_type, *output;
     int line;                    // 0: unknown
+    const struct loc *with;      // further nodes that became this operation, from the first on; NULL: none
     const struct origin *origin; // of a launch: all that its kernel does (passes/origin.h); NULL: unknown
 };
 
@@ -32,6 +33,8 @@ struct diags {
     struct diag *first, *last;
     int n_errors;
 };
+
+bool loc_same_node(const struct loc *x, const struct loc *y);
 
 void diag_init(struct diags *d);
 void diag_finish(struct diags *d);

@@ -1,35 +1,43 @@
 #include "passes/origin.h"
 
-#include <string.h>
-
 #include "ir/dims.h"
 #include "ir/einsum.h"
 #include "passes/tensor_view.h"
 
 // ---- Nodes -----------------------------------------------------------------------------------------------------
 
-static bool same(const char *a, const char *b)
-{
-    return a == b || (a && b && !strcmp(a, b));
-}
-
 static int add_node(struct loc *nodes, int n, struct loc loc)
 {
     for (int i = 0; i < n; i++)
-        if (same(nodes[i].node, loc.node) && nodes[i].line == loc.line && same(nodes[i].file, loc.file))
+        if (loc_same_node(&nodes[i], &loc))
             return n;
+    loc.with = NULL;
     loc.origin = NULL;
     nodes[n] = loc;
     return n + 1;
 }
 
+static int count_nodes(const struct origin *o)
+{
+    int n = 0;
+    for (int i = 0; i < o->n_ops; i++) {
+        n++;
+        for (const struct loc *with = o->ops[i]->loc.with; with; with = with->with)
+            n++;
+    }
+    return n;
+}
+
 int origin_nodes(const struct op *launch, struct arena *a, struct loc **nodes)
 {
     const struct origin *o = launch->loc.origin;
-    int n_ops = o ? o->n_ops : 0, n = 0;
-    *nodes = ARENA_ARRAY(a, struct loc, n_ops + 1);
-    for (int i = 0; i < n_ops; i++)
+    int n = 0;
+    *nodes = ARENA_ARRAY(a, struct loc, (o ? count_nodes(o) : 0) + 1);
+    for (int i = 0; o && i < o->n_ops; i++) {
+        for (const struct loc *with = o->ops[i]->loc.with; with; with = with->with)
+            n = add_node(*nodes, n, *with);
         n = add_node(*nodes, n, o->ops[i]->loc);
+    }
     return n ? n : add_node(*nodes, 0, launch->loc);
 }
 

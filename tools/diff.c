@@ -54,25 +54,17 @@ static const char *size_text(const struct check_difference *found, struct arena 
 
 static struct loc loc_of(const struct diff *d, const struct diff_row *row)
 {
-    struct loc loc = diff_value(d, row)->def->loc;
-    loc.file = d->request.file;
-    return loc;
+    return diff_value(d, row)->def->loc;
 }
 
 // ---- One by one ------------------------------------------------------------------------------------------------
-
-static bool same_node(const struct loc *x, const struct loc *y)
-{
-    bool same = !x->node == !y->node && x->line == y->line;
-    return same && (!x->node || !strcmp(x->node, y->node));
-}
 
 static bool has_node(const struct op *launch, const struct loc *node, struct arena *a)
 {
     struct loc *nodes;
     int n = origin_nodes(launch, a, &nodes);
     for (int i = 0; i < n; i++)
-        if (same_node(&nodes[i], node))
+        if (loc_same_node(&nodes[i], node))
             return true;
     return false;
 }

@@ -35,20 +35,15 @@ int64_t *launches_symbols(const struct launches *l, const tg_model *code, const 
 
 // ---- Texts -----------------------------------------------------------------------------------------------------
 
-static bool is_at(const struct op *op, const struct loc *node)
-{
-    return op->loc.line == node->line && !op->loc.node;
-}
-
 // What a place without an operator does: its operations.
 static const char *operations_at(const struct op *launch, const struct loc *node, struct arena *a)
 {
     const struct origin *o = launch->loc.origin;
     const char *text = "";
     for (int i = 0; o && i < o->n_ops; i++)
-        if (is_at(o->ops[i], node))
+        if (loc_same_node(&o->ops[i]->loc, node))
             text = arena_printf(a, "%s%s%s", text, *text ? " + " : "", op_info[o->ops[i]->code].name);
-    return *text ? text : op_info[launch->code].name;
+    return *text ? text : op_attr(launch, ATTR_KERNEL)->string;
 }
 
 static const char *operator_of(const struct op *launch, const struct loc *node, struct arena *a)

@@ -61,8 +61,10 @@ static int watch_and_run(const struct command *c, struct run_request *r, const s
     profile.table = tell->profile;
     profile.trace_file = tell->trace;
     profile.trace = tell->trace ? trace_create() : NULL;
-    if (tell->trace && !profile.trace)
+    if (tell->trace && !profile.trace) {
+        profile_finish(&profile);
         return command_report(diags, NULL);
+    }
     struct phase_listener phases = trace_listener(profile.trace);
     struct launch_hook hook = profile_hook(&profile);
     struct run_watch watch = profile_watch(&profile);

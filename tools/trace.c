@@ -9,7 +9,7 @@
 #include "tools/command.h"
 #include "tools/json.h"
 
-#define MOST_THREADS 4096
+#define MOST_THREADS 4096 // that have a name
 #define MOST_SHOWN_NODES 3
 
 enum event_kind { EVENT_PHASE, EVENT_LAUNCH, EVENT_PART };
@@ -195,7 +195,7 @@ static void write_event(FILE *out, const struct trace *t, const struct event *e,
 // The thread that runs the model stands first, the others in the order in which they are met.
 static void write_threads(FILE *out, const struct trace *t)
 {
-    static int seen[MOST_THREADS];
+    int seen[MOST_THREADS];
     int n = 1;
     seen[0] = gettid();
     for (int64_t i = 0; i < t->n; i++) {
