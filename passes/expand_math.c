@@ -12,7 +12,6 @@
 #include "passes/expand_math.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "passes/expand_math_functions.h"
 #include "passes/pass.h"
