@@ -2,14 +2,18 @@
  *
  *     limits [THREADS]     all of them as JSON; rates are sums over THREADS concurrent threads (default 1)
  *
- * As a shared object it exports limits_rate(), so that a limit can be measured beside what is compared with it.
+ * That is compiled with -DLIMITS_PROGRAM. As a shared object it exports limits_rate(), so that a limit can be measured
+ * beside what is compared with it; `tegula run --profile` has that inside.
  * GFLOP/s count a multiply-add as two; GB/s are 10^9 bytes, a copy counts bytes read + bytes written (not the line that
  * a plain store fetches before it overwrites it). The program reports the best of several trials, because a limit is
  * what was possible, not what is usual. The widest instruction set is picked at run time, so plain -O2 builds all of
  * them. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +28,7 @@
 enum { MAX_THREADS = 64, MAX_TRIALS = 9, CHAIN_ROUNDS = 4096, ACCUMULATORS = 12 };
 static const double trial_seconds = 0.02;
 static const size_t copy_bytes = 128u << 20; /* of source, as adding vectors of 64 MB reads; less stays in part in L3 */
-static const size_t memory_bytes = 512u << 20; /* past the L3 slice a guest can use */
+static const size_t memory_bytes = 512u << 20; /* past the L3 slice a guest can use; an eighth of a small memory */
 
 /* One call of a kernel: `size` is bytes, or rounds of the multiply-add chains. */
 typedef void kernel_fn(float *destination, const float *source, size_t size);
@@ -132,9 +136,16 @@ static double seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Closed until all threads are there, which wait for each other from then on, or it is known that they cannot be. */
+struct gate {
+    pthread_mutex_t mutex;
+    bool given_up;
+};
+
 struct worker {
     pthread_t thread;
     int index;
+    struct gate *gate;
     pthread_barrier_t *barrier;
     kernel_fn *kernel;
     float *destination, *source;
@@ -163,6 +174,11 @@ static void stay_on_core(int index)
 static void *work(void *argument)
 {
     struct worker *w = argument;
+    pthread_mutex_lock(&w->gate->mutex);
+    bool given_up = w->gate->given_up;
+    pthread_mutex_unlock(&w->gate->mutex);
+    if (given_up)
+        return NULL;
     stay_on_core(w->index);
     w->kernel(w->destination, w->source, w->size); /* faults pages in, raises the clock */
     for (int trial = 0; trial < w->trials; trial++) {
@@ -179,28 +195,33 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* Best sum of the threads' rates, in 10^9 per second. Each thread works on its own `size` bytes of the two buffers. */
+/* Best sum of the threads' rates, in 10^9 per second; -1 without the threads. Each thread works on its own `size` bytes
+ * of the two buffers. */
 static double measure(const struct worker *what, int threads, int trials)
 {
     static struct worker workers[MAX_THREADS];
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, (unsigned)threads);
-    for (int i = 0; i < threads; i++) {
-        struct worker *w = &workers[i];
+    struct gate gate = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    int begun = 0;
+    pthread_mutex_lock(&gate.mutex);
+    while (begun < threads && !gate.given_up) {
+        struct worker *w = &workers[begun];
         *w = *what;
-        w->index = i, w->barrier = &barrier, w->trials = trials;
+        w->index = begun, w->gate = &gate, w->barrier = &barrier, w->trials = trials;
         if (w->source)
-            w->source += (size_t)i * w->size / sizeof(float);
+            w->source += (size_t)begun * w->size / sizeof(float);
         if (w->destination)
-            w->destination += (size_t)i * w->size / sizeof(float);
-        if (pthread_create(&w->thread, NULL, work, w) != 0)
-            perror("limits: pthread_create"), exit(1);
+            w->destination += (size_t)begun * w->size / sizeof(float);
+        gate.given_up = pthread_create(&w->thread, NULL, work, w) != 0;
+        begun += !gate.given_up;
     }
-    for (int i = 0; i < threads; i++)
+    pthread_mutex_unlock(&gate.mutex);
+    for (int i = 0; i < begun; i++)
         pthread_join(workers[i].thread, NULL);
     pthread_barrier_destroy(&barrier);
-    double best = 0;
-    for (int trial = 0; trial < trials; trial++) {
+    double best = gate.given_up ? -1 : 0;
+    for (int trial = 0; trial < trials && !gate.given_up; trial++) {
         double sum = 0;
         for (int i = 0; i < threads; i++)
             sum += workers[i].rates[trial];
@@ -215,15 +236,16 @@ struct buffer {
     size_t bytes;
 };
 
-/* At least `bytes` of zeros in huge pages, or TLB misses would be part of the figure; kept for the next call. */
+/* At least `bytes` of zeros in huge pages, or TLB misses would be part of the figure; kept for the next call. NULL
+ * without memory. */
 static float *reserve(struct buffer *b, size_t bytes)
 {
     const size_t page = 2u << 20, rounded = (bytes + page - 1) / page * page;
     if (b->bytes < rounded) {
         free(b->data);
-        b->data = aligned_alloc(page, rounded), b->bytes = rounded;
+        b->data = aligned_alloc(page, rounded), b->bytes = b->data ? rounded : 0;
         if (!b->data)
-            perror("limits"), exit(1);
+            return NULL;
         madvise(b->data, rounded, MADV_HUGEPAGE);
         memset(b->data, 0, rounded);
     }
@@ -248,16 +270,24 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* GFLOP/s of "fma", else GB/s, best of `trials` (9 at most); -1 for an unknown name. Not for several threads at once.
- */
+static size_t memory_size(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? smaller(memory_bytes, (size_t)pages / 8 * (size_t)page) : memory_bytes;
+}
+
+/* GFLOP/s of "fma", else GB/s, best of `trials` (9 at most); -1 for an unknown name, and without memory or threads, of
+ * which there are 64 at most. Not for several threads at once. */
 double limits_rate(const char *name, int threads, int trials);
 double limits_rate(const char *name, int threads, int trials)
 {
+    if (threads > MAX_THREADS)
+        return -1;
     static struct buffer source, destination;
     const struct kernels k = pick_kernels();
     const size_t l2 = l2_size() / 2,
                  l3 = smaller(8 * l2_size(), l3_size() / 2) / (size_t)threads; /* half: nothing is evicted */
-    const size_t memory = memory_bytes / (size_t)threads, copied = copy_bytes / (size_t)threads;
+    const size_t memory = memory_size() / (size_t)threads, copied = copy_bytes / (size_t)threads;
     const struct {
         const char *name;
         kernel_fn *kernel;
@@ -283,11 +313,14 @@ double limits_rate(const char *name, int threads, int trials)
             what.source = reserve(&source, (size_t)threads * size);
         if (what.kernel != k.fma && what.kernel != k.read)
             what.destination = reserve(&destination, (size_t)threads * size);
+        if (what.kernel != k.fma && (!what.source || (what.kernel != k.read && !what.destination)))
+            return -1;
         return measure(&what, threads, trials < MAX_TRIALS ? trials : MAX_TRIALS);
     }
     return -1;
 }
 
+#ifdef LIMITS_PROGRAM
 int main(int argc, char **argv)
 {
     static const char *const names[] = {"fma",         "l2_read",    "l2_copy",          "l3_read", "l3_copy",
@@ -303,3 +336,4 @@ int main(int argc, char **argv)
     puts("}");
     return 0;
 }
+#endif

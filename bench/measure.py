@@ -47,7 +47,7 @@ class Session:
         self.cache = root / "build/bench"
         self.cache.mkdir(parents=True, exist_ok=True)
         self.library = tegula.Library(root)
-        self.limits_program = self.build("limits", "-pthread")
+        self.limits_program = self.build("limits", "-pthread", "-DLIMITS_PROGRAM")
         self.limits_rate = ctypes.CDLL(str(self.build("limits.so", "-pthread", "-shared", "-fPIC"))).limits_rate
         self.limits_rate.restype = ctypes.c_double
         self.timer = ctypes.CDLL(str(self.build("timer.so", "-shared", "-fPIC"))).timer_run

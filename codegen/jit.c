@@ -18,8 +18,10 @@
 
 // A function that perf has not been told of yet.
 struct function {
-    char *name;
-    uint64_t size;
+    char *name, *section;
+    uint64_t size, offset; // in its object's section
+    int object;
+    uint64_t address; // 0: not known
     struct function *next;
 };
 
@@ -28,6 +30,7 @@ struct jit {
     pthread_mutex_t lock; // of `report`: LLVM does not say which thread it reports on
     char *report;         // what the session reported since the last call; NULL: nothing
     bool perf;
+    int n_objects;
     struct function *unmapped;
 };
 
@@ -90,18 +93,24 @@ int jit_create(struct jit **out, char **error)
     return 0;
 }
 
+static void forget_functions(struct jit *j)
+{
+    while (j->unmapped) {
+        struct function *f = j->unmapped;
+        j->unmapped = f->next;
+        free(f->name);
+        free(f->section);
+        free(f);
+    }
+}
+
 void jit_destroy(struct jit *j)
 {
     if (!j)
         return;
     if (j->llvm)
         LLVMConsumeError(LLVMOrcDisposeLLJIT(j->llvm));
-    while (j->unmapped) {
-        struct function *f = j->unmapped;
-        j->unmapped = f->next;
-        free(f->name);
-        free(f);
-    }
+    forget_functions(j);
     pthread_mutex_destroy(&j->lock);
     free(j->report);
     free(j);
@@ -109,7 +118,7 @@ void jit_destroy(struct jit *j)
 
 // --- perf -----------------------------------------------------------------------------------------------------------
 
-// Remembers the object's global functions: their addresses are known once they are linked. Best effort.
+// Remembers the object's functions: their addresses are known once they are linked. Best effort.
 static void note_functions(struct jit *j, const struct driver_buffer *object)
 {
     LLVMMemoryBufferRef bytes = LLVMCreateMemoryBufferWithMemoryRange(object->data, object->size, "object", 0);
@@ -130,7 +139,8 @@ static void note_functions(struct jit *j, const struct driver_buffer *object)
             struct function *f = strncmp(where, ".text", 5) == 0 ? malloc(sizeof *f) : NULL;
             if (!f)
                 continue;
-            *f = (struct function){strdup(name), size, j->unmapped};
+            *f = (struct function){strdup(name), strdup(where), size, LLVMGetSymbolAddress(symbol), j->n_objects, 0,
+                                   j->unmapped};
             j->unmapped = f;
         }
         LLVMDisposeSectionIterator(section);
@@ -140,26 +150,40 @@ static void note_functions(struct jit *j, const struct driver_buffer *object)
     LLVMDisposeMemoryBuffer(bytes);
 }
 
+static uint64_t find_address(struct jit *j, const struct function *f)
+{
+    LLVMOrcExecutorAddress address = 0;
+    LLVMErrorRef e = f->name ? LLVMOrcLLJITLookup(j->llvm, &address, f->name) : NULL;
+    bool found = f->name && !e;
+    take_error(j, e, NULL); // one that does not link is not ours to report
+    return found ? address : 0;
+}
+
+// Functions of internal linkage are not found by their names, but lie where the object has them: a kernel's work is
+// one.
+static void find_addresses(struct jit *j)
+{
+    for (struct function *f = j->unmapped; f; f = f->next)
+        f->address = find_address(j, f);
+    for (struct function *f = j->unmapped; f; f = f->next)
+        for (const struct function *g = j->unmapped; g && !f->address; g = g->next)
+            if (g->address && g->object == f->object && f->section && g->section && !strcmp(f->section, g->section))
+                f->address = g->address + f->offset - g->offset;
+}
+
 static void write_perf_map(struct jit *j)
 {
     char path[64];
     snprintf(path, sizeof path, "/tmp/perf-%ld.map", (long)getpid());
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    while (j->unmapped) {
-        struct function *f = j->unmapped;
-        j->unmapped = f->next;
-        LLVMOrcExecutorAddress address;
-        if (f->name && fd >= 0) {
-            LLVMErrorRef e = LLVMOrcLLJITLookup(j->llvm, &address, f->name);
-            if (!e)
-                dprintf(fd, "%llx %llx %s\n", (unsigned long long)address, (unsigned long long)f->size, f->name);
-            take_error(j, e, NULL); // a function of internal linkage, or one that does not link: not ours to report
-        }
-        free(f->name);
-        free(f);
-    }
-    if (fd >= 0)
-        close(fd);
+    if (fd < 0)
+        return forget_functions(j);
+    find_addresses(j);
+    for (const struct function *f = j->unmapped; f; f = f->next)
+        if (f->name && f->address)
+            dprintf(fd, "%llx %llx %s\n", (unsigned long long)f->address, (unsigned long long)f->size, f->name);
+    close(fd);
+    forget_functions(j);
 }
 
 // --- Objects and symbols --------------------------------------------------------------------------------------------
@@ -172,6 +196,7 @@ int jit_add_object(struct jit *j, const struct driver_buffer *object, char **err
         return -1;
     if (j->perf)
         note_functions(j, object);
+    j->n_objects++;
     return 0;
 }
 

@@ -228,7 +228,8 @@ static int place_weight(struct lower *l, struct data data)
     return *placed;
 }
 
-static LLVMValueRef weights_symbol(struct lower *l, const char *name)
+// Memory that whoever loads or links the code provides.
+static LLVMValueRef outside_symbol(struct lower *l, const char *name)
 {
     LLVMValueRef symbol = LLVMGetNamedGlobal(l->module, name);
     return symbol ? symbol : LLVMAddGlobal(l->module, l->i8, name);
@@ -239,8 +240,8 @@ static LLVMValueRef weights_base(struct lower *l)
 {
     struct host *h = l->host;
     if (h->form == MODEL_IN_FILE)
-        return h->weights_symbol = weights_symbol(l, arena_printf(&l->arena, "%s__weights", h->model));
-    LLVMValueRef loader = weights_symbol(l, arena_printf(&l->arena, "%s__loader", h->model));
+        return h->weights_symbol = outside_symbol(l, arena_printf(&l->arena, "%s__weights", h->model));
+    LLVMValueRef loader = outside_symbol(l, arena_printf(&l->arena, "%s__loader", h->model));
     LLVMSetVisibility(loader, LLVMHiddenVisibility);
     LLVMValueRef at = host_offset(l, loader, lower_i64(l, (int64_t)offsetof(struct loader, weights)));
     return LLVMBuildLoad2(l->b, l->ptr, at, "weights");
@@ -251,7 +252,7 @@ static void lower_data(struct lower *l, struct op *op)
     struct host *h = l->host;
     int piece = place_weight(l, op_attr(op, ATTR_DATA)->data);
     if (h->form == MODEL_IN_PROCESS) {
-        set_root(l, op->results[0], weights_symbol(l, arena_printf(&l->arena, "%s__weights_%d", h->model, piece)));
+        set_root(l, op->results[0], outside_symbol(l, arena_printf(&l->arena, "%s__weights_%d", h->model, piece)));
         return;
     }
     LLVMValueRef offset = lower_i64(l, h->weights->pieces[piece].offset);
@@ -307,6 +308,40 @@ static LLVMValueRef fill_slots(struct lower *l, struct op *op)
     return args;
 }
 
+static int count_launches(const struct block *b, int n, const struct op **launches)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        if (op->code == OP_LAUNCH) {
+            if (launches)
+                launches[n] = op;
+            n++;
+        }
+        for (int i = 0; i < op->n_blocks; i++)
+            n = count_launches(op->blocks[i], n, launches);
+    }
+    return n;
+}
+
+int launches_of(const struct function *host, struct arena *a, const struct op *const **launches)
+{
+    int n = count_launches(host->body, 0, NULL);
+    const struct op **list = ARENA_ARRAY(a, const struct op *, n + 1);
+    *launches = list;
+    return count_launches(host->body, 0, list);
+}
+
+static void call_hook(struct lower *l, int launch, bool ended)
+{
+    if (!l->host->hooked)
+        return;
+    LLVMTypeRef params[4] = {l->ptr, l->i32, l->i32, l->ptr};
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), params, 4, false);
+    LLVMValueRef args[4] = {outside_symbol(l, arena_printf(&l->arena, "%s__hook_user", l->kernel->name)),
+                            lower_i32(l, launch), lower_i32(l, ended), l->host->args};
+    LLVMBuildCall2(l->b, type, kernel_function(l, l->kernel->name, "__hook", type), args, 4, "");
+}
+
+// Lowering goes in the order of the text, as launches_of does.
 static void lower_launch(struct lower *l, struct op *op)
 {
     struct host *h = l->host;
@@ -322,6 +357,8 @@ static void lower_launch(struct lower *l, struct op *op)
     LLVMTypeRef range_type = LLVMFunctionType(l->i32, range_params, 4, false);
     LLVMValueRef range = kernel_function(l, name, "__range", range_type), zero = lower_i64(l, 0);
     LLVMValueRef args = fill_slots(l, op);
+    int position = h->n_launches++;
+    call_hook(l, position, false);
     LLVMValueRef n = LLVMBuildCall2(l->b, count_type, kernel_function(l, name, "__grid", count_type), &args, 1, "n");
     LLVMBasicBlockRef run = lower_new_block(l, "launch"), shared = lower_new_block(l, "shared"),
                       parallel = lower_new_block(l, "parallel"), serial = lower_new_block(l, "serial"),
@@ -358,6 +395,7 @@ static void lower_launch(struct lower *l, struct op *op)
     LLVMBuildCall2(l->b, range_type, range, (LLVMValueRef[]){args, zero, n, memory}, 4, "");
     LLVMBuildBr(l->b, done);
     LLVMPositionBuilderAtEnd(l->b, done);
+    call_hook(l, position, true);
 }
 
 // Symbols that a condition is made of, each once. The depth keeps hand-written conditions from taking for ever.

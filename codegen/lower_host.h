@@ -18,6 +18,8 @@ struct host {
 
     enum model_form form;
     const char *model; // its name
+    bool hooked;
+    int n_launches; // that have been lowered
     struct weights *weights;
     bool embeds_weights;         // they become a constant of the module
     LLVMValueRef weights_symbol; // then replaced by that when all pieces are known

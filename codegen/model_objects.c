@@ -75,6 +75,7 @@ static void make(void *making)
     struct compile_options *options = &objects->options;
     if (!objects->host || pipeline_run(w->m, &options->target, &options->pipeline, w->diags))
         return;
+    int64_t start = phase_now();
     objects->name = options->model_name = objects->host->name;
     name_functions(w->m, objects->host, options);
     objects->units = units_create(w->m, options);
@@ -82,6 +83,7 @@ static void make(void *making)
         diag_error(w->diags, objects->host->loc, "out of memory");
     else
         w->status = units_lower(objects->units, &objects->weights, w->diags);
+    phase_end(options->pipeline.phases, "lowering to LLVM", start);
 }
 
 struct model_objects *model_objects_create(struct module *m, const struct compile_options *options,

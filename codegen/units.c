@@ -3,6 +3,7 @@
 #include <llvm-c/Core.h>
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/cpus.h"
@@ -16,6 +17,7 @@ struct unit {
     struct driver_buffer object;
     int status;
     char *message;
+    const char *first; // of its functions
 };
 
 struct units {
@@ -32,13 +34,17 @@ struct units {
 
 // ---- Work ------------------------------------------------------------------------------------------------------
 
-static void make_object(struct unit *u)
+static void make_object(const struct units *units, struct unit *u)
 {
+    char title[128];
+    int64_t start = phase_now();
     u->status = driver_verify(u->driver, u->module, &u->message) ||
                 driver_optimize(u->driver, u->module, NULL, &u->message) ||
                 driver_emit(u->driver, u->module, DRIVER_OBJECT, &u->object, &u->message);
     driver_destroy(u->driver); // now, for it is large
     u->driver = NULL;
+    snprintf(title, sizeof title, "code of %s ...", u->first);
+    phase_end(units->options->pipeline.phases, title, start);
 }
 
 static void *work(void *units)
@@ -52,7 +58,7 @@ static void *work(void *units)
             break;
         struct unit *mine = &u->list[u->next++];
         pthread_mutex_unlock(&u->mutex);
-        make_object(mine);
+        make_object(u, mine);
         pthread_mutex_lock(&u->mutex);
     }
     pthread_mutex_unlock(&u->mutex);
@@ -61,9 +67,10 @@ static void *work(void *units)
 
 // ---- Lowering --------------------------------------------------------------------------------------------------
 
-static int begin_unit(struct units *u, int opt_level, struct diags *diags)
+static int begin_unit(struct units *u, const struct function *first, int opt_level, struct diags *diags)
 {
     struct unit *unit = &u->list[u->n];
+    unit->first = first->name;
     if (!driver_create(&u->options->target, opt_level, &unit->driver, &unit->message))
         unit->module = driver_new_module(unit->driver, u->m->first_function->name, &unit->message);
     if (!unit->module)
@@ -98,7 +105,7 @@ static int lower_those(struct units *u, bool host, int opt_level, struct weights
     for (struct function *f = u->m->first_function; f; f = f->next) {
         if ((f->kind != FUNCTION_KERNEL) != host)
             continue;
-        if (!open && begin_unit(u, opt_level, diags))
+        if (!open && begin_unit(u, f, opt_level, diags))
             return 1;
         struct unit *unit = &u->list[u->n];
         failed |= compile_function(f, u->options, COMPILE_FOR_HOST, unit->driver, unit->module, weights, diags);

@@ -141,12 +141,11 @@ const char *model_quote(struct model *m, const char *name)
 
 struct loc model_loc(struct model *m, const TgOnnx__NodeProto *node)
 {
-    char text[LONGEST_QUOTE + 8], value[LONGEST_QUOTE + 8];
+    char text[LONGEST_QUOTE + 8];
     struct loc loc = {.file = m->file};
-    if (node->name && *node->name)
-        loc.node = arena_strdup(&m->arena, escape(text, node->name));
-    else
-        loc.node = arena_printf(&m->arena, "%s -> %s", escape(text, node->op_type ? node->op_type : "?"),
-                                escape(value, node->n_output ? node->output[0] : ""));
+    loc.op_type = arena_strdup(&m->arena, escape(text, node->op_type ? node->op_type : "?"));
+    loc.output = arena_strdup(&m->arena, escape(text, node->n_output ? node->output[0] : ""));
+    loc.node = node->name && *node->name ? arena_strdup(&m->arena, escape(text, node->name))
+                                         : arena_printf(&m->arena, "%s -> %s", loc.op_type, loc.output);
     return loc;
 }

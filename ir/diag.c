@@ -5,6 +5,16 @@
 
 #define MOST_KEPT 100
 
+static bool same(const char *a, const char *b)
+{
+    return a == b || (a && b && !strcmp(a, b));
+}
+
+bool loc_same_node(const struct loc *x, const struct loc *y)
+{
+    return same(x->node, y->node) && x->line == y->line && same(x->file, y->file);
+}
+
 void diag_init(struct diags *d)
 {
     *d = (struct diags){0};
@@ -46,8 +56,9 @@ static void append(struct diags *d, enum diag_severity severity, struct loc loc,
     struct diag *g = ARENA_NEW(&d->arena, struct diag);
     g->severity = severity;
     // The diagnostic may outlive the module that the location's strings belong to.
-    g->loc = (struct loc){loc.file ? arena_strdup(&d->arena, loc.file) : NULL,
-                          loc.node ? arena_strdup(&d->arena, loc.node) : NULL, loc.line};
+    g->loc = (struct loc){.file = loc.file ? arena_strdup(&d->arena, loc.file) : NULL,
+                          .node = loc.node ? arena_strdup(&d->arena, loc.node) : NULL,
+                          .line = loc.line};
     g->text = text;
     if (d->last)
         d->last->next = g;

@@ -7,11 +7,16 @@
 
 #include "ir/arena.h"
 
-// Where an operation came from; survives passes. `node` is the ONNX node's name, NULL for kernels.
+struct origin;
+
+// Where an operation came from; survives passes. `node` is the ONNX node's name, NULL for kernels, `op_type` what it
+// does and `output` the name of its first output.
 struct loc {
     const char *file;
-    const char *node;
-    int line; // 0: unknown
+    const char *node, *op_type, *output;
+    int line;                    // 0: unknown
+    const struct loc *with;      // further nodes that became this operation, from the first on; NULL: none
+    const struct origin *origin; // of a launch: all that its kernel does (passes/origin.h); NULL: unknown
 };
 
 enum diag_severity { DIAG_ERROR, DIAG_WARNING, DIAG_NOTE };
@@ -29,6 +34,8 @@ struct diags {
     int n_errors;
     int n_told; // those that differ
 };
+
+bool loc_same_node(const struct loc *x, const struct loc *y);
 
 void diag_init(struct diags *d);
 void diag_finish(struct diags *d);

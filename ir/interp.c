@@ -246,8 +246,9 @@ bool interp_op(struct interp *in, const struct op *op)
 {
     if (!interp_charge(in, op, 1) || !interp_prepare(in, op) || !run_op(in, op))
         return false;
+    bool ok = !in->watch || interp_show(in, op);
     interp_retire(in, op);
-    return true;
+    return ok;
 }
 
 bool interp_block(struct interp *in, const struct block *b)

@@ -136,6 +136,21 @@ static bool write_tensors(struct interp *in, const struct op *op, int n, struct 
 
 // ---- The life of values ----------------------------------------------------------------------------------------
 
+bool interp_show(struct interp *in, const struct op *op)
+{
+    const struct interp_watch *watch = in->watch;
+    for (int i = 0; i < op->n_results; i++) {
+        const struct value *v = op->results[i];
+        struct interp_tensor x;
+        if (v->type->kind != TYPE_TENSOR || !watch->wants(watch->user, v))
+            continue;
+        if (!write_tensor(in, op, v, &x))
+            return false;
+        watch->call(watch->user, v, &x);
+    }
+    return true;
+}
+
 static bool is_constant(const struct value *v)
 {
     return v->def && (v->def->code == OP_CONSTANT || v->def->code == OP_DATA);
@@ -364,9 +379,16 @@ static struct interp start(const struct function *g, int64_t budget, struct diag
 int interp_graph(const struct function *g, const struct interp_tensor *inputs, struct interp_tensor *outputs,
                  int64_t budget, struct diags *diags)
 {
+    return interp_graph_watched(g, inputs, outputs, budget, NULL, diags);
+}
+
+int interp_graph_watched(const struct function *g, const struct interp_tensor *inputs, struct interp_tensor *outputs,
+                         int64_t budget, const struct interp_watch *watch, struct diags *diags)
+{
     int64_t *symbols;
     bool *bound;
     struct interp in = start(g, budget, diags, &symbols, &bound);
+    in.watch = watch;
     in.last_use = calloc((size_t)g->n_values + 1, sizeof *in.last_use);
     bool ok = false;
     if (g->kind != FUNCTION_GRAPH)

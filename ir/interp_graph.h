@@ -23,6 +23,17 @@ struct interp_tensor {
 int interp_graph(const struct function *g, const struct interp_tensor *inputs, struct interp_tensor *outputs,
                  int64_t budget, struct diags *diags);
 
+// Is shown values of a graph when they have been computed, those of blocks each time.
+struct interp_watch {
+    bool (*wants)(void *user, const struct value *v);
+    void (*call)(void *user, const struct value *v, struct interp_tensor *x); // which owns x->data from here on
+    void *user;
+};
+
+// The same, watched.
+int interp_graph_watched(const struct function *g, const struct interp_tensor *inputs, struct interp_tensor *outputs,
+                         int64_t budget, const struct interp_watch *watch, struct diags *diags);
+
 // Runs one operation of a graph g on operands of the sizes that their types state; operands may be NULL if all come
 // from `constant` or `data`, as what its blocks read from outside must. results has an entry for each result, which the
 // caller frees.

@@ -25,6 +25,8 @@ struct content {
     struct type *owned_type;
 };
 
+struct interp_watch;
+
 struct interp {
     struct function *k;
     struct diags *diags;
@@ -37,7 +39,8 @@ struct interp {
     const int64_t *symbols;     // by the module's symbol id
     const bool *bound;          // the symbols that have a value
     const struct op **last_use; // by value id: where it ends in the block that defines it; NULL: nothing ends early
-    bool quiet, undecided;      // sizes without a value, and work beyond the budget, are noted here, not reported
+    const struct interp_watch *watch; // may be NULL
+    bool quiet, undecided;            // sizes without a value, and work beyond the budget, are noted here, not reported
 };
 
 // Reports an error and returns false.
@@ -113,6 +116,7 @@ bool interp_prepare(struct interp *in, const struct op *op);                    
 void interp_retire(struct interp *in, const struct op *op); // frees what op was the last to read
 bool interp_sizes(struct interp *in, const struct op *op);
 bool interp_assert(struct interp *in, const struct op *op);
+bool interp_show(struct interp *in, const struct op *op); // its results to the watch
 
 // interp_tensor.c: operations of graphs alone.
 bool interp_conv(struct interp *in, const struct op *op);

@@ -94,7 +94,7 @@ void emit_name(struct emit *e, const char *what)
 
 void emit_begin(struct emit *e, struct lowering *l, const struct group *g)
 {
-    *e = (struct emit){.l = l};
+    *e = (struct emit){.l = l, .n_ops = g->n_ops, .ops = g->ops};
     struct loc loc = g->n_ops ? g->ops[0]->loc : l->graph->loc;
     const char *ops = "";
     for (int i = 0; i < g->n_ops && strlen(ops) < 38; i++)
@@ -536,6 +536,6 @@ void emit_end(struct emit *e)
         operands[n++] = dims_build(&l->b, e->sizes[which]);
     }
     struct attr kernel = {ATTR_KERNEL, {.string = k->name}};
-    build_op(&l->b, OP_LAUNCH, n, operands, 1, &kernel, 0, NULL);
+    build_op(&l->b, OP_LAUNCH, n, operands, 1, &kernel, 0, NULL)->loc.origin = emit_origin(e);
     l->failed |= l->b.failed;
 }

@@ -15,9 +15,9 @@ static void divide(struct emit *e, const char *what, enum dtype t, int64_t eleme
     emit_divide(e, emit_choose(e, SCHEDULE_ELEMENTS, elements), accesses);
 }
 
-static void begin(struct emit *e, struct lowering *l, struct loc loc, const char *what)
+static void begin(struct emit *e, struct lowering *l, const struct group *g, struct loc loc, const char *what)
 {
-    emit_begin(e, l, &(struct group){0});
+    emit_begin(e, l, g);
     emit_name(e, arena_printf(l->arena, "_%s", what));
     e->kernel->loc = e->b.loc = loc;
 }
@@ -59,7 +59,8 @@ void emit_copy(struct lowering *l, const struct type *t, const struct place *fro
     struct emit e;
     struct tensor_space space;
     int dims[MAX_RANK], axis_of[SPACE_PARTS], axes[EMIT_AXES];
-    begin(&e, l, loc, "copy");
+    begin(&e, l, &(struct group){0}, loc, "copy");
+    e.copied = t;
     make_axes(&e, t, from, to, &space, dims, axis_of);
     struct access source, target;
     emit_walk(&e, &space, from, dims, axis_of, &source);
@@ -97,7 +98,8 @@ static void move(struct lowering *l, const struct op *op, const char *what, cons
     const struct type *t = op->results[0]->type;
     struct emit e;
     int order[MAX_RANK], axis_of[MAX_RANK], axes[EMIT_AXES];
-    begin(&e, l, op->loc, what);
+    struct op *ops[] = {(struct op *)op};
+    begin(&e, l, &(struct group){.n_ops = 1, .ops = ops}, op->loc, what);
     tensor_view_order(l->m, &to->view, order);
     for (int i = 0; i < t->rank; i++)
         axis_of[order[i]] = emit_axis(&e, t->dims[order[i]], AXIS_PARALLEL, order[i]);

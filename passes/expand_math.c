@@ -12,7 +12,6 @@
 #include "passes/expand_math.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "passes/expand_math_functions.h"
 #include "passes/pass.h"
@@ -105,15 +104,10 @@ static bool is_not_positive(const struct value *v)
     return v->def && v->def->code == OP_SUB && bounds(v->def->operands[0], v->def->operands[1], 4);
 }
 
-static bool same(const char *a, const char *b)
-{
-    return a && b ? !strcmp(a, b) : a == b;
-}
-
 static void refuse(struct expand *e, const struct op *op, const char *remedy)
 {
     for (const struct refused *r = *e->refused; r; r = r->next)
-        if (op->loc.node && same(r->loc.node, op->loc.node) && same(r->loc.file, op->loc.file))
+        if (op->loc.node && loc_same_node(&r->loc, &op->loc))
             return;
     struct refused *r = ARENA_NEW(e->scratch, struct refused);
     *r = (struct refused){op->loc, *e->refused};

@@ -10,6 +10,8 @@
 // Nor does a group grow beyond what a kernel takes as parameters: long chains and wide sums become several kernels.
 //
 // Does not recompute: a value that two groups read is stored.
+//
+// Unfused, each operation is a group: that is for looking for faults, and slow.
 #include <string.h>
 
 #include "ir/dims.h"
@@ -324,7 +326,7 @@ static struct group *find_group(struct work *w, const struct op *op,
                                 bool (*may)(const struct group *, const struct op *))
 {
     struct group *best = NULL;
-    for (int i = 0; i < op->n_operands; i++) {
+    for (int i = 0; i < op->n_operands && !w->l->unfused; i++) {
         struct group *g = is_tensor(op->operands[i]) ? w->out->of[op->operands[i]->id] : NULL;
         if (!g || g == best || g->n_ops >= MOST_MEMBERS || !may(g, op) || !has_room(w, g, op) || would_wait(w, op, g))
             continue;
@@ -574,7 +576,8 @@ void group_operations(struct lowering *l, struct block *b, struct grouping *out)
     count_uses(&w, b);
     for (struct op *op = b->first; op; op = op->next)
         place_op(&w, op);
-    merge_into_users(&w, b);
+    if (!l->unfused)
+        merge_into_users(&w, b);
     struct sorting s = {ARENA_ARRAY(l->arena, struct group *, out->n + 1), 0};
     w.search++;
     for (int i = 0; i < out->n; i++)

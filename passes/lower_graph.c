@@ -431,8 +431,13 @@ static struct place parameter(struct lowering *l, const struct type *t, const ch
 
 static bool lower_function(struct module *m, struct function *graph, struct pass_context *c)
 {
-    struct lowering l = {
-        .m = m, .graph = graph, .target = c->target, .schedules = c->schedules, .diags = c->diags, .arena = c->scratch};
+    struct lowering l = {.m = m,
+                         .graph = graph,
+                         .target = c->target,
+                         .schedules = c->schedules,
+                         .diags = c->diags,
+                         .arena = c->scratch,
+                         .unfused = c->unfused};
     const struct op *end = block_terminator(graph->body);
     lower_loop_prepare(graph->body, &(struct builder){.function = graph, .diags = c->diags});
     l.host = function_create(m, graph->name, graph->loc);

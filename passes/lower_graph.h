@@ -11,6 +11,7 @@
 //   emit_members.c  its element-wise operations, with what else joins them
 //   emit_map.c      kernels of these alone;  emit_einsum.c  products;
 //   emit_window.c   convolutions and pools;  emit_move.c  what only moves elements
+//   emit_origin.c   which operations its launch does
 #ifndef TEGULA_PASSES_LOWER_GRAPH_H
 #define TEGULA_PASSES_LOWER_GRAPH_H
 
@@ -125,6 +126,7 @@ struct lowering {
     struct value **host_scalars; // by value id of the graph: scalars
     struct place *parts;         // by value id of a slice_update: where its part is written, if that is known at once
     struct grouping grouping;    // of the block being lowered
+    bool unfused;                // each operation is a group
     int n_kernels;
     struct table texts; // by the hash of a kernel's text: the kernels that have it, to launch equal ones once
     bool failed;
@@ -254,6 +256,9 @@ struct emit_param {
 struct emit {
     struct lowering *l;
     struct function *kernel;
+    int n_ops; // of the graph that it computes; none: it copies a tensor of the type `copied`
+    struct op *const *ops;
+    const struct type *copied;
     struct builder b;
     int n_axes;
     struct emit_axis axes[EMIT_AXES];
@@ -325,6 +330,7 @@ void emit_spread(struct emit *e, int n, const int *axes, int first);
 void emit_divide(struct emit *e, int64_t budget, const struct accesses *accesses);
 // Checks the kernel and launches it.
 void emit_end(struct emit *e);
+const struct origin *emit_origin(const struct emit *e); // in the module's arena
 
 void emit_map(struct lowering *l, struct group *g);
 void emit_einsum(struct lowering *l, struct group *g);

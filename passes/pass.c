@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "passes/rules.h"
 #include "passes/schedule.h"
@@ -54,13 +53,6 @@ struct runner {
 static struct loc module_loc(const struct module *m)
 {
     return (struct loc){.file = m->first_function ? m->first_function->loc.file : NULL};
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 // For people and for comparison: constants are never changed in place, so their elements are left out.
@@ -180,11 +172,12 @@ static int run_one(struct runner *r, enum pass p)
     const char *before = module_text(&kept, r->m);
 #endif
     int errors = diags->n_errors;
-    double start = now();
+    int64_t start = phase_now();
     r->bisection.pass = name;
     bool runs = pass_info[p].skip != SKIP_WHOLE || pass_step(&r->context, NULL, (struct loc){0});
     bool progress = runs && pass_info[p].run(r->m, &r->context);
-    r->seconds[p] += now() - start;
+    r->seconds[p] += 1e-9 * (double)(phase_now() - start);
+    phase_end(r->options->phases, name, start);
     r->times_run[p]++;
     bool ok = errors == diags->n_errors;
     if (ok && !verify_module(r->m, diags)) {
@@ -268,6 +261,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
                                       .scratch = &r.scratch,
                                       .schedules = options->schedules,
                                       .keep_composites = options->keep_composites,
+                                      .unfused = options->unfused,
                                       .remarks = options->remarks ? r.log : NULL,
                                       .rules_applied = ARENA_ARRAY(&r.lasting, int, rules_count())};
     int status = options->bisect && begin_bisection(&r, options->bisect);

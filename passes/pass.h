@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "ir/ir.h"
+#include "ir/phase.h"
 #include "ir/target.h"
 
 struct bisection; // see pass_step
@@ -20,6 +21,7 @@ struct pass_context {
     struct arena *scratch;             // emptied after each pass; passes never free
     const struct schedules *schedules; // what a file says of kernels; may be NULL
     const char *keep_composites;       // names, separated by commas, that inline-composites leaves alone; may be NULL
+    bool unfused;                      // lower-graph gives each operation a kernel of its own
     int *rules_applied;                // how often each row of rules.def was; may be NULL
     FILE *remarks;                     // where passes may tell what they did; NULL: nobody wants to know
     struct bisection *bisection;       // NULL: nothing is left out
@@ -60,14 +62,16 @@ extern const char *const graph_pipeline[];
 
 struct pipeline_options {
     const char *passes; // names separated by commas; `default` is pipeline_for, `graph` graph_pipeline; NULL: default
-    const char *stop_after;            // a pass's name; "name:2" is its second run; NULL: the last
-    const char *bisect;                // "N": of what may be left out, all but the first N is; tells each, to log
-    bool print_after_all;              // the module's text, to log
-    bool time_passes;                  // a table, and how often each rule was applied, to log
-    const struct schedules *schedules; // see pass_context; lines that mean no kernel are errors
-    const char *keep_composites;       // see pass_context
-    bool remarks;                      // what passes have to tell, to log
-    FILE *log;                         // NULL: stderr
+    const char *stop_after;              // a pass's name; "name:2" is its second run; NULL: the last
+    const char *bisect;                  // "N": of what may be left out, all but the first N is; tells each, to log
+    bool print_after_all;                // the module's text, to log
+    bool time_passes;                    // a table, and how often each rule was applied, to log
+    const struct schedules *schedules;   // see pass_context; lines that mean no kernel are errors
+    const char *keep_composites;         // see pass_context
+    bool unfused;                        // see pass_context
+    bool remarks;                        // what passes have to tell, to log
+    const struct phase_listener *phases; // is told of passes, and of what code generation does; NULL: nobody
+    FILE *log;                           // NULL: stderr
 };
 
 // Runs the passes over a verified module. Returns 0, or 1 after reporting errors; the module is then of no use.

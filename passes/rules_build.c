@@ -9,6 +9,7 @@
 struct building {
     struct match *match;
     struct builder builder;
+    struct loc loc;
     bool failed;
 };
 
@@ -158,6 +159,51 @@ static int give_attrs(struct building *b, const struct pattern *p, struct attr *
     return n;
 }
 
+static const struct loc *with_node(struct arena *a, const struct loc *first, const struct loc *node)
+{
+    for (const struct loc *x = first; x; x = x->with)
+        if (loc_same_node(x, node))
+            return first;
+    struct loc *added = ARENA_NEW(a, struct loc);
+    *added = *node;
+    added->with = first;
+    return added;
+}
+
+#define MOST_WITH 16 // nodes: what is rewritten again and again grows
+
+static int count_with(const struct loc *x)
+{
+    int n = 0;
+    for (; x; x = x->with)
+        n++;
+    return n;
+}
+
+// The root's location, with the nodes of all that has been matched.
+static struct loc matched_loc(const struct match *m)
+{
+    struct arena *a = &m->rewriter->function->module->arena;
+    struct loc loc = m->root->loc;
+    for (int i = 0; i < m->n_ops; i++) { // the last first
+        const struct loc *own = &m->ops[i]->loc;
+        if (!loc_same_node(own, &loc) && count_with(loc.with) < MOST_WITH)
+            loc.with = with_node(a, loc.with, own);
+        for (const struct loc *x = own->with; x && count_with(loc.with) < MOST_WITH; x = x->with)
+            loc.with = with_node(a, loc.with, x);
+    }
+    return loc;
+}
+
+// Where an operation comes from: from where the one comes that it is like, else from all that has been matched.
+static struct loc loc_for(const struct building *b, const struct pattern *p)
+{
+    for (int i = 0; i < p->n_settings; i++)
+        if (p->settings[i].kind == SETTING_LIKE)
+            return b->match->bound[p->settings[i].variables[0]].value->def->loc;
+    return b->loc;
+}
+
 static struct value *build_operation(struct building *b, const struct pattern *p, bool last)
 {
     struct value *operands[MOST_PARTS] = {0};
@@ -180,7 +226,10 @@ static struct value *build_operation(struct building *b, const struct pattern *p
         type = b->match->root->results[0]->type;
     if (b->failed)
         return NULL;
-    return build_value(&b->builder, p->code, p->n_parts, operands, n_attrs, attrs, type);
+    b->builder.loc = loc_for(b, p);
+    struct value *v = build_value(&b->builder, p->code, p->n_parts, operands, n_attrs, attrs, type);
+    b->builder.loc = b->loc;
+    return v;
 }
 
 static struct value *build(struct building *b, const struct pattern *p, bool last)
@@ -346,11 +395,13 @@ static struct value *fit(struct building *b, struct value *v)
 struct value *rule_build(struct match *m)
 {
     struct op *root = m->root;
+    struct loc loc = matched_loc(m);
     struct building b = {.match = m,
+                         .loc = loc,
                          .builder = {.function = m->rewriter->function,
                                      .block = root->block,
                                      .before = root,
-                                     .loc = root->loc,
+                                     .loc = loc,
                                      .diags = m->rewriter->diags}};
     const struct pattern *p = m->rule->replacement;
     struct value *v = p->kind == PATTERN_OP && p->code == OP_COMPOSITE ? wrap(&b, p) : build(&b, p, true);

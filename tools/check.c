@@ -384,44 +384,33 @@ static const char *element_name(const struct subject *s, int i, int64_t at, stru
 static int compare(const struct subject *s, const struct run *want, const struct run *have, const char *want_name,
                    const char *have_name, double tolerance, struct diags *diags)
 {
-    double worst = 0, largest = 0;
-    int worst_param = -1, status = 0;
-    int64_t worst_at = 0, n_wrong = 0;
+    struct check_difference worst = {0};
+    double largest = 0;
+    int worst_param = -1;
+    int64_t n_wrong = 0;
     for (int i = 0; i < s->k->n_params; i++) {
         if (!is_view(s, i))
             continue;
         enum dtype t = param_type(s, i)->dtype;
-        double limit = tolerance >= 0 ? tolerance : check_tolerance(t);
-        int64_t width = dtype_bytes(t), n = s->args[i].view.bytes / width;
-        for (int64_t e = 0; e < n; e++) {
-            union scalar x = dtype_load(t, want->memory[i].data + e * width);
-            union scalar y = dtype_load(t, have->memory[i].data + e * width);
-            double d = check_distance(t, x, y, limit);
-            n_wrong += d > 1;
-            if (d > worst) {
-                worst = d;
-                worst_param = i;
-                worst_at = e;
-            }
-            double apart = dtype_is_float(t) ? fabs(x.f - y.f) : fabs((double)x.i - (double)y.i);
-            if (d > 0 && apart > largest)
-                largest = apart;
+        struct check_difference d = check_compare(t, want->memory[i].data, have->memory[i].data,
+                                                  s->args[i].view.bytes / dtype_bytes(t), check_limit(t, tolerance));
+        n_wrong += d.n_wrong;
+        largest = fmax(largest, d.absolute);
+        if (d.worst > worst.worst) {
+            worst = d;
+            worst_param = i;
         }
     }
     printf("@%s: %s against %s: greatest difference %.3g", s->k->name, have_name, want_name, largest);
     if (worst_param >= 0)
-        printf(", worst at %s", element_name(s, worst_param, worst_at, diags));
+        printf(", worst at %s", element_name(s, worst_param, worst.at, diags));
     printf("\n");
-    if (worst > 1) {
-        enum dtype t = param_type(s, worst_param)->dtype;
-        int64_t at = worst_at * dtype_bytes(t);
-        status = fail(diags, s, "%s is %s in stage %s and %s in stage %s; %" PRId64 " element%s wrong",
-                      element_name(s, worst_param, worst_at, diags),
-                      check_scalar_text(t, dtype_load(t, have->memory[worst_param].data + at), diags), have_name,
-                      check_scalar_text(t, dtype_load(t, want->memory[worst_param].data + at), diags), want_name,
-                      n_wrong, n_wrong == 1 ? " is" : "s are");
-    }
-    return status;
+    if (worst.worst <= 1)
+        return 0;
+    enum dtype t = param_type(s, worst_param)->dtype;
+    return fail(diags, s, "%s is %s in stage %s and %s in stage %s; %" PRId64 " element%s wrong",
+                element_name(s, worst_param, worst.at, diags), check_scalar_text(t, worst.have, diags), have_name,
+                check_scalar_text(t, worst.want, diags), want_name, n_wrong, n_wrong == 1 ? " is" : "s are");
 }
 
 // A hash of what each parameter that changed has become.

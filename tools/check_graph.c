@@ -286,41 +286,31 @@ static const char *element_name(const struct subject *s, int output, int64_t at)
 
 static int compare(const struct subject *s, const struct run *r)
 {
-    double worst = 0, largest = 0;
+    struct check_difference worst = {0};
+    double largest = 0;
     int output = -1;
-    int64_t worst_at = 0, n_wrong = 0;
+    int64_t n_wrong = 0;
     for (int i = 0; i < s->n_out; i++) {
         enum dtype t = s->want[i].dtype;
-        double limit = s->q->tolerance >= 0 ? s->q->tolerance : check_tolerance(t);
-        int64_t width = dtype_bytes(t), n = s->want[i].bytes / width;
-        for (int64_t e = 0; e < n; e++) {
-            union scalar x = dtype_load(t, (const char *)s->want[i].data + e * width);
-            union scalar y = dtype_load(t, (const char *)r->out[i].data + e * width);
-            double d = check_distance(t, x, y, limit);
-            double apart = dtype_is_float(t) ? fabs(x.f - y.f) : fabs((double)x.i - (double)y.i);
-            n_wrong += d > 1;
-            if (d > worst) {
-                worst = d;
-                output = i;
-                worst_at = e;
-            }
-            if (d > 0 && apart > largest)
-                largest = apart;
+        struct check_difference d = check_compare(t, s->want[i].data, r->out[i].data, s->want[i].bytes / dtype_bytes(t),
+                                                  check_limit(t, s->q->tolerance));
+        n_wrong += d.n_wrong;
+        largest = fmax(largest, d.absolute);
+        if (d.worst > worst.worst) {
+            worst = d;
+            output = i;
         }
     }
     printf("@%s: compiled against interpreted: greatest difference %.3g", s->name, largest);
     if (output >= 0)
-        printf(", worst at %s", element_name(s, output, worst_at));
+        printf(", worst at %s", element_name(s, output, worst.at));
     printf("\n");
-    if (worst <= 1)
+    if (worst.worst <= 1)
         return EXIT_OK;
     enum dtype t = s->want[output].dtype;
-    int64_t at = worst_at * dtype_bytes(t);
-    union scalar have = dtype_load(t, (const char *)r->out[output].data + at);
-    union scalar want = dtype_load(t, (const char *)s->want[output].data + at);
     return fail(s, "%s is %s compiled and %s interpreted; %" PRId64 " element%s wrong",
-                element_name(s, output, worst_at), check_scalar_text(t, have, s->diags),
-                check_scalar_text(t, want, s->diags), n_wrong, n_wrong == 1 ? " is" : "s are");
+                element_name(s, output, worst.at), check_scalar_text(t, worst.have, s->diags),
+                check_scalar_text(t, worst.want, s->diags), n_wrong, n_wrong == 1 ? " is" : "s are");
 }
 
 // Bit for bit.

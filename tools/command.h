@@ -8,7 +8,7 @@
 
 // Each runs with the words behind its name and returns the exit status.
 typedef int command_function(int argc, char *const *argv);
-command_function command_opt, command_kernel, command_compile, command_check, command_info, command_run;
+command_function command_opt, command_kernel, command_compile, command_check, command_info, command_run, command_diff;
 
 // What the options mean for the compiler, for one target; what is read for that lives as long as the diagnostics.
 // Returns EXIT_OK, or another status after complaining.

@@ -35,6 +35,8 @@ static const struct shared_row {
         "passes to run; `graph` makes kernels of graphs [default; opt: none, or default with --stop-after]"),
     ROW(PASSES, pipeline.stop_after, "stop-after", 0, OPTION_STRING, NULL, "P[:N]",
         "stop the passes after the (Nth) run of pass P"),
+    ROW(PASSES, pipeline.unfused, "no-fusion", 0, OPTION_FLAG, NULL, NULL,
+        "give each operation of a graph a kernel of its own"),
     ROW(SCHEDULE, schedule, "schedule", 0, OPTION_STRING, NULL, "FILE",
         "what to choose for kernels, in lines `PATTERN: key = value, ...`"),
     ROW(TRACE, pipeline.print_after_all, "print-after-all", 0, OPTION_FLAG, NULL, NULL,

@@ -27,7 +27,8 @@ struct session {
     const tg_model *code;
     tg_pool *pool;
     tg_env env;
-    int64_t *symbols; // values by position; -1: not known
+    const tg_env *run_env; // that, or the watch's
+    int64_t *symbols;      // values by position; -1: not known
     tg_tensor *in, *out;
     void *scratch; // the arena that runs work in
     double *run_ms;
@@ -305,14 +306,20 @@ static int make_outputs(struct session *s)
 static void run_once(void *session)
 {
     struct session *s = session;
-    s->status = s->code->run(&s->env, s->in, s->out, s->scratch);
+    s->status = s->code->run(s->run_env, s->in, s->out, s->scratch);
 }
 
-static int guarded_run(struct session *s)
+static int guarded_run(struct session *s, bool counts)
 {
     int number;
     const char *address;
-    if (!fence_call(run_once, s, &number, &address))
+    const struct run_watch *watch = s->r->watch;
+    if (watch)
+        watch->before_run(watch->data, counts);
+    bool survived = fence_call(run_once, s, &number, &address);
+    if (watch)
+        watch->after_run(watch->data);
+    if (!survived)
         return fail(s, "the compiled model got signal %d (%s) at address %p; this is a fault of tegula", number,
                     strsignal(number), (const void *)address);
     return s->status ? fail(s, "%s", last_message) : EXIT_OK;
@@ -329,11 +336,14 @@ static int run_all(struct session *s)
 {
     int64_t n = s->r->repeat;
     s->run_ms = ARENA_ARRAY(&s->arena, double, n + 1);
+    const struct run_watch *watch = s->r->watch;
+    const struct run_facts facts = {s->code, s->in, s->out, s->symbols, tg_pool_threads(s->pool)};
+    s->run_env = watch ? watch->begin(watch->data, &facts, &s->env) : &s->env;
     tg_pool_begin(s->pool);
-    int status = guarded_run(s);
+    int status = guarded_run(s, !n);
     for (int64_t i = 0; i < n && status == EXIT_OK; i++) {
         double start = run_now_ms();
-        status = guarded_run(s);
+        status = guarded_run(s, true);
         s->run_ms[i] = run_now_ms() - start;
     }
     tg_pool_end(s->pool);
@@ -409,6 +419,10 @@ static int run_session(struct session *s, const char **paths, double load_ms)
             tensor_dir_remove(s->r->output_dir, made, &s->arena);
         return status;
     }
+    if (s->r->watch && s->r->watch->alone) {
+        s->r->watch->print(s->r->watch->data, s->r->json);
+        return finish_printing(s);
+    }
     const struct run_results results = {
         .code = s->code,
         .target = s->code->targets[s->target],
@@ -416,6 +430,7 @@ static int run_session(struct session *s, const char **paths, double load_ms)
         .n_runs = s->r->repeat,
         .run_ms = s->run_ms,
         .load_ms = load_ms,
+        .watch = s->r->watch,
     };
     (s->r->json ? run_print_json : run_print_text)(&results);
     return finish_printing(s);

@@ -9,17 +9,39 @@
 #include "ir/diag.h"
 #include "tools/options.h"
 
+// What is run: the inputs, room for the outputs, and the values of the model's symbols, by position; -1: no input has
+// it.
+struct run_facts {
+    const tg_model *code;
+    const tg_tensor *in, *out;
+    const int64_t *symbols;
+    int n_threads;
+};
+
+// Who wants to know what goes on. All functions get `data`.
+struct run_watch {
+    void *data;
+    // Before the first run. Gives the environment that runs are to have: the one it gets, or one around that.
+    const tg_env *(*begin)(void *data, const struct run_facts *facts, const tg_env *env);
+    void (*before_run)(void *data, bool counts); // false: it is there to warm up
+    void (*after_run)(void *data);
+    void (*print)(void *data, bool json); // behind the results; JSON: further members of the object, or nothing
+    bool alone;                           // that is all that is printed
+};
+
 struct run_request {
     const char *file;    // for messages
     struct words inputs; // NAME=FILE
     const char *input_dir, *output_dir, *format;
     int64_t repeat;
     bool json;
-    struct shared_options shared; // dims, threads, seed
+    struct shared_options shared;  // dims, threads, seed
+    const struct run_watch *watch; // NULL: nobody
 };
 
-// The options of that: fills 6 rows.
+// The options of that: fills 6 rows, of which the first 2 say what the inputs are.
 #define RUN_OPTIONS 6
+#define RUN_INPUT_OPTIONS 2
 void run_options(struct run_request *r, struct option *options);
 // What options_parse cannot know: -1, or an exit status after complaining.
 int run_check_options(const struct command *c, const struct run_request *r);
@@ -46,6 +68,7 @@ struct run_results {
     int64_t n_runs;       // that were timed
     const double *run_ms; // sorted
     double load_ms;
+    const struct run_watch *watch;
 };
 
 void run_print_name(const char *text); // what is no character or could steer a terminal by its number

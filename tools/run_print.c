@@ -6,6 +6,7 @@
 
 #include "codegen/data_type.h"
 #include "ir/dtype.h"
+#include "tools/json.h"
 #include "tools/run_model.h"
 
 struct summary {
@@ -59,21 +60,6 @@ static void print_json_number(enum dtype t, union scalar v)
         print_number(t, v);
 }
 
-// The bytes of the character that starts here; 0: it is not UTF-8. Names come from files that may hold any bytes.
-static int utf8_length(const unsigned char *c)
-{
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    int more = *c < 0x80 ? 0 : (*c & 0xe0) == 0xc0 ? 1 : (*c & 0xf0) == 0xe0 ? 2 : (*c & 0xf8) == 0xf0 ? 3 : -1;
-    uint32_t code = more > 0 ? *c & (0x3fu >> more) : *c;
-    for (int i = 1; i <= more; i++) {
-        if ((c[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (c[i] & 0x3f);
-    }
-    bool good = more >= 0 && code >= least[more] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-    return good ? more + 1 : 0;
-}
-
 void run_print_name(const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c;) {
@@ -84,22 +70,6 @@ void run_print_name(const char *text)
             printf("\\x%02x", *c);
         c += n ? n : 1;
     }
-}
-
-static void print_json_string(const char *text)
-{
-    putchar('"');
-    for (const unsigned char *c = (const unsigned char *)text; *c;) {
-        int n = utf8_length(c);
-        if (*c == '"' || *c == '\\')
-            printf("\\%c", *c);
-        else if (*c < ' ' || !n)
-            printf("\\u%04x", n ? *c : 0xfffd); // the character that stands for what is none
-        else
-            printf("%.*s", n, (const char *)c);
-        c += n ? n : 1;
-    }
-    putchar('"');
 }
 
 static double peak_mb(void)
@@ -142,6 +112,8 @@ void run_print_text(const struct run_results *r)
     if (r->n_runs)
         printf("min_ms %.4f median_ms %.4f p99_ms %.4f load_ms %.2f peak_rss_mb %.1f\n", r->run_ms[0], median(r),
                percentile(r, 0.99), r->load_ms, peak_mb());
+    if (r->watch)
+        r->watch->print(r->watch->data, false);
 }
 
 void run_print_json(const struct run_results *r)
@@ -151,7 +123,7 @@ void run_print_json(const struct run_results *r)
         enum dtype t = data_type_dtype(r->code->outputs[i].dtype);
         struct summary sum = summarize(t, &r->out[i]);
         printf("%s{\"name\": ", i ? ", " : "");
-        print_json_string(r->code->outputs[i].name);
+        json_string(stdout, r->code->outputs[i].name);
         printf(", \"dtype\": \"%s\", \"shape\": [", dtype_info[t].name);
         for (int d = 0; d < r->out[i].ndim; d++)
             printf("%s%" PRId64, d ? ", " : "", r->out[i].shape[d]);
@@ -165,10 +137,12 @@ void run_print_json(const struct run_results *r)
         printf("}");
     }
     printf("], \"target\": ");
-    print_json_string(r->target);
+    json_string(stdout, r->target);
     printf(", \"load_ms\": %.3f, \"peak_rss_mb\": %.1f", r->load_ms, peak_mb());
     if (r->n_runs)
         printf(", \"runs\": %" PRId64 ", \"min_ms\": %.4f, \"median_ms\": %.4f, \"p99_ms\": %.4f", r->n_runs,
                r->run_ms[0], median(r), percentile(r, 0.99));
+    if (r->watch)
+        r->watch->print(r->watch->data, true);
     printf("}\n");
 }

@@ -5,10 +5,12 @@
     models.py sizes RUN_SIZES          many sizes from one compilation, against the interpreter of graphs
     models.py threads TEGULA           models whose loops threads share: the same bits on any number of them
     models.py files TEGULA             compiled to files with code for several targets, each of which is run
+    models.py launches TEGULA          each launch against the interpreter; the work that profiles count
 
 Exit status: 0 passed, 1 failed, 77 Python packages are missing or the machine cannot run the target.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -218,7 +220,47 @@ def test_files(folder, tegula):
     return 1 if bad else 0
 
 
-TESTS = {"files": test_files, "outputs": test_outputs, "sizes": test_sizes, "threads": test_threads}
+def wrong_profile(tegula, model, size):
+    """What is wrong with the work that is counted; for products it is what `tegula info` says."""
+    done = subprocess.run([tegula, "run", model, "--dim", size, "--profile", "--json", "--repeat", "2"],
+                          stdout=subprocess.PIPE, check=True)
+    profile = json.loads(done.stdout)["profile"]
+    info = subprocess.run([tegula, "info", model, "--dim", size], stdout=subprocess.PIPE, universal_newlines=True)
+    products = 2 * int(re.search(r"multiply-adds +([0-9,]+)", info.stdout)[1].replace(",", ""))
+    work = sum(launch["flops"] * launch["calls"] for launch in profile["launches"])
+    nodes = [node["operator"] for launch in profile["launches"] for node in launch["nodes"]]
+    wrong = []
+    if not products < work < 1.2 * products: # and what is done element by element
+        wrong.append(f"it counts {work} operations, of which {products} are products")
+    if not {"Conv", "Gemm", "MatMul"} & set(nodes):
+        wrong.append(f"its nodes are {nodes}")
+    return wrong
+
+
+def test_launches(folder, tegula):
+    names = ["bert_layer", "gpt2_decode", "gru", "if_model", "keyword_net", "lstm", "mlp", "mobilenet_block",
+             "resnet_stage", "t5_decoder", "unet"]
+    make_models(folder, *names, "--small")
+    bad = 0
+    for name in names:
+        model = folder / f"{name}.onnx"
+        result = subprocess.run([tegula, "diff", model, "--input-dir", model.with_suffix(".inputs")],
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+        wrong = [result.stdout] if result.returncode else []
+        if name in ("mlp", "resnet_stage"):
+            wrong += wrong_profile(tegula, model, "N=3")
+        print("; ".join(wrong) or result.stdout.strip())
+        bad += bool(wrong)
+    return 1 if bad else 0
+
+
+TESTS = {
+    "files": test_files,
+    "launches": test_launches,
+    "outputs": test_outputs,
+    "sizes": test_sizes,
+    "threads": test_threads,
+}
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:

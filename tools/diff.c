@@ -1,0 +1,301 @@
+// tegula diff: where a compiled model and the interpreter part, node by node.
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/diff.h"
+
+#define MOST_NODES 8 // in a message
+
+// ---- Words -----------------------------------------------------------------------------------------------------
+
+static const char *index_text(const struct interp_tensor *x, int64_t at, struct arena *a)
+{
+    int64_t index[MAX_RANK];
+    const char *text = "[";
+    for (int k = x->rank - 1; k >= 0; k--) {
+        index[k] = at % x->dims[k];
+        at /= x->dims[k];
+    }
+    for (int k = 0; k < x->rank; k++)
+        text = arena_printf(a, "%s%s%" PRId64, text, k ? ", " : "", index[k]);
+    return arena_printf(a, "%s]", text);
+}
+
+// "output 'c2' of Conv, its `add`"
+static const char *value_text(const struct value *v, struct arena *a)
+{
+    struct loc loc = v->def->loc;
+    const char *op = op_info[v->def->code].name;
+    return loc.op_type ? arena_printf(a, "output '%s' of %s, its `%s`", loc.output, loc.op_type, op)
+                       : arena_printf(a, "`%s`", op);
+}
+
+// "at [3, 5] it is 1.5 compiled and 1.25 interpreted"
+static const char *element_text(const struct diff *d, const struct interp_tensor *x,
+                                const struct check_difference *found)
+{
+    return arena_printf(&d->diags->arena, "at %s it is %s compiled and %s interpreted",
+                        index_text(x, found->at, &d->diags->arena), check_scalar_text(x->dtype, found->have, d->diags),
+                        check_scalar_text(x->dtype, found->want, d->diags));
+}
+
+// "12 elements are wrong; greatest error 0.5, relative 0.3, 4e+06 units in the last place"
+static const char *size_text(const struct check_difference *found, struct arena *a)
+{
+    const char *text =
+        arena_printf(a, "%" PRId64 " element%s wrong", found->n_wrong, found->n_wrong == 1 ? " is" : "s are");
+    if (found->n_lost)
+        text = arena_printf(a, "%s, %" PRId64 " finite in one alone", text, found->n_lost);
+    return arena_printf(a, "%s; greatest error %.3g, relative %.3g, %.3g units in the last place", text,
+                        found->absolute, found->relative, found->ulp);
+}
+
+static struct loc loc_of(const struct diff *d, const struct diff_row *row)
+{
+    return diff_value(d, row)->def->loc;
+}
+
+// ---- One by one ------------------------------------------------------------------------------------------------
+
+static bool has_node(const struct op *launch, const struct loc *node, struct arena *a)
+{
+    struct loc *nodes;
+    int n = origin_nodes(launch, a, &nodes);
+    for (int i = 0; i < n; i++)
+        if (loc_same_node(&nodes[i], node))
+            return true;
+    return false;
+}
+
+// The first result of those nodes that differs, given exact operands; NULL: none.
+static const struct diff_row *find_among(const struct diff *single, const struct op *fused, struct arena *a)
+{
+    for (int i = 0; i < single->n_rows; i++) {
+        struct loc node = loc_of(single, &single->rows[i]);
+        if (single->rows[i].own.worst > 1 && has_node(fused, &node, a))
+            return &single->rows[i];
+    }
+    return NULL;
+}
+
+// Sizes that the first run chose are not chosen, and told of, again.
+static void fix_sizes(struct run_request *r, const struct diff *before, struct arena *a)
+{
+    const struct launches *l = &before->launches;
+    r->shared.dims.n = 0;
+    for (int i = 0; i < l->m->n_symbols && r->shared.dims.n < OPTIONS_MOST_WORDS; i++)
+        if (before->symbols[i] >= 0)
+            r->shared.dims.word[r->shared.dims.n++] =
+                arena_printf(a, "%s=%" PRId64, l->m->symbols[i], before->symbols[i]);
+}
+
+// Compiles the model with a kernel for each operation, to see whether one of those that were fused is wrong by itself.
+static int look_inside(const struct diff *d, const struct op *launch)
+{
+    struct arena *a = &d->diags->arena;
+    struct diff *single = ARENA_NEW(a, struct diff);
+    *single = (struct diff){.command = d->command,
+                            .request = d->request,
+                            .options = d->options,
+                            .tolerance = d->tolerance,
+                            .diags = d->diags,
+                            .launches_only = true};
+    single->options.pipeline.unfused = true;
+    fix_sizes(&single->request, d, a);
+    int status = diff_run(single);
+    const struct diff_row *row = status == EXIT_OK ? find_among(single, launch, a) : NULL;
+    if (row)
+        diag_note(d->diags, loc_of(single, row), "compiled by itself, %s differs: %s; %s",
+                  value_text(diff_value(single, row), a), element_text(single, diff_tensor(single, row), &row->own),
+                  size_text(&row->own, a));
+    else if (status == EXIT_OK)
+        diag_note(d->diags, loc_of(d, d->first),
+                  "compiled one by one, none of these differs: it is the kernel of all of them that is wrong, or their "
+                  "fusion");
+    diff_finish(single);
+    return status;
+}
+
+// ---- What differs ----------------------------------------------------------------------------------------------
+
+// What exceeds the tolerance only because of what came before.
+static void report_drift(const struct diff *d)
+{
+    struct arena *a = &d->diags->arena;
+    const struct diff_row *row = d->drifted;
+    if (row && (!d->first || row->launch < d->first->launch))
+        diag_note(
+            d->diags, loc_of(d, row),
+            "small differences add up: in the run %s is the first beyond the tolerance, %s; given the interpreter's "
+            "operands it is within it (%.2g)",
+            value_text(diff_value(d, row), a), element_text(d, diff_tensor(d, row), &d->drifted_found), row->own.worst);
+}
+
+static int report_first(const struct diff *d)
+{
+    struct arena *a = &d->diags->arena;
+    const struct diff_row *row = d->first;
+    const struct op *launch = d->launches.list[row->launch];
+    struct loc loc = loc_of(d, row);
+    bool repeats = d->records[diff_value(d, row)->id].n > 1;
+    const char *when = repeats ? arena_printf(a, " in iteration %d", d->first_time) : "";
+    diag_error(d->diags, loc, "the first to differ is %s%s: given the interpreter's operands, %s; %s",
+               value_text(diff_value(d, row), a), when, element_text(d, diff_tensor(d, row), &d->first_found),
+               size_text(&d->first_found, a));
+    if (launch->loc.origin->n_ops < 2)
+        return EXIT_OK;
+    diag_note(d->diags, loc, "one kernel, @%s, computes %s (%s); what is between is not in memory and cannot be seen",
+              launch_kernel(&d->launches, row->launch), launch_operators(launch, a),
+              launch_nodes(launch, MOST_NODES, a));
+    return look_inside(d, launch);
+}
+
+static const char *output_name(const struct diff *d, int i)
+{
+    return arena_printf(&d->diags->arena, "'%s'", d->facts.code->outputs[i].name);
+}
+
+// Each launch does what the graph says that it was compiled from, and an output of the model differs.
+static void report_output(const struct diff *d, int i)
+{
+    struct arena *a = &d->diags->arena;
+    const struct check_difference *found = &d->output_differences[i];
+    const struct interp_tensor *want = &d->outputs[0][i], *after = d->outputs[1] ? &d->outputs[1][i] : want;
+    int64_t n = want->bytes / dtype_bytes(want->dtype);
+    struct loc loc = {.file = d->request.file};
+    diag_error(d->diags, loc, "output %s differs, and no launch given the interpreter's operands: %s; %s",
+               output_name(d, i), element_text(d, want, found), size_text(found, a));
+    if (check_compare(want->dtype, want->data, after->data, n, diff_limit(d, want->dtype)).worst > 1)
+        diag_note(d->diags, loc,
+                  "the passes over the graph changed it: the interpreter's output of what they made is another; tegula "
+                  "opt --passes=graph --print-after-all shows each");
+    else if (!d->drifted)
+        diag_note(d->diags, loc,
+                  "the graph is right after its passes: it is what the host function does between "
+                  "launches that is wrong");
+}
+
+static int worst_output(const struct diff *d)
+{
+    int worst = -1;
+    for (int i = 0; i < d->n_outputs; i++)
+        if (d->output_differences[i].worst > (worst < 0 ? 1 : d->output_differences[worst].worst))
+            worst = i;
+    return worst;
+}
+
+static void report_nonfinite(const struct diff *d)
+{
+    const struct check_difference *found = &d->nonfinite_found;
+    const struct value *v = diff_value(d, d->nonfinite);
+    diag_note(d->diags, loc_of(d, d->nonfinite),
+              "%s holds %" PRId64 " NaN and %" PRId64 " infinite elements in the interpreter as well, the first at %s",
+              value_text(v, &d->diags->arena), found->n_nan, found->n_infinite,
+              index_text(diff_tensor(d, d->nonfinite), found->nonfinite_at, &d->diags->arena));
+}
+
+// ---- The table -------------------------------------------------------------------------------------------------
+
+static int worse_first(const void *a, const void *b)
+{
+    const struct diff_row *x = *(const struct diff_row *const *)a, *y = *(const struct diff_row *const *)b;
+    if (x->own.worst != y->own.worst)
+        return x->own.worst < y->own.worst ? 1 : -1;
+    if (x->run.worst != y->run.worst)
+        return x->run.worst < y->run.worst ? 1 : -1;
+    return (x > y) - (x < y);
+}
+
+static void print_table(struct diff *d, int n, const struct diff_row **rows)
+{
+    qsort(rows, (size_t)n, sizeof *rows, worse_first);
+    printf("%9s %9s %9s %9s %9s %7s  what\n", "own", "run", "absolute", "relative", "ulp", "wrong");
+    for (int i = 0; i < n; i++) {
+        const struct check_difference *x = &rows[i]->own;
+        const struct op *launch = d->launches.list[rows[i]->launch];
+        printf("%9.3g %9.3g %9.3g %9.3g %9.3g %7" PRId64 "  %s: %s\n", x->worst, rows[i]->run.worst, x->absolute,
+               x->relative, x->ulp, x->n_wrong, launch_operators(launch, &d->arena),
+               launch_nodes(launch, MOST_NODES, &d->arena));
+    }
+}
+
+static void print_summary(struct diff *d, bool all)
+{
+    const struct diff_row **rows = ARENA_ARRAY(&d->arena, const struct diff_row *, d->n_rows + 1);
+    int n = 0;
+    double worst = 0;
+    for (int i = 0; i < d->n_rows; i++)
+        if (d->rows[i].times)
+            rows[n++] = &d->rows[i];
+    for (int i = 0; i < n; i++)
+        worst = fmax(worst, rows[i]->run.worst);
+    if (all)
+        print_table(d, n, rows);
+    printf("%s: compared results of launches: %d, outputs: %d; the greatest difference is %.3g of the tolerance\n",
+           d->request.file, n, d->n_outputs, worst);
+}
+
+// ---- The command -----------------------------------------------------------------------------------------------
+
+static int report(struct diff *d, bool all)
+{
+    int status = EXIT_OK, output = worst_output(d);
+    print_summary(d, all);
+    if (d->first)
+        status = report_first(d);
+    else if (output >= 0)
+        report_output(d, output);
+    report_drift(d);
+    if (d->nonfinite)
+        report_nonfinite(d);
+    if (d->forgot)
+        diag_note(d->diags, (struct loc){.file = d->request.file},
+                  "there was no memory to keep all that the interpreter computed; what was not kept is not compared");
+    return d->first || output >= 0 ? EXIT_ERROR : status;
+}
+
+int command_diff(int argc, char *const *argv)
+{
+    static struct diff d = {.tolerance = -1,
+                            .request = {.format = "npy", .shared = {.target = "native", .opt_level = 2}}};
+    static struct words files;
+    static bool all;
+    struct option options[RUN_OPTIONS + 2];
+    struct option *own = options + RUN_INPUT_OPTIONS;
+    run_options(&d.request, options);
+    own[0] = (struct option){
+        "tolerance",  0,   OPTION_NUMBER,
+        &d.tolerance, "T", "allowed |x - y| / max(1, |x|) [by element type; 2e-5 for f32, 0 for integers]"};
+    own[1] = (struct option){"all", 0, OPTION_FLAG, &all, NULL, "print how far each launch is off, the worst first"};
+    const struct command c = {
+        .name = "diff",
+        .summary =
+            "Runs a model (.onnx, or text of a graph) and the interpreter side by side, and names the first node at\n"
+            "which they differ. Sizes of random inputs that stay open are 1.",
+        .files = "FILE",
+        .least_files = 1,
+        .most_files = 1,
+        .n_options = RUN_INPUT_OPTIONS + 2,
+        .options = options,
+        .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DIM | SHARED_THREADS | SHARED_SEED | SHARED_SCHEDULE |
+                       SHARED_TRACE,
+        .shared = &d.request.shared};
+    int status = options_parse(&c, argc, argv, &files);
+    if (status >= 0)
+        return status;
+    struct diags diags;
+    diag_init(&diags);
+    d.command = &c;
+    d.diags = &diags;
+    d.request.file = files.word[0];
+    status = command_compile_options(&c, &d.request.shared, &d.options, &diags);
+    if (status == EXIT_OK) {
+        status = diff_run(&d);
+        if (status == EXIT_OK)
+            status = report(&d, all);
+        diff_finish(&d);
+    }
+    return command_finish(&c, &diags, status);
+}
