@@ -34,7 +34,8 @@ class RowError(Exception):
 # What every row of the JSON says, null where it is not known: of an error, and of tegula with --peers-only.
 FIELDS = (
     "peer ratio flops bytes compile_ms error_of_maximum tegula_ms tegula_min_ms peer_ms peer_min_ms limit limit_rate "
-    "limit_ms fraction_of_limit peer_fraction_of_limit unit tegula_rate peer_rate peers_ms beside peer_call_cost_ms spread"
+    "limit_ms fraction_of_limit peer_fraction_of_limit unit tegula_rate peer_rate peers_ms beside peer_call_cost_ms spread "
+    "openvino_ms openvino_ratio openvino_error"
 ).split()
 
 
