@@ -55,8 +55,8 @@ class Session:
         self.timer.restype = ctypes.c_double
         self.ticks_before = cpu_ticks()
         self.limits = self.measure_limits()
-        self.idle_peer = peers.identity(threads)
-        self.idle_openvino = openvino_peer.VERSION and openvino_peer.Peer(openvino_peer.Identity(), threads)
+        self.idle_peer = peers.Peer(peers.identity_model(), threads)
+        self.idle_openvino = openvino_peer.VERSION and openvino_peer.Peer(peers.identity_model(), threads)
 
     def build(self, name, *flags):
         """Builds bench/NAME.c in the cache folder."""

@@ -1,5 +1,6 @@
 """The peer: ONNX Runtime, on small models built here, with every input and output bound to memory of ours."""
 
+import functools
 import time
 
 import numpy as np
@@ -57,30 +58,17 @@ def value_info(name, array):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape)
 
 
-class Peer:
-    """A session ready to run. time_calls(n) is in nanoseconds per call, after `warm` calls that do not
-    count, and includes the cost of the Python call."""
-
-    def __init__(self, model, threads):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3
-        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, model.optimisation)
-        self.session = onnxruntime.InferenceSession(model.bytes, options, providers=["CPUExecutionProvider"])
-        self.model, self.results = model, [np.empty_like(model.operands[name]) for name in model.outputs]
-        self.binding = self.session.io_binding()
-        for name in model.inputs:
-            self.binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(model.operands[name]))
-        for name, result in zip(model.outputs, self.results):
-            self.binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(result))
+class Timed:
+    """What is called by `run`, writes `results`, and has the `model` that it is of. time_calls(n) is in nanoseconds per
+    call, after `warm` calls that do not count, and includes the cost of the Python call."""
 
     def time_calls(self, calls, warm=0):
-        run, binding = self.session.run_with_iobinding, self.binding
+        run = self.run
         for _ in range(warm):
-            run(binding)
+            run()
         start = time.perf_counter_ns()
         for _ in range(calls):
-            run(binding)
+            run()
         return (time.perf_counter_ns() - start) / calls
 
     def call(self):
@@ -91,7 +79,25 @@ class Peer:
         return [self.model.compare(result) for result in self.results]
 
 
-def identity(threads):
-    """A model that does nothing: what a call of the peer costs from Python."""
+class Peer(Timed):
+    """A session ready to run."""
+
+    def __init__(self, model, threads):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, model.optimisation)
+        session = onnxruntime.InferenceSession(model.bytes, options, providers=["CPUExecutionProvider"])
+        self.model, self.results = model, [np.empty_like(model.operands[name]) for name in model.outputs]
+        binding = session.io_binding()
+        for name in model.inputs:
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(model.operands[name]))
+        for name, result in zip(model.outputs, self.results):
+            binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(result))
+        self.run = functools.partial(session.run_with_iobinding, binding)
+
+
+def identity_model():
+    """Does nothing: what a call of a peer costs from Python."""
     one = np.ones(1, np.float32)
-    return Peer(Model({"x": one, "y": one.copy()}, [("Identity", "x", "y")]), threads)
+    return Model({"x": one, "y": one.copy()}, [("Identity", "x", "y")])
