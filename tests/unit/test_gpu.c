@@ -389,15 +389,15 @@ START_TEST(long_rows)
 {
     static const int64_t sizes[] = {0, 1000, 50000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        CHECK(.file = "softmax", DEFINES({"BM", "1"}), SIZES({"R", 2}, {"N", sizes[i]}), .tolerance = 1e-6);
-        CHECK(.file = "row_reduce", SIZES({"R", 2}, {"N", sizes[i]}), .tolerance = 1e-3);
+        CHECK(.file = "softmax", DEFINES({"BM", "1"}), SIZES({"R", 1}, {"N", sizes[i]}), .tolerance = 1e-6);
+        CHECK(.file = "row_reduce", SIZES({"R", 1}, {"N", sizes[i]}), .tolerance = 1e-3);
     }
-    CHECK(.file = "softmax", SIZES({"R", 17}, {"N", 3001}), .tolerance = 1e-6);
+    CHECK(.file = "softmax", SIZES({"R", 17}, {"N", 1025}), .tolerance = 1e-6);
     CHECK(.file = "softmax", DEFINES({"N", "5000"}), SIZES({"R", 3}), .tolerance = 1e-6);
     CHECK(.file = "layer_norm", SIZES({"R", 9}, {"N", 1}), .tolerance = 3e-5);
-    CHECK(.file = "layer_norm", SIZES({"R", 3}, {"N", 50000}), .tolerance = 3e-4);
-    CHECK(.file = "row_reduce", DEFINES({"F", "max"}, {"T", "i32"}), SIZES({"R", 2}, {"N", 50000}));
-    CHECK(.file = "row_reduce", DEFINES({"F", "xor"}, {"T", "i64"}, {"BM", "4"}), SIZES({"R", 5}, {"N", 20000}));
+    CHECK(.file = "layer_norm", SIZES({"R", 1}, {"N", 50000}), .tolerance = 3e-4);
+    CHECK(.file = "row_reduce", DEFINES({"F", "max"}, {"T", "i32"}), SIZES({"R", 1}, {"N", 50000}));
+    CHECK(.file = "row_reduce", DEFINES({"F", "xor"}, {"T", "i64"}, {"BM", "4"}), SIZES({"R", 5}, {"N", 3000}));
     CHECK(.file = "row_reduce", DEFINES({"T", "f16"}), SIZES({"R", 2}, {"N", 50000}), .tolerance = 2e-3);
 }
 END_TEST
