@@ -27,17 +27,11 @@ void diag_finish(struct diags *d)
     *d = (struct diags){0};
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a && b ? !strcmp(a, b) : a == b;
-}
-
 // A function of a model is imported for each of its calls, with the same faults each time.
 static bool is_told(const struct diags *d, struct loc loc, const char *text)
 {
     for (const struct diag *g = d->first; g; g = g->next)
-        if (g->loc.line == loc.line && same_text(g->loc.file, loc.file) && same_text(g->loc.node, loc.node) &&
-            !strcmp(g->text, text))
+        if (loc_same_node(&g->loc, &loc) && !strcmp(g->text, text))
             return true;
     return false;
 }
