@@ -3,24 +3,7 @@
 #include <string.h>
 
 #include "frontend/import_internal.h"
-
-// Whether the operation is defined for the type, as check_scalar has it.
-static bool defined(enum opcode code, enum dtype t)
-{
-    switch (op_info[code].types) {
-    case SCALAR_TYPES_N:
-        return t != DTYPE_I1;
-    case SCALAR_TYPES_F:
-    case SCALAR_TYPES_D:
-        return dtype_is_float(t);
-    case SCALAR_TYPES_I:
-        return dtype_is_int(t);
-    case SCALAR_TYPES_B:
-        return !dtype_is_float(t);
-    default:
-        return true;
-    }
-}
+#include "ir/scalar.h"
 
 // Inputs first to last have one element type, which `code` takes.
 static bool check_types(struct node *n, int first, enum opcode code)
@@ -33,7 +16,7 @@ static bool check_types(struct node *n, int first, enum opcode code)
                        model_quote(n->im->model, n->inputs[i]->name), dtype_info[node_type(n, i)->dtype].name);
             return false;
         }
-    if (!defined(code, t))
+    if (!scalar_is_defined(code, t))
         node_error(n, "is not defined for %s, the type of input %s", dtype_info[t].name,
                    model_quote(n->im->model, n->inputs[first]->name));
     return !n->failed;
@@ -292,7 +275,7 @@ void import_op_clip(struct node *n)
         }
         bounds[i - 1] = import_reshape(n->im, node_input(n, i), 0, NULL);
     }
-    if (!defined(OP_MAX, x->type->dtype))
+    if (!scalar_is_defined(OP_MAX, x->type->dtype))
         node_error(n, "is not defined for %s", dtype_info[x->type->dtype].name);
     else if (!bounds[0] && !bounds[1])
         node_output_value(n, 0, n->inputs[0]);

@@ -8,6 +8,7 @@
 #include "ir/dims.h"
 #include "ir/einsum.h"
 #include "ir/layout_tile.h"
+#include "ir/scalar.h"
 
 static bool is_index(const struct type *t)
 {
@@ -117,28 +118,9 @@ static const char *check_scalar(const struct checker *c)
     for (int i = first + 1; i < c->op->n_operands; i++)
         NEED(operand(c, i)->dtype == d, "operands have different element types, %s and %s; cast one",
              dtype_info[d].name, dtype_info[operand(c, i)->dtype].name);
-    bool ok = true;
-    switch (info->types) {
-    case SCALAR_TYPES_N:
-        ok = d != DTYPE_I1;
-        break;
-    case SCALAR_TYPES_F:
-    case SCALAR_TYPES_D:
-        ok = dtype_is_float(d);
-        break;
-    case SCALAR_TYPES_I:
-        ok = dtype_is_int(d);
-        break;
-    case SCALAR_TYPES_B:
-        ok = !dtype_is_float(d);
-        break;
-    case SCALAR_TYPES_C:
-        break;
-    case SCALAR_TYPES_S:
-        NEED(operand(c, 0)->dtype == DTYPE_I1, "the condition must be i1, not %s", text(c, operand(c, 0)));
-        break;
-    }
-    NEED(ok, "is not defined for %s", dtype_info[d].name);
+    NEED(info->types != SCALAR_TYPES_S || operand(c, 0)->dtype == DTYPE_I1, "the condition must be i1, not %s",
+         text(c, operand(c, 0)));
+    NEED(scalar_is_defined(c->op->code, d), "is not defined for %s", dtype_info[d].name);
     struct type t;
     const char *fault = broadcast_types(c, 0, &t);
     if (fault)

@@ -110,6 +110,25 @@ static int64_t eval_int(enum opcode code, enum dtype t, int64_t a, int64_t b)
     }
 }
 
+bool scalar_is_defined(enum opcode code, enum dtype t)
+{
+    switch (op_info[code].types) {
+    case SCALAR_TYPES_N:
+        return t != DTYPE_I1;
+    case SCALAR_TYPES_F:
+    case SCALAR_TYPES_D:
+        return dtype_is_float(t);
+    case SCALAR_TYPES_I:
+        return dtype_is_int(t);
+    case SCALAR_TYPES_B:
+        return !dtype_is_float(t);
+    case SCALAR_TYPES_C:
+    case SCALAR_TYPES_S:
+        return true;
+    }
+    return false;
+}
+
 union scalar scalar_eval(enum opcode code, enum dtype t, union scalar a, union scalar b, union scalar c)
 {
     if (code == OP_SELECT)

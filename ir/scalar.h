@@ -6,6 +6,9 @@
 #include "ir/dtype.h"
 #include "ir/ir.h"
 
+// Whether the operation takes operands of element type t.
+bool scalar_is_defined(enum opcode code, enum dtype t);
+
 // One scalar operation. t is the element type of the operands; for select it is that of operands 2 and 3, and a.i is
 // the condition. Operands which the operation does not take are ignored. Floats are computed in double and rounded to t
 // (fma has one rounding for f64 and f32), integers wrap to t. Comparisons give i = 0 or 1.

@@ -28,23 +28,6 @@ static double row_tolerance(int64_t element, const char *level)
     return !strcmp(name, "fma") && (narrow || !strcmp(level, LEAST_LEVEL)) ? 1e-2 : 0;
 }
 
-static bool defined_for(enum opcode c, enum dtype t)
-{
-    switch (op_info[c].types) {
-    case SCALAR_TYPES_N:
-        return t != DTYPE_I1;
-    case SCALAR_TYPES_F:
-    case SCALAR_TYPES_D:
-        return dtype_is_float(t);
-    case SCALAR_TYPES_I:
-        return dtype_is_int(t);
-    case SCALAR_TYPES_B:
-        return !dtype_is_float(t);
-    default:
-        return true;
-    }
-}
-
 // All operations on one element type: a row of the last parameter each. Comparisons come out as 0 and 1 of the type.
 // Each has a block of its own: LLVM's scheduler takes quadratic time over long ones.
 static void scalar_rows(enum dtype t, int lanes, bool constant, bool machine_lacks_levels)
@@ -58,7 +41,7 @@ static void scalar_rows(enum dtype t, int lanes, bool constant, bool machine_lac
     for (int c = 0; c < SCALAR_COUNT; c++) {
         // Functions that are written out have no code; math_exhaustive tests them, and scalef, which only AVX-512 has,
         // in them.
-        if (!defined_for((enum opcode)c, t) || expand_math_has((enum opcode)c, t) || c == OP_SCALEF)
+        if (!scalar_is_defined((enum opcode)c, t) || expand_math_has((enum opcode)c, t) || c == OP_SCALEF)
             continue;
         enum scalar_types types = op_info[c].types;
         bool compares = (types == SCALAR_TYPES_C || types == SCALAR_TYPES_D) && t != DTYPE_I1,
