@@ -17,29 +17,6 @@ static const char *const levels[] = {LEAST_LEVEL, "x86-64-v3", "x86-64-v4"};
 
 // ---- Data ------------------------------------------------------------------------------------------------------
 
-static uint32_t state;
-
-static uint32_t random32(void)
-{
-    state = state * 1664525u + 1013904223u;
-    return state >> 8 ^ state << 13;
-}
-
-// Small numbers, such that sums come out alike in any order but for rounding.
-void fill_plain(enum dtype t, char *p, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++, p += dtype_bytes(t)) {
-        union scalar x;
-        if (dtype_is_float(t))
-            x.f = dtype_round(t, ((int)(random32() % 2001) - 1000) / 250.0);
-        else
-            x.i = dtype_wrap(t, (int)(random32() % 201) - 100);
-        if (t == DTYPE_I1)
-            x.i &= 1;
-        dtype_store(t, p, x);
-    }
-}
-
 void fill_special(enum dtype t, char *p, int64_t n)
 {
     static const double floats[] = {0,       -0.0,         INFINITY,      -INFINITY,    NAN,          1,
@@ -172,7 +149,7 @@ static void run_code(const struct run *r, struct function *k, const char *level,
     char *error = NULL;
     ck_assert_msg(!jit_create(&jit, &error), "%s", error);
     const tg_kernel *kernel = kernel_code_load(code, jit);
-    state = 1;
+    random_begin(1);
     for (int i = 0; i < k->n_params; i++) {
         const struct type *t = k->params[i]->type;
         if (t->kind == TYPE_SCALAR) {
@@ -223,7 +200,7 @@ void check_run(const struct run *r)
     struct interp_arg args[16] = {0};
     struct buffer want[16];
     int scalar = 0;
-    state = 1;
+    random_begin(1);
     for (int i = 0; i < k->n_params; i++) {
         const struct type *t = k->params[i]->type;
         if (t->kind == TYPE_SCALAR) {

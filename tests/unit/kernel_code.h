@@ -9,11 +9,11 @@
 #include "ir/ir.h"
 #include "ir/scalar.h"
 #include "tegula/kernel.h"
+#include "tests/unit/random_elements.h"
 
 #define LEAST_LEVEL "x86-64-v2"
 
-// Small numbers, such that sums come out alike in any order but for rounding; numbers of all kinds.
-void fill_plain(enum dtype t, char *p, int64_t n);
+// Numbers of all kinds.
 void fill_special(enum dtype t, char *p, int64_t n);
 
 struct run {

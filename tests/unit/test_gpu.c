@@ -14,6 +14,7 @@
 #include "ir/layout.h"
 #include "ir/scalar.h"
 #include "passes/pass.h"
+#include "tests/unit/random_elements.h"
 #include "tests/unit/suite.h"
 
 #ifndef EXAMPLE_KERNELS
@@ -22,14 +23,6 @@
 #define PAGE 4096
 #define MOST 16 // parameters
 #define CANARY 0x5A
-
-static uint32_t state;
-
-static uint32_t random32(void)
-{
-    state = state * 1664525u + 1013904223u;
-    return state >> 8 ^ state << 13;
-}
 
 // ---- Data --------------------------------------------------------------------------------------------------------
 
@@ -56,20 +49,6 @@ static void check_slack(const struct buffer *b)
 {
     for (int64_t i = 0; i < b->slack; i++)
         ck_assert_msg(b->data[b->bytes + i] == CANARY, "byte %lld behind a buffer was written", (long long)i);
-}
-
-static void fill(enum dtype t, char *p, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++, p += dtype_bytes(t)) {
-        union scalar x;
-        if (dtype_is_float(t))
-            x.f = dtype_round(t, ((int)(random32() % 2001) - 1000) / 250.0);
-        else
-            x.i = dtype_wrap(t, (int)(random32() % 201) - 100);
-        if (t == DTYPE_I1)
-            x.i &= 1;
-        dtype_store(t, p, x);
-    }
 }
 
 static void compare(const struct type *t, const char *have, const char *want, int64_t bytes, double tolerance,
@@ -149,7 +128,7 @@ static void evaluate_grid(const struct function *k, const int64_t *symbols, int6
 static void make_args(const struct function *k, const int64_t *symbols, bool aligned, struct interp_arg *args,
                       struct buffer *buffers)
 {
-    state = 1;
+    random_begin(1);
     for (int i = 0; i < k->n_params; i++) {
         const struct type *t = k->params[i]->type;
         ck_assert(t->kind == TYPE_VIEW && !interp_view_fill(&args[i].view, t, symbols));
@@ -157,7 +136,7 @@ static void make_args(const struct function *k, const int64_t *symbols, bool ali
         for (int d = 0; d < t->rank; d++)
             bytes *= args[i].view.sizes[d];
         buffers[i] = buffer_create(bytes, aligned, dtype_bytes(t->dtype));
-        fill(t->dtype, buffers[i].data, bytes / dtype_bytes(t->dtype));
+        fill_plain(t->dtype, buffers[i].data, bytes / dtype_bytes(t->dtype));
         args[i].view.data = buffers[i].data;
         args[i].view.bytes = bytes;
     }
@@ -573,7 +552,7 @@ START_TEST(conversions)
     char a[LAYOUT_TEXT_MAX], b[LAYOUT_TEXT_MAX], *text = malloc(16384);
     int seen[3] = {0}, choices = 0;
     for (int i = 0; i < 60; i++) {
-        state = (uint32_t)i * 7919u + 12345;
+        random_begin((uint32_t)i * 7919u + 12345);
         unsigned bits[2] = {random32() % 4 + 2, random32() % 4 + 3}, warps = random32() % 3;
         const char *t = types[random32() % 5];
         struct layout from = random_layout(2, bits, warps, i % 2), to = random_layout(2, bits, warps, i % 2);
