@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "codegen/compile.h"
-#include "codegen/file.h"
+#include "ir/bytes.h"
 
 // ---- Compiling -------------------------------------------------------------------------------------------------
 
@@ -137,17 +137,24 @@ int tg_kernel_compile(tg_context *ctx, const char *source, size_t length, const 
     return status;
 }
 
+struct opening {
+    const char *path;
+    struct file_bytes text;
+};
+
+static int open_text(void *opening, struct diags *diags)
+{
+    struct opening *w = opening;
+    return bytes_open(w->path, &w->text, diags);
+}
+
 int tg_kernel_load_file(tg_context *ctx, const char *path, const tg_kernel_options *options, tg_kernel_handle **out)
 {
-    struct driver_buffer text = {0};
-    char *message = NULL;
-    if (file_read(path, &text, &message)) {
-        int status = message ? api_fail(ctx, "%s", message) : api_out_of_memory(ctx);
-        free(message);
-        return status;
-    }
-    int status = tg_kernel_compile(ctx, text.data, text.size, path, options, out);
-    driver_buffer_finish(&text);
+    struct opening w = {path, {0}};
+    if (api_attempt(ctx, open_text, &w))
+        return 1;
+    int status = tg_kernel_compile(ctx, w.text.data, w.text.size, path, options, out);
+    bytes_close(&w.text);
     return status;
 }
 

@@ -1,4 +1,4 @@
-// Reads and writes whole files. A file appears under its name complete or not at all; what was there before survives a
+// Writes whole files. A file appears under its name complete or not at all; what was there before survives a
 // failure.
 //
 // In all functions `error` may be NULL; on failure *error receives a message that the caller frees, and outputs are
@@ -7,12 +7,6 @@
 #define TEGULA_CODEGEN_FILE_H
 
 #include <stdio.h>
-
-#include "codegen/driver.h"
-
-// Reads a file, or standard input for "-", up to its end; to be released with driver_buffer_finish. Returns 0; else
-// *error (may be NULL) receives a message that the caller frees, and *out is untouched.
-int file_read(const char *path, struct driver_buffer *out, char **error);
 
 // Writes a file: to a temporary name beside it, then renamed. Follows a symbolic link; what is no regular file
 // (/dev/null, a pipe) is written to directly.

@@ -16,7 +16,8 @@ struct mapping {
     struct mapping *next;
     dev_t device;
     ino_t inode;
-    void *data; // NULL: empty file
+    const char *path; // as it was first found
+    void *data;       // NULL: empty file
     size_t size;
 };
 
@@ -177,7 +178,7 @@ static const char *find_and_map(struct external *e, const char *location, struct
         return wrong;
     if (!e->folder)
         return "cannot be read: the model has no folder";
-    const char *key = arena_strdup(e->arena, location);
+    const char *key = arena_strdup(e->arena, location), *path = arena_printf(e->arena, "%s/%s", e->folder, location);
     struct mapping *fresh = ARENA_NEW(e->arena, struct mapping), *m = fresh;
     int error = 0, fd = open_location(e, location);
     if (fd == LEADS_OUT)
@@ -192,6 +193,7 @@ static const char *find_and_map(struct external *e, const char *location, struct
     if (wrong)
         return error ? arena_printf(e->arena, "%s: %s", wrong, strerror(error)) : wrong;
     if (m == fresh) {
+        m->path = path;
         m->next = e->mappings;
         e->mappings = m;
     }
@@ -209,4 +211,17 @@ const char *external_map(struct external *e, const char *location, const uint8_t
     *data = m->data;
     *size = m->size;
     return NULL;
+}
+
+int external_files(const struct external *e, struct arena *arena, const struct named_bytes **out)
+{
+    int n = 0;
+    for (const struct mapping *m = e->mappings; m; m = m->next)
+        n++;
+    struct named_bytes *files = ARENA_ARRAY(arena, struct named_bytes, n + 1);
+    n = 0;
+    for (const struct mapping *m = e->mappings; m; m = m->next)
+        files[n++] = (struct named_bytes){m->path, m->data, m->size};
+    *out = files;
+    return n;
 }

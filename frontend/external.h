@@ -13,6 +13,7 @@
 
 #include "frontend/map.h"
 #include "ir/arena.h"
+#include "ir/bytes.h"
 
 struct external;
 
@@ -23,5 +24,8 @@ void external_destroy(struct external *e); // unmaps
 // Maps the file `location`. NULL on success; else what is wrong with it ("is an absolute path"), which lives in the
 // arena.
 const char *external_map(struct external *e, const char *location, const uint8_t **data, uint64_t *size);
+
+// The files that were mapped so far. Stores them in the arena and returns how many.
+int external_files(const struct external *e, struct arena *arena, const struct named_bytes **out);
 
 #endif

@@ -22,6 +22,7 @@
 #include "frontend/onnx.pb-c.h"
 #include "frontend/wire.h"
 #include "ir/arena.h"
+#include "ir/bytes.h"
 #include "ir/diag.h"
 #include "ir/dtype.h"
 
@@ -125,10 +126,9 @@ struct model {
     struct map function_names; // by function_key
     char *key;                 // room for one of them
     size_t longest_key;
-    struct map tensors;       // converted data, by address of the TensorProto
-    struct wire wire;         // the file's bytes
-    bool owns_map, owns_copy; // how `wire.in` is released
-    int fd;                   // of the file, while it is being read
+    struct map tensors;      // converted data, by address of the TensorProto
+    struct wire wire;        // the file's bytes
+    struct file_bytes bytes; // the same, if they are the model's own
     struct unpack *unpack;
     struct external *external;
 };
@@ -137,6 +137,8 @@ struct model {
 // regular file (a pipe) is read to its end. The file, and those with external data, stay mapped until model_destroy:
 // like a running program's file they must not be shortened meanwhile.
 struct model *model_read_file(const char *path, struct diags *diags);
+// The same of a file's bytes, which stay the caller's, and must last until model_destroy.
+struct model *model_read_bytes(const struct file_bytes *bytes, const char *path, struct diags *diags);
 // The same from memory. The bytes stay the caller's, and must last until model_destroy. `name` is for diagnostics;
 // external data is looked for in `folder` (NULL: there is none). Both are copied.
 struct model *model_read_memory(const void *data, size_t size, const char *name, const char *folder,
@@ -144,6 +146,10 @@ struct model *model_read_memory(const void *data, size_t size, const char *name,
 // What a file that begins so is instead of a model, as in "JSON; convert it .."; NULL: nothing that is known.
 const char *model_other_format(const void *bytes, size_t size);
 void model_destroy(struct model *m);
+
+// The files with external data that were needed so far. Stores them in the arena and returns how many; their bytes stay
+// as long as the model.
+int model_files(const struct model *m, struct arena *arena, const struct named_bytes **out);
 
 // The version of `domain` that nodes of `function` (NULL: of the main graph) use; 0 if it is not imported.
 int64_t model_opset(const struct model *m, const struct model_function *function, const char *domain);

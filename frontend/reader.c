@@ -1,15 +1,10 @@
 // Reading a model: the bytes, the wire check, protobuf-c, the versions; then validate.c.
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "frontend/external.h"
 #include "frontend/function.h"
@@ -213,62 +208,7 @@ static enum outcome read_model(struct model *m, struct diags *diags)
     return diags->n_errors == n_errors ? READ : REFUSED;
 }
 
-// ---- Bytes ----
-
-static enum outcome refuse_file(const struct model *m, struct diags *diags, const char *what)
-{
-    diag_error(diags, (struct loc){.file = m->file}, "%s: %s", what, strerror(errno));
-    return REFUSED;
-}
-
-// A pipe or the like: read to the end.
-static enum outcome read_stream(struct model *m, int fd, struct diags *diags)
-{
-    size_t room = 0, used = 0;
-    uint8_t *data = NULL;
-    m->owns_copy = true;
-    for (;;) {
-        if (used == room) {
-            room = room ? room * 2 : (size_t)1 << 16;
-            uint8_t *grown = realloc(data, room);
-            if (!grown)
-                return OUT_OF_MEMORY;
-            m->wire.in = data = grown;
-        }
-        ssize_t n = read(fd, data + used, room - used);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return refuse_file(m, diags, "cannot be read");
-        if (!n)
-            break;
-        used += (size_t)n;
-    }
-    m->wire.size = used;
-    return READ;
-}
-
-static enum outcome map_or_read(struct model *m, int fd, struct diags *diags)
-{
-    struct stat st;
-    if (fstat(fd, &st))
-        return refuse_file(m, diags, "cannot be examined");
-    if (S_ISDIR(st.st_mode))
-        return refuse(m, diags, "is a folder, not a file");
-    if (!S_ISREG(st.st_mode))
-        return read_stream(m, fd, diags);
-    if ((uintmax_t)st.st_size > SIZE_MAX)
-        return refuse(m, diags, "the file is too large for this machine");
-    if (!st.st_size)
-        return READ;
-    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED)
-        return refuse_file(m, diags, "cannot be mapped");
-    m->owns_map = true;
-    m->wire.in = data;
-    m->wire.size = (size_t)st.st_size;
-    return READ;
-}
+// ---- Public ----
 
 static const char *folder_of(struct model *m, const char *path)
 {
@@ -276,13 +216,10 @@ static const char *folder_of(struct model *m, const char *path)
     return !slash ? "." : slash == path ? "/" : arena_strndup(&m->arena, path, (size_t)(slash - path));
 }
 
-// ---- Public ----
-
 struct source {
-    const char *path; // NULL: from memory
     const void *data;
     size_t size;
-    const char *name, *folder;
+    const char *name, *path, *folder; // the first for messages, one of the others for external data, or neither
 };
 
 static enum outcome read_source(struct model *m, const struct source *s, struct diags *diags)
@@ -294,21 +231,11 @@ static enum outcome read_source(struct model *m, const struct source *s, struct 
     m->file = arena_strdup(&m->arena, s->name);
     m->unpack = ARENA_NEW(&m->arena, struct unpack);
     unpack_init(m->unpack, 0);
-    if (!s->path) {
-        m->external =
-            external_create(&m->arena, m->secret, NULL, s->folder ? arena_strdup(&m->arena, s->folder) : NULL);
-        m->wire.in = s->data;
-        m->wire.size = s->size;
-        return read_model(m, diags);
-    }
-    m->external = external_create(&m->arena, m->secret, m->file, folder_of(m, s->path));
-    m->fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (m->fd < 0)
-        return refuse_file(m, diags, "cannot be opened");
-    enum outcome outcome = map_or_read(m, m->fd, diags);
-    close(m->fd);
-    m->fd = -1;
-    return outcome == READ ? read_model(m, diags) : outcome;
+    const char *folder = s->path ? folder_of(m, s->path) : s->folder ? arena_strdup(&m->arena, s->folder) : NULL;
+    m->external = external_create(&m->arena, m->secret, s->path ? m->file : NULL, folder);
+    m->wire.in = s->data;
+    m->wire.size = s->size;
+    return read_model(m, diags);
 }
 
 // setjmp in a function of its own: nothing here changes after it.
@@ -321,13 +248,12 @@ static enum outcome read_guarded(struct model *m, const struct source *s, struct
     return read_source(m, s, diags);
 }
 
-static struct model *read_or_recover(const struct source *s, struct diags *diags)
+// m is all zeros but for bytes of its own; NULL: there was no memory for it.
+static struct model *read_or_recover(struct model *m, const struct source *s, struct diags *diags)
 {
     struct arena_recovery *outer = arena_get_recovery();
-    struct model *m = calloc(1, sizeof *m);
     enum outcome outcome = OUT_OF_MEMORY;
     if (m) {
-        m->fd = -1;
         outcome = read_guarded(m, s, diags);
         arena_set_recovery(outer);
     }
@@ -343,30 +269,46 @@ static struct model *read_or_recover(const struct source *s, struct diags *diags
 
 struct model *model_read_file(const char *path, struct diags *diags)
 {
-    return read_or_recover(&(struct source){.path = path, .name = path}, diags);
+    struct file_bytes bytes = {0};
+    if (bytes_open(path, &bytes, diags))
+        return NULL;
+    const struct source s = {.data = bytes.data, .size = bytes.size, .name = path, .path = path};
+    struct model *m = calloc(1, sizeof *m);
+    if (m)
+        m->bytes = bytes;
+    else
+        bytes_close(&bytes);
+    return read_or_recover(m, &s, diags);
+}
+
+struct model *model_read_bytes(const struct file_bytes *bytes, const char *path, struct diags *diags)
+{
+    const struct source s = {.data = bytes->data, .size = bytes->size, .name = path, .path = path};
+    return read_or_recover(calloc(1, sizeof(struct model)), &s, diags);
 }
 
 struct model *model_read_memory(const void *data, size_t size, const char *name, const char *folder,
                                 struct diags *diags)
 {
-    return read_or_recover(&(struct source){.data = data, .size = size, .name = name, .folder = folder}, diags);
+    const struct source s = {.data = data, .size = size, .name = name, .folder = folder};
+    return read_or_recover(calloc(1, sizeof(struct model)), &s, diags);
 }
 
 void model_destroy(struct model *m)
 {
     if (!m)
         return;
-    if (m->fd >= 0)
-        close(m->fd);
     external_destroy(m->external);
     if (m->unpack)
         unpack_finish(m->unpack);
     free(m->wire.out);
-    if (m->owns_map)
-        munmap((void *)m->wire.in, m->wire.size);
-    if (m->owns_copy)
-        free((void *)m->wire.in);
+    bytes_close(&m->bytes);
     arena_finish(&m->scratch);
     arena_finish(&m->arena);
     free(m);
+}
+
+int model_files(const struct model *m, struct arena *arena, const struct named_bytes **out)
+{
+    return external_files(m->external, arena, out);
 }

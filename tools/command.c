@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "codegen/file.h"
 #include "codegen/link.h"
@@ -19,21 +19,17 @@ bool command_ends_in(const char *path, const char *ending)
 
 // ---- Reading ---------------------------------------------------------------------------------------------------
 
-// Returns 0; else a message has been reported.
-static int read_file(const char *path, struct driver_buffer *text, struct diags *diags)
-{
-    char *message = NULL;
-    if (!file_read(path, text, &message))
-        return 0;
-    diag_error(diags, (struct loc){0}, "%s", message ? message : "out of memory");
-    free(message);
-    return 1;
-}
-
 // How messages call a file.
 static const char *shown(const char *path)
 {
     return strcmp(path, "-") ? path : "<stdin>";
+}
+
+static int open_bytes(const char *path, struct file_bytes *out, struct diags *diags)
+{
+    int status =
+        strcmp(path, "-") ? bytes_open(path, out, diags) : bytes_open_fd(STDIN_FILENO, shown(path), out, diags);
+    return status ? EXIT_ERROR : EXIT_OK;
 }
 
 int command_compile_options(const struct command *c, const struct shared_options *shared,
@@ -46,11 +42,11 @@ int command_compile_options(const struct command *c, const struct shared_options
         return EXIT_ERROR;
     if (!shared->schedule)
         return EXIT_OK;
-    struct driver_buffer text = {0};
-    if (read_file(shared->schedule, &text, diags))
+    struct file_bytes text = {0};
+    if (open_bytes(shared->schedule, &text, diags) != EXIT_OK)
         return EXIT_ERROR;
     options->pipeline.schedules = schedules_read(&diags->arena, text.data, text.size, shown(shared->schedule), diags);
-    driver_buffer_finish(&text);
+    bytes_close(&text);
     return options->pipeline.schedules ? EXIT_OK : EXIT_ERROR;
 }
 
@@ -128,39 +124,20 @@ static bool is_text(const char *bytes, size_t size)
     return text;
 }
 
-// Decides on the content, which is read as a whole if it cannot be read twice. Returns EXIT_OK, or another status after
-// complaining.
-static int examine(const char *path, struct command_source *source, bool *text, struct diags *diags)
+// The bytes, and what they are. Returns EXIT_OK, or another status after complaining.
+static int examine(struct command_source *source, struct diags *diags)
 {
-    struct stat st;
-    bool named = strcmp(path, "-");
-    if (named && stat(path, &st)) {
-        diag_error(diags, (struct loc){.file = path}, "cannot be opened: %s", strerror(errno));
-        return EXIT_ERROR;
-    }
-    if (named && S_ISDIR(st.st_mode)) {
-        diag_error(diags, (struct loc){.file = path}, "is a folder, not a file");
-        return EXIT_ERROR;
-    }
-    FILE *in = named && S_ISREG(st.st_mode) ? fopen(path, "rb") : NULL;
-    if (!in && read_file(path, &source->bytes, diags)) // that it cannot be opened, too
-        return EXIT_ERROR;
-    char start[START];
-    size_t n = in ? fread(start, 1, sizeof start, in) : 0;
-    *text = in ? is_text(start, n) : is_text(source->bytes.data, source->bytes.size);
-    if (in)
-        fclose(in);
-    return EXIT_OK;
+    int status = open_bytes(source->path, &source->bytes, diags);
+    source->text = status == EXIT_OK && is_text(source->bytes.data, source->bytes.size);
+    return status;
 }
 
-// A text is read as a whole; a model's bytes only if they cannot be read twice.
-static int read_source(struct command_source *source, bool text, struct diags *diags)
+static int read_model(struct command_source *source, struct diags *diags)
 {
-    struct driver_buffer *bytes = &source->bytes;
-    if (text)
-        return !bytes->data && read_file(source->path, bytes, diags) ? EXIT_ERROR : EXIT_OK;
-    source->model = bytes->data ? model_read_memory(bytes->data, bytes->size, shown(source->path), NULL, diags)
-                                : model_read_file(source->path, diags);
+    const struct file_bytes *bytes = &source->bytes;
+    source->model = strcmp(source->path, "-")
+                        ? model_read_bytes(bytes, source->path, diags)
+                        : model_read_memory(bytes->data, bytes->size, shown(source->path), NULL, diags);
     return source->model ? EXIT_OK : EXIT_ERROR;
 }
 
@@ -177,48 +154,59 @@ struct module *command_make_module(const struct command_source *source, struct d
     return m;
 }
 
-int command_open(const struct command *c, const char *path, const struct command_given *given,
-                 struct command_source *source, struct diags *diags)
+int command_begin(const struct command *c, const char *path, const struct command_given *given,
+                  struct command_source *source, struct diags *diags)
 {
     static const struct words none;
     const struct words *definitions = given->definitions ? given->definitions : &none;
     const struct words *sizes = given->sizes ? given->sizes : &none;
-    bool text;
     *source = (struct command_source){.path = path};
     arena_init(&source->arena);
     source->defines = read_defines(c, &source->arena, definitions);
     const struct import_dim *dims = command_dims(c, &source->arena, sizes);
     if (!source->defines || !dims)
         return EXIT_USAGE;
-    if (examine(path, source, &text, diags))
+    if (examine(source, diags) != EXIT_OK)
         return EXIT_ERROR;
-    if (!text && given->definitions_are_sizes) {
+    if (!source->text && given->definitions_are_sizes) {
         sizes = definitions;
         definitions = &none;
         dims = command_dims(c, &source->arena, sizes);
         if (!dims)
             return EXIT_USAGE;
     }
-    if (sizes->n && text)
+    if (sizes->n && source->text)
         return options_fail(c, "--dim is for ONNX models");
-    if (definitions->n && !text)
+    if (definitions->n && !source->text)
         return options_fail(c, "-D is for text of functions; --dim gives the sizes of a model");
     source->n_defines = definitions->n;
     source->options = (struct import_options){sizes->n, dims, given->n_inputs, given->inputs};
-    if (read_source(source, text, diags) == EXIT_OK)
-        source->module = command_make_module(source, diags);
+    return EXIT_OK;
+}
+
+int command_read(struct command_source *source, struct diags *diags)
+{
+    if (!source->text && read_model(source, diags) != EXIT_OK)
+        return EXIT_ERROR;
+    source->module = command_make_module(source, diags);
     return source->module ? EXIT_OK : EXIT_ERROR;
+}
+
+int command_open(const struct command *c, const char *path, const struct command_given *given,
+                 struct command_source *source, struct diags *diags)
+{
+    int status = command_begin(c, path, given, source, diags);
+    return status == EXIT_OK ? command_read(source, diags) : status;
 }
 
 int command_open_model(const char *path, struct command_source *source, struct diags *diags)
 {
-    bool text;
     *source = (struct command_source){.path = path};
     arena_init(&source->arena);
-    if (examine(path, source, &text, diags))
+    if (examine(source, diags) != EXIT_OK)
         return EXIT_ERROR;
-    if (!text)
-        return read_source(source, false, diags);
+    if (!source->text)
+        return read_model(source, diags);
     diag_error(diags, (struct loc){.file = shown(path)}, "is text, not an ONNX model");
     return EXIT_ERROR;
 }
@@ -227,7 +215,7 @@ void command_close(struct command_source *source)
 {
     module_destroy(source->module);
     model_destroy(source->model);
-    driver_buffer_finish(&source->bytes);
+    bytes_close(&source->bytes);
     arena_finish(&source->arena);
 }
 

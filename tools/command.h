@@ -23,9 +23,10 @@ int command_report(struct diags *diags, char *message);
 
 // A file that was read.
 struct command_source {
-    struct module *module;      // verified
-    struct model *model;        // holds the bytes of the module's constants; NULL: text
-    struct driver_buffer bytes; // of a text, and of a model that cannot be read twice
+    struct module *module; // verified
+    struct model *model;   // holds the bytes of the module's constants; NULL: text
+    struct file_bytes bytes;
+    bool text; // functions; else a model
     const char *path;
     int n_defines;
     const struct define *defines;  // of text
@@ -46,6 +47,10 @@ struct command_given {
 // status after complaining. The source is to be closed in any case.
 int command_open(const struct command *c, const char *path, const struct command_given *given,
                  struct command_source *source, struct diags *diags);
+// The same in two steps: the bytes, and what the command line says of them; then what they mean.
+int command_begin(const struct command *c, const char *path, const struct command_given *given,
+                  struct command_source *source, struct diags *diags);
+int command_read(struct command_source *source, struct diags *diags);
 // The same for a command that takes models alone; the module is not made.
 int command_open_model(const char *path, struct command_source *source, struct diags *diags);
 void command_close(struct command_source *source);
