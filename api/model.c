@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "api/api.h"
+#include "codegen/cache.h"
 #include "frontend/import.h"
 #include "runtime/memory.h"
 
@@ -23,6 +24,7 @@ struct tg_model_handle {
     tg_context *ctx;
     struct loaded_model *loaded;
     const tg_model *code;
+    bool cached;
     pthread_mutex_t mutex;
     struct workspace *idle; // that no run works in
 };
@@ -35,10 +37,44 @@ struct import {
     size_t length;
     const char *name;
     const tg_model_options *options;
+    struct file_bytes file;
+    struct cache *cache;
+    bool cached;
     struct model *source;
     struct module *m;
     struct loaded_model *loaded;
 };
+
+// Where the options name a cache. Returns 0, or 1 after reporting.
+static int open_cache(struct import *w, struct compile_options *options, const struct import_options *import,
+                      struct diags *diags)
+{
+    const struct cache_request request = {.folder = w->options->cache_dir,
+                                          .limit = w->options->cache_limit,
+                                          .options = options,
+                                          .name = w->name,
+                                          .bytes = w->data ? w->data : w->file.data,
+                                          .size = w->data ? w->length : w->file.size,
+                                          .import = import};
+    if (request.folder && cache_open(&request, &w->cache, diags))
+        return 1;
+    options->cache = w->cache;
+    return 0;
+}
+
+static int compile_source(struct import *w, const struct compile_options *options, const struct import_options *import,
+                          struct diags *diags)
+{
+    w->source = w->data ? model_read_memory(w->data, w->length, w->name, NULL, diags)
+                        : model_read_bytes(&w->file, w->name, diags);
+    w->m = w->source ? import_model(w->source, import, diags) : NULL;
+    if (!w->m || !verify_module(w->m, diags) || graph_compile(w->m, options, diags))
+        return 1;
+    const struct named_bytes *files;
+    int n_files = model_files(w->source, &diags->arena, &files);
+    cache_note_files(w->cache, n_files, files);
+    return model_load(w->m, options, &w->loaded, diags);
+}
 
 static int compile(void *work, struct diags *diags)
 {
@@ -50,13 +86,11 @@ static int compile(void *work, struct diags *diags)
     struct import_dim *dims = ARENA_ARRAY(&diags->arena, struct import_dim, w->options->n_dims + 1);
     for (size_t i = 0; i < w->options->n_dims; i++)
         dims[i] = (struct import_dim){w->options->dims[i].name, w->options->dims[i].value};
-    w->source = w->data ? model_read_memory(w->data, w->length, w->name, NULL, diags) : model_read_file(w->name, diags);
-    if (!w->source)
+    const struct import_options import = {(int)w->options->n_dims, dims, (int)w->options->n_inputs, w->options->inputs};
+    if ((!w->data && bytes_open(w->name, &w->file, diags)) || open_cache(w, &options, &import, diags))
         return 1;
-    struct import_options import = {(int)w->options->n_dims, dims, (int)w->options->n_inputs, w->options->inputs};
-    w->m = import_model(w->source, &import, diags);
-    return !w->m || !verify_module(w->m, diags) || graph_compile(w->m, &options, diags) ||
-           model_load(w->m, &options, &w->loaded, diags);
+    w->cached = cache_load(w->cache, &w->loaded, diags);
+    return w->cached ? 0 : compile_source(w, &options, &import, diags);
 }
 
 static void note_message(const tg_env *env, const char *message)
@@ -77,13 +111,15 @@ static int load(tg_context *ctx, const void *data, size_t length, const char *na
         return api_fail(ctx, "opt_level is %d; it is 0 to 3", options->opt_level);
     if (options->n_dims > API_MOST_WORDS)
         return api_fail(ctx, "more than %d sizes", API_MOST_WORDS);
+    if (options->cache_limit < 0)
+        return api_fail(ctx, "cache_limit is %lld; it is a number of bytes", (long long)options->cache_limit);
     if (options->n_inputs > API_MOST_WORDS)
         return api_fail(ctx, "more than %d names of inputs", API_MOST_WORDS);
     struct import w = {.data = data, .length = length, .name = name, .options = options};
     tg_model_handle *model = calloc(1, sizeof *model);
     int status = model ? api_attempt(ctx, compile, &w) : api_out_of_memory(ctx);
     if (!status) {
-        *model = (tg_model_handle){.env = *tg_pool_env(ctx->pool), .ctx = ctx, .loaded = w.loaded};
+        *model = (tg_model_handle){.env = *tg_pool_env(ctx->pool), .ctx = ctx, .loaded = w.loaded, .cached = w.cached};
         model->code = model_code(w.loaded);
         model->env.error = note_message;
         pthread_mutex_init(&model->mutex, NULL);
@@ -93,6 +129,8 @@ static int load(tg_context *ctx, const void *data, size_t length, const char *na
     }
     module_destroy(w.m);
     model_destroy(w.source);
+    cache_close(w.cache);
+    bytes_close(&w.file);
     return status;
 }
 
@@ -123,6 +161,11 @@ void tg_model_destroy(tg_model_handle *model)
 const tg_model *tg_model_code(const tg_model_handle *model)
 {
     return model->code;
+}
+
+int tg_model_cached(const tg_model_handle *model)
+{
+    return model->cached;
 }
 
 // ---- Running ---------------------------------------------------------------------------------------------------

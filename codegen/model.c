@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/cache_entry.h"
 #include "codegen/error.h"
 #include "codegen/jit.h"
 #include "codegen/model_objects.h"
@@ -12,7 +13,8 @@
 struct loaded_model {
     struct jit *jit;
     int n_weights;
-    void **weights; // memory of constants
+    void **weights;          // memory of constants
+    struct file_bytes entry; // the same in a cache's file
     const tg_model *code;
 };
 
@@ -87,11 +89,11 @@ static int define_hook(struct loaded_model *l, const char *name, const struct la
     return status;
 }
 
-static int find_model(struct loaded_model *l, const struct model_objects *objects, char **error)
+static int find_model(struct loaded_model *l, const char *name, char **error)
 {
     char *symbol;
     void *address;
-    if (asprintf(&symbol, "%s__model", objects->name) < 0)
+    if (asprintf(&symbol, "%s__model", name) < 0)
         return error_set(error, "out of memory");
     int status = jit_lookup(l->jit, symbol, &address, error);
     free(symbol);
@@ -109,10 +111,10 @@ static int32_t load_nothing(const tg_env *env, const char *weights, int32_t *tar
     return 0;
 }
 
-static int define_load(struct loaded_model *l, const struct model_objects *objects, char **error)
+static int define_load(struct loaded_model *l, const char *name, char **error)
 {
     char *symbol;
-    if (asprintf(&symbol, "%s_load", objects->name) < 0)
+    if (asprintf(&symbol, "%s_load", name) < 0)
         return error_set(error, "out of memory");
     int status = jit_define(l->jit, symbol, (void *)load_nothing, error);
     free(symbol);
@@ -138,16 +140,18 @@ static int load_objects(struct load *w)
     struct loaded_model *model = w->model;
     const struct launch_hook *hook = w->options->hook;
     if (jit_create(&model->jit, &w->message) || place_weights(model, w->m, w->objects, &w->message) ||
-        define_load(model, w->objects, &w->message) ||
+        define_load(model, w->objects->name, &w->message) ||
         (hook && define_hook(model, w->objects->name, hook, &w->message)) || model_objects_wait(w->objects, w->diags))
         return 1;
     int64_t start = phase_now();
     for (int i = 0; i < model_objects_count(w->objects); i++)
         if (jit_add_object(model->jit, model_objects_get(w->objects, i), &w->message))
             return 1;
-    int status = find_model(model, w->objects, &w->message);
+    if (find_model(model, w->objects->name, &w->message))
+        return 1;
     phase_end(w->options->pipeline.phases, "linking", start);
-    return status;
+    cache_store(w->options->cache, w->objects, w->diags);
+    return 0;
 }
 
 static void load(void *load)
@@ -185,6 +189,38 @@ int model_load(struct module *m, const struct compile_options *options, struct l
     return 1;
 }
 
+// ---- Loading from a cache --------------------------------------------------------------------------------------
+
+static int link_entry(struct loaded_model *l, const struct cache_entry *e, char **error)
+{
+    if (jit_create(&l->jit, error) || define_load(l, e->name, error))
+        return -1;
+    for (int i = 0; i < e->n_weights; i++)
+        if (define_piece(l, e->name, i, (void *)(e->bytes + e->weights[i].offset), error))
+            return -1;
+    for (int i = 0; i < e->n_objects; i++) {
+        const struct driver_buffer object = {(char *)e->bytes + e->objects[i].offset, e->objects[i].bytes};
+        if (jit_add_object(l->jit, &object, error))
+            return -1;
+    }
+    return find_model(l, e->name, error);
+}
+
+int model_load_entry(const struct cache_entry *entry, struct file_bytes *file, struct loaded_model **out, char **error)
+{
+    struct loaded_model *l = calloc(1, sizeof *l);
+    if (!l)
+        return error_set(error, "out of memory");
+    if (link_entry(l, entry, error)) {
+        model_unload(l);
+        return -1;
+    }
+    l->entry = *file;
+    *file = (struct file_bytes){0};
+    *out = l;
+    return 0;
+}
+
 void model_unload(struct loaded_model *l)
 {
     if (!l)
@@ -193,6 +229,7 @@ void model_unload(struct loaded_model *l)
     for (int i = 0; i < l->n_weights; i++)
         memory_free(l->weights[i]);
     free(l->weights);
+    bytes_close(&l->entry);
     free(l);
 }
 

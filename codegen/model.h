@@ -14,6 +14,12 @@ struct loaded_model;
 // Running out of memory unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
 int model_load(struct module *m, const struct compile_options *options, struct loaded_model **out, struct diags *diags);
 
+// The same from a cache, whose entry's bytes the model takes over: *file is then empty. On failure *error receives a
+// message that the caller frees.
+struct cache_entry;
+struct file_bytes;
+int model_load_entry(const struct cache_entry *entry, struct file_bytes *file, struct loaded_model **out, char **error);
+
 // Releases the code and the constants: the model must not be running. l may be NULL.
 void model_unload(struct loaded_model *l);
 

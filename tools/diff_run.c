@@ -286,7 +286,7 @@ int diff_run(struct diff *d)
         status = EXIT_ERROR;
     if (status == EXIT_OK) {
         find_rows(d);
-        status = run_model(d->command, &d->request, model_code(d->loaded), 0, d->diags);
+        status = run_model(d->command, &d->request, model_code(d->loaded), &(struct run_load){0}, d->diags);
     }
     return d->failed ? EXIT_ERROR : status;
 }

@@ -24,7 +24,7 @@ int main(int argc, char **argv)
     r.file = tegula_model.name;
     struct diags diags;
     diag_init(&diags);
-    status = run_model(&c, &r, &tegula_model, 0, &diags);
+    status = run_model(&c, &r, &tegula_model, &(struct run_load){0}, &diags);
     diag_print(&diags, stderr, options_color(&c));
     diag_finish(&diags);
     return status;

@@ -1,7 +1,9 @@
 // tegula run: runs a model, which it compiles in memory unless it comes compiled, on files or on random inputs.
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "codegen/cache.h"
 #include "codegen/model.h"
 #include "tools/command.h"
 #include "tools/library.h"
@@ -17,35 +19,95 @@ struct telling {
     const char *trace; // a file; NULL: none
 };
 
+// Where compiled models are kept.
+struct keeping {
+    const char *folder; // NULL: the environment may name one
+    bool never;
+    int64_t gib; // most that the folder takes
+};
+
 // ---- Models that are to be compiled ----------------------------------------------------------------------------
 
 // What --input names is an input, even if the model has a default for it.
-int run_open(const struct command *c, const struct run_request *r, struct command_source *source, struct diags *diags)
+static int begin(const struct command *c, const struct run_request *r, struct command_source *source,
+                 struct diags *diags)
 {
     const char **names = ARENA_ARRAY(&diags->arena, const char *, r->inputs.n + 1);
     struct command_given given = {.sizes = NULL, .inputs = names};
     for (int i = 0; i < r->inputs.n; i++)
         if (run_split_input(&diags->arena, r->inputs.word[i], &names[given.n_inputs]))
             given.n_inputs++;
-    return command_open(c, r->file, &given, source, diags);
+    return command_begin(c, r->file, &given, source, diags);
 }
 
-static int compile_and_run(const struct command *c, const struct run_request *r, const struct compile_options *options,
-                           struct profile *profile, struct diags *diags)
+int run_open(const struct command *c, const struct run_request *r, struct command_source *source, struct diags *diags)
+{
+    int status = begin(c, r, source, diags);
+    return status == EXIT_OK ? command_read(source, diags) : status;
+}
+
+// Where the options or the environment name a cache. Returns 0, or 1 after reporting.
+static int open_cache(const struct keeping *keep, const struct command_source *source,
+                      const struct compile_options *options, struct cache **out, struct diags *diags)
+{
+    const char *folder = keep->folder ? keep->folder : getenv("TEGULA_CACHE_DIR");
+    if (keep->never || !folder || !*folder)
+        return 0;
+    const struct cache_request request = {.folder = folder,
+                                          .limit = keep->gib << 30,
+                                          .options = options,
+                                          .name = source->path,
+                                          .bytes = source->bytes.data,
+                                          .size = source->bytes.size,
+                                          .import = &source->options};
+    return cache_open(&request, out, diags);
+}
+
+static int compile_source(struct command_source *source, const struct compile_options *options,
+                          struct loaded_model **out, struct diags *diags)
+{
+    int64_t begun = phase_now();
+    int status = command_read(source, diags);
+    phase_end(options->pipeline.phases, "import", begun);
+    if (status != EXIT_OK)
+        return status;
+    if (graph_compile(source->module, options, diags))
+        return EXIT_ERROR;
+    const struct named_bytes *files;
+    if (source->model) {
+        int n_files = model_files(source->model, &source->arena, &files);
+        cache_note_files(options->cache, n_files, files);
+    }
+    return model_load(source->module, options, out, diags) ? EXIT_ERROR : EXIT_OK;
+}
+
+// Takes the model from the cache, or compiles it.
+static int load_source(struct command_source *source, const struct keeping *keep, struct compile_options options,
+                       struct loaded_model **out, bool *cached, struct diags *diags)
+{
+    if (open_cache(keep, source, &options, &options.cache, diags))
+        return EXIT_ERROR;
+    *cached = cache_load(options.cache, out, diags);
+    int status = *cached ? EXIT_OK : compile_source(source, &options, out, diags);
+    cache_close(options.cache);
+    return status;
+}
+
+static int compile_and_run(const struct command *c, const struct run_request *r, const struct keeping *keep,
+                           const struct compile_options *options, struct profile *profile, struct diags *diags)
 {
     struct command_source source = {0};
     struct loaded_model *loaded = NULL;
+    struct run_load load = {0};
     double start = run_now_ms();
-    int64_t begun = phase_now();
-    int status = run_open(c, r, &source, diags);
-    phase_end(options->pipeline.phases, "import", begun);
-    if (status == EXIT_OK &&
-        (graph_compile(source.module, options, diags) || model_load(source.module, options, &loaded, diags)))
-        status = EXIT_ERROR;
+    int status = begin(c, r, &source, diags);
+    if (status == EXIT_OK)
+        status = load_source(&source, keep, *options, &loaded, &load.cached, diags);
     if (status == EXIT_OK && profile)
         profile_loaded(profile, source.module);
+    load.ms = run_now_ms() - start;
     if (status == EXIT_OK)
-        status = run_model(c, r, model_code(loaded), run_now_ms() - start, diags);
+        status = run_model(c, r, model_code(loaded), &load, diags);
     if (status == EXIT_OK && profile && profile->trace)
         status = trace_write(profile->trace, profile->trace_file, &profile->launches, diags);
     model_unload(loaded);
@@ -55,7 +117,7 @@ static int compile_and_run(const struct command *c, const struct run_request *r,
 
 // With a profile, whose listeners go with the options.
 static int watch_and_run(const struct command *c, struct run_request *r, const struct telling *tell,
-                         struct compile_options *options, struct diags *diags)
+                         const struct keeping *keep, struct compile_options *options, struct diags *diags)
 {
     struct profile profile;
     profile_init(&profile);
@@ -72,22 +134,23 @@ static int watch_and_run(const struct command *c, struct run_request *r, const s
     options->pipeline.phases = profile.trace ? &phases : NULL;
     options->hook = &hook;
     r->watch = &watch;
-    int status = compile_and_run(c, r, options, &profile, diags);
+    int status = compile_and_run(c, r, keep, options, &profile, diags);
     r->watch = NULL;
     trace_destroy(profile.trace);
     profile_finish(&profile);
     return status;
 }
 
-static int run_source(const struct command *c, struct run_request *r, const struct telling *tell, struct diags *diags)
+static int run_source(const struct command *c, struct run_request *r, const struct telling *tell,
+                      const struct keeping *keep, struct diags *diags)
 {
     struct compile_options options;
     int status = command_compile_options(c, &r->shared, &options, diags);
     if (status != EXIT_OK)
         return status;
     options.n_threads = (int)r->shared.threads;
-    return tell->profile || tell->trace ? watch_and_run(c, r, tell, &options, diags)
-                                        : compile_and_run(c, r, &options, NULL, diags);
+    return tell->profile || tell->trace ? watch_and_run(c, r, tell, keep, &options, diags)
+                                        : compile_and_run(c, r, keep, &options, NULL, diags);
 }
 
 // ---- Models that come compiled ---------------------------------------------------------------------------------
@@ -118,7 +181,8 @@ static int load_and_run(const struct command *c, const struct run_request *r, co
     const tg_model *code = library_open(r->file, &library, diags);
     if (!code)
         return EXIT_ERROR;
-    int status = run_model(c, r, code, run_now_ms() - start, diags);
+    const struct run_load load = {run_now_ms() - start, false};
+    int status = run_model(c, r, code, &load, diags);
     dlclose(library);
     return status;
 }
@@ -131,11 +195,17 @@ int command_run(int argc, char *const *argv)
     static struct run_request r = {.format = "npy",
                                    .shared = {.target = DEFAULT_TARGET, .opt_level = DEFAULT_OPTIMIZE}};
     static struct telling tell;
-    struct option options[RUN_OPTIONS + 2] = {
+    static struct keeping keep = {.gib = CACHE_USUAL_LIMIT >> 30};
+    struct option options[RUN_OPTIONS + 5] = {
         [RUN_OPTIONS] = {"profile", 0, OPTION_FLAG, &tell.profile, NULL,
                          "print what the time goes on, launch by launch, on average of --repeat"},
         [RUN_OPTIONS + 1] = {"trace", 0, OPTION_STRING, &tell.trace, "FILE",
                              "write phases of the compiler, launches and threads for ui.perfetto.dev"},
+        [RUN_OPTIONS + 2] = {"cache-dir", 0, OPTION_STRING, &keep.folder, "DIR",
+                             "keep compiled models in a folder, and take them from there [$TEGULA_CACHE_DIR, or none]"},
+        [RUN_OPTIONS + 3] = {"no-cache", 0, OPTION_FLAG, &keep.never, NULL, "compile, and keep nothing"},
+        [RUN_OPTIONS + 4] = {"cache-limit", 0, OPTION_INT, &keep.gib, "GIB",
+                             "what the folder may hold; what was used least recently goes first", 1, 1 << 20},
     };
     run_options(&r, options);
     const struct command c = {
@@ -157,6 +227,7 @@ int command_run(int argc, char *const *argv)
     r.file = files.word[0];
     struct diags diags;
     diag_init(&diags);
-    status = command_ends_in(r.file, ".so") ? load_and_run(&c, &r, &tell, &diags) : run_source(&c, &r, &tell, &diags);
+    status =
+        command_ends_in(r.file, ".so") ? load_and_run(&c, &r, &tell, &diags) : run_source(&c, &r, &tell, &keep, &diags);
     return command_finish(&c, &diags, status);
 }

@@ -398,7 +398,7 @@ static int load_code(struct session *s)
 
 // ---- All of it -------------------------------------------------------------------------------------------------
 
-static int run_session(struct session *s, const char **paths, double load_ms)
+static int run_session(struct session *s, const char **paths, const struct run_load *load)
 {
     const char *made = NULL;
     int status = load_code(s);
@@ -427,14 +427,14 @@ static int run_session(struct session *s, const char **paths, double load_ms)
         .out = s->out,
         .n_runs = s->r->repeat,
         .run_ms = s->run_ms,
-        .load_ms = load_ms,
+        .load = *load,
         .watch = s->r->watch,
     };
     (s->r->json ? run_print_json : run_print_text)(&results);
     return finish_printing(s);
 }
 
-int run_model(const struct command *c, const struct run_request *r, const tg_model *code, double load_ms,
+int run_model(const struct command *c, const struct run_request *r, const tg_model *code, const struct run_load *load,
               struct diags *diags)
 {
     struct session s = {.r = r, .command = c, .diags = diags, .code = code};
@@ -447,7 +447,7 @@ int run_model(const struct command *c, const struct run_request *r, const tg_mod
     s.symbols = ARENA_ARRAY(&s.arena, int64_t, code->n_symbols + 1);
     s.in = ARENA_ARRAY(&s.arena, tg_tensor, code->n_inputs + 1);
     s.out = ARENA_ARRAY(&s.arena, tg_tensor, code->n_outputs + 1);
-    int status = run_session(&s, paths, load_ms);
+    int status = run_session(&s, paths, load);
     for (int i = 0; i < code->n_inputs; i++)
         if (!paths[i]) // the others lie in the arena
             memory_free(s.in[i].data);

@@ -49,8 +49,14 @@ int run_check_options(const struct command *c, const struct run_request *r);
 // NAME=FILE; names may have any characters but '='. The file, or NULL.
 const char *run_split_input(struct arena *a, const char *word, const char **name);
 
+// How the model came to be loaded.
+struct run_load {
+    double ms;
+    bool cached; // it had been compiled before
+};
+
 // Returns the exit status.
-int run_model(const struct command *c, const struct run_request *r, const tg_model *code, double load_ms,
+int run_model(const struct command *c, const struct run_request *r, const tg_model *code, const struct run_load *load,
               struct diags *diags);
 
 double run_now_ms(void);
@@ -67,7 +73,7 @@ struct run_results {
     const tg_tensor *out;
     int64_t n_runs;       // that were timed
     const double *run_ms; // sorted
-    double load_ms;
+    struct run_load load;
     const struct run_watch *watch;
 };
 

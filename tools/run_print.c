@@ -110,8 +110,8 @@ void run_print_text(const struct run_results *r)
         printf(sum.nans ? ", %" PRId64 " nan\n" : "\n", sum.nans);
     }
     if (r->n_runs)
-        printf("min_ms %.4f median_ms %.4f p99_ms %.4f load_ms %.2f peak_rss_mb %.1f\n", r->run_ms[0], median(r),
-               percentile(r, 0.99), r->load_ms, peak_mb());
+        printf("min_ms %.4f median_ms %.4f p99_ms %.4f load_ms %.2f peak_rss_mb %.1f%s\n", r->run_ms[0], median(r),
+               percentile(r, 0.99), r->load.ms, peak_mb(), r->load.cached ? " cached" : "");
     if (r->watch)
         r->watch->print(r->watch->data, false);
 }
@@ -138,7 +138,8 @@ void run_print_json(const struct run_results *r)
     }
     printf("], \"target\": ");
     json_string(stdout, r->target);
-    printf(", \"load_ms\": %.3f, \"peak_rss_mb\": %.1f", r->load_ms, peak_mb());
+    printf(", \"load_ms\": %.3f, \"cached\": %s, \"peak_rss_mb\": %.1f", r->load.ms, r->load.cached ? "true" : "false",
+           peak_mb());
     if (r->n_runs)
         printf(", \"runs\": %" PRId64 ", \"min_ms\": %.4f, \"median_ms\": %.4f, \"p99_ms\": %.4f", r->n_runs,
                r->run_ms[0], median(r), percentile(r, 0.99));

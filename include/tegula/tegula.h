@@ -123,18 +123,29 @@ typedef struct tg_model_options {
     const char *schedule;      // as of tg_kernel_options
     size_t n_inputs;           // names of inputs that have a default (an initialiser) in the model and are to be
     const char *const *inputs; // inputs all the same; the others that have one are constants
+    const char *cache_dir;     // a folder, made if need be, that keeps compiled models for later loads; NULL: none
+    int64_t cache_limit;       // bytes it may hold: what was used least recently goes first. 0: 16 GiB
 } tg_model_options;
 
-#define TG_MODEL_OPTIONS_INIT {sizeof(tg_model_options), NULL, 2, 0, NULL, NULL, 0, NULL}
+#define TG_MODEL_OPTIONS_INIT {sizeof(tg_model_options), NULL, 2, 0, NULL, NULL, 0, NULL, NULL, 0}
 
 // Compiles an ONNX model from `length` bytes. name stands for the file in messages. Tensors must not lie in other
 // files. options may be NULL. Stores the model, which the caller destroys, in *out.
+//
+// With a cache_dir the compiled model is kept there, and the next load of the same bytes under the same name, with the
+// same options, by the same build of this library takes it from there. Its file stays mapped while the model is loaded.
+// Any number of processes may share a folder; whoever can write to it decides what code runs. An entry that is damaged
+// is made anew, and one that cannot be written is not there the next time: only tg_model_cached tells. It is an error
+// if there can be no such folder.
 TG_API int tg_model_compile(tg_context *ctx, const void *data, size_t length, const char *name,
                             const tg_model_options *options, tg_model_handle **out);
 
 // The same from a file; tensors may lie in other files of its folder. None is needed once the model is compiled.
 TG_API int tg_model_load_file(tg_context *ctx, const char *path, const tg_model_options *options,
                               tg_model_handle **out);
+
+// 1 if the model was loaded from the cache, 0 if it was compiled.
+TG_API int tg_model_cached(const tg_model_handle *model);
 
 // Frees the model, its code and its constants; it must not be running. model may be NULL.
 TG_API void tg_model_destroy(tg_model_handle *model);
