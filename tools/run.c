@@ -204,8 +204,8 @@ int command_run(int argc, char *const *argv)
         [RUN_OPTIONS + 2] = {"cache-dir", 0, OPTION_STRING, &keep.folder, "DIR",
                              "keep compiled models in a folder, and take them from there [$TEGULA_CACHE_DIR, or none]"},
         [RUN_OPTIONS + 3] = {"no-cache", 0, OPTION_FLAG, &keep.never, NULL, "compile, and keep nothing"},
-        [RUN_OPTIONS + 4] = {"cache-limit", 0, OPTION_INT, &keep.gib, "GIB",
-                             "what the folder may hold; what was used least recently goes first", 1, 1 << 20},
+        [RUN_OPTIONS + 4] = {"cache-limit", 0, OPTION_INT, &keep.gib, "N",
+                             "GiB that the folder may hold; what was used least recently goes first", 1, 1 << 20},
     };
     run_options(&r, options);
     const struct command c = {
