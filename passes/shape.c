@@ -89,7 +89,7 @@ bool shape_is_lazy(const struct shaper *s, const struct op *op)
         return true;
     case OP_LOAD:
     case OP_GATHER:
-        return !s->written[view_root(op->operands[0])->id];
+        return !s->written[view_root(op->operands[0])->id] || s->settled[op->results[0]->id] != NULL;
     default:
         return false;
     }
@@ -317,6 +317,21 @@ static void shape_if(struct shaper *s, struct op *op)
     bind_results(s, op, branch, places);
 }
 
+static void shape_once(struct shaper *s, struct op *op)
+{
+    struct value *keys[MAX_OPERANDS];
+    for (int i = 0; i < op->n_operands; i++)
+        keys[i] = shape_scalar(s, op->operands[i]);
+    s->b.loc = op->loc;
+    struct op *once = build_op(&s->b, OP_ONCE, op->n_operands, keys, 0, NULL, 0, NULL);
+    build_enter(&s->b, once->blocks[0]);
+    struct undo *mark = shape_mark(s);
+    shape_block(s, op->blocks[0], 0, NULL);
+    shape_rollback(s, mark);
+    build_yield(&s->b, 0, NULL);
+    build_end(&s->b, once);
+}
+
 // Whether an operation ends a stretch that is grouped together.
 static bool is_barrier(struct shaper *s, struct op *op)
 {
@@ -344,6 +359,8 @@ static void shape_block(struct shaper *s, struct block *block, int n_exports, co
             shape_while(s, op);
         else if (op->code == OP_IF)
             shape_if(s, op);
+        else if (op->code == OP_ONCE)
+            shape_once(s, op);
         else
             clone_scalar(s, op);
         op = op->next;
@@ -352,14 +369,56 @@ static void shape_block(struct shaper *s, struct block *block, int n_exports, co
 
 // ---- Kernels ---------------------------------------------------------------------------------------------------
 
-void shape_find_written(struct shaper *s, const struct block *b)
+static void find_written(struct shaper *s, const struct block *b)
 {
     for (const struct op *op = b->first; op; op = op->next) {
         if (op_info[op->code].effect == EFFECT_WRITE)
             s->written[view_root(op->operands[1])->id] = true;
         for (int i = 0; i < op->n_blocks; i++)
-            shape_find_written(s, op->blocks[i]);
+            find_written(s, op->blocks[i]);
     }
+}
+
+static bool writes(const struct op *op, const struct value *root)
+{
+    if (op_info[op->code].effect == EFFECT_WRITE && view_root(op->operands[1]) == root)
+        return true;
+    for (int i = 0; i < op->n_blocks; i++)
+        for (const struct op *inner = op->blocks[i]->first; inner; inner = inner->next)
+            if (writes(inner, root))
+                return true;
+    return false;
+}
+
+// Whether nothing that comes after an operation writes to the root. What loops around it repeat does not count: a loop
+// that writes is never made one nest with what it reads (group_loop_fuses).
+static bool is_settled(const struct op *op, const struct value *root)
+{
+    for (const struct op *at = op; at; at = at->block->parent)
+        for (const struct op *later = at->next; later; later = later->next)
+            if (writes(later, root))
+                return false;
+    return true;
+}
+
+static void find_settled(struct shaper *s, const struct block *b)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        const struct value *root = op->code == OP_LOAD ? view_root(op->operands[0]) : NULL;
+        if (root && op->results[0]->type->kind == TYPE_TILE && s->written[root->id] && is_settled(op, root))
+            s->settled[op->results[0]->id] = root;
+        for (int i = 0; i < op->n_blocks; i++)
+            find_settled(s, op->blocks[i]);
+    }
+}
+
+void shape_find_written(struct shaper *s)
+{
+    int n_values = s->old->n_values + s->m->n_symbols + 1;
+    s->written = ARENA_ARRAY(s->scratch, bool, n_values);
+    s->settled = ARENA_ARRAY(s->scratch, const struct value *, n_values);
+    find_written(s, s->old->body);
+    find_settled(s, s->old->body);
 }
 
 static void take_over(struct function *old, struct function *new)
@@ -401,13 +460,12 @@ static bool shape_kernel(struct function *k, struct pass_context *c)
         if (i < k->n_symbols && k->symbols[i])
             function_symbol(s.new, i);
     s.bind = ARENA_ARRAY(c->scratch, struct binding, k->n_values + k->module->n_symbols + 1);
-    s.written = ARENA_ARRAY(c->scratch, bool, k->n_values + k->module->n_symbols + 1);
     for (int i = 0; i < k->n_params; i++) {
         struct value *p = function_add_param(s.new, k->params[i]->name, k->params[i]->type);
         shape_bind(&s, k->params[i], (struct binding){BIND_DIRECT, p, NULL});
     }
     s.new->grid = k->grid;
-    shape_find_written(&s, k->body);
+    shape_find_written(&s);
     bounds_find_clips(&s);
     // The grid reads the symbols of the new kernel.
     build_enter(&s.b, block_create(s.new, NULL));

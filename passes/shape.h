@@ -108,8 +108,10 @@ struct shaper {
     struct clip *clip;     // by axis
     struct binding *bind;  // by old value id
     struct undo *trail;
-    bool *written;          // by old value id: roots that are stored to
-    int lanes, vector_axis; // of the nest being emitted
+    bool *written;                // by old value id: roots that are stored to
+    const struct value **settled; // by old value id of a tile loaded from one of those: the root, if nothing is stored
+                                  // there afterwards; else NULL
+    int lanes, vector_axis;       // of the nest being emitted
     const struct group *group;
     int n_later; // groups that come after it in its block
     const struct group *later;
@@ -123,7 +125,7 @@ struct undo *shape_mark(struct shaper *s);
 void shape_rollback(struct shaper *s, struct undo *mark);
 void shape_clone_scalars(struct shaper *s, struct block *body); // operations on scalars and views
 void shape_fail(struct shaper *s, struct loc loc, const char *text);
-void shape_find_written(struct shaper *s, const struct block *b); // roots that are stored to
+void shape_find_written(struct shaper *s); // and what is settled
 bool shape_is_lazy(const struct shaper *s, const struct op *op);
 struct value *shape_add(struct shaper *s, struct value *a, struct value *b); // NULL is 0
 struct value *shape_sub(struct shaper *s, struct value *a, struct value *b);

@@ -230,6 +230,15 @@ static bool scatters_rows(const struct shaper *s, const struct group *g, const s
     return false;
 }
 
+// Whether the anchor reads, where it is emitted, what the group's loops would only have written in part.
+static bool reads_written(const struct shaper *s, const struct group *g, const struct anchor *a)
+{
+    for (int id = 0; id < s->old->n_values; id++)
+        if (a->cone[id] && s->settled[id] && g->written[s->settled[id]->id])
+            return true;
+    return false;
+}
+
 static bool fits(const struct shaper *s, const struct group *g, const struct anchor *a)
 {
     if (scatters_rows(s, g, a))
@@ -240,6 +249,8 @@ static bool fits(const struct shaper *s, const struct group *g, const struct anc
     if (a->kind == ANCHOR_LOOP || (a->kind == ANCHOR_OP && a->op->code == OP_DOT))
         return false;
     const struct value *root = written_root(a);
+    if (reads_written(s, g, a))
+        return false;
     if ((root && g->written[root->id]) || turns_around(s, g, a) || !carries_agree(s, g, a))
         return false;
     for (int x = 0; x < s->axes.n; x++) {

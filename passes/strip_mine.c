@@ -138,8 +138,7 @@ static bool know(struct strip_mine *s)
         return false;
     s->facts.window = ARENA_ARRAY(s->scratch, struct window, s->facts.axes.n + 1);
     s->facts.clip = ARENA_ARRAY(s->scratch, struct clip, s->facts.axes.n + 1);
-    s->facts.written = ARENA_ARRAY(s->scratch, bool, k->n_values + 1);
-    shape_find_written(&s->facts, k->body);
+    shape_find_written(&s->facts);
     s->n_values = k->n_values;
     bounds_find_clips(&s->facts);
     return true;
