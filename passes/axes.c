@@ -29,12 +29,19 @@ int axes_of(const struct axes *axes, const struct value *v, int dimension)
     return root(axes, axes->first[v->id] + dimension);
 }
 
-static bool has_axis(const struct axes *axes, const struct op *dot, int axis)
+bool axes_has(const struct axes *axes, const struct value *v, int axis)
+{
+    for (int d = 0; v->type->kind == TYPE_TILE && d < v->type->rank; d++)
+        if (axes_of(axes, v, d) == axis)
+            return true;
+    return false;
+}
+
+static bool labels_axis(const struct axes *axes, const struct op *dot, int axis)
 {
     for (int i = 0; i < dot->n_operands; i++)
-        for (int d = 0; d < dot->operands[i]->type->rank; d++)
-            if (axes_of(axes, dot->operands[i], d) == axis)
-                return true;
+        if (axes_has(axes, dot->operands[i], axis))
+            return true;
     return false;
 }
 
@@ -45,12 +52,11 @@ static bool meet(const struct finder *f, int x, int y)
         const struct value *v = f->tiles[i];
         if (root(f->axes, i) != x)
             continue;
-        for (int d = 0; d < v->type->rank; d++)
-            if (axes_of(f->axes, v, d) == y)
-                return true;
+        if (axes_has(f->axes, v, y))
+            return true;
     }
     for (int i = 0; i < f->n_dots; i++)
-        if (has_axis(f->axes, f->dots[i], x) && has_axis(f->axes, f->dots[i], y))
+        if (labels_axis(f->axes, f->dots[i], x) && labels_axis(f->axes, f->dots[i], y))
             return true;
     return false;
 }

@@ -24,6 +24,8 @@ bool axes_find(struct arena *a, struct function *k, struct axes *axes, struct ax
 
 // The axis of a value's dimension, or AXIS_NONE.
 int axes_of(const struct axes *axes, const struct value *v, int dimension);
+// Whether one of the value's dimensions is the axis; scalars have none.
+bool axes_has(const struct axes *axes, const struct value *v, int axis);
 
 // Whether a reshape only adds or drops dimensions of size 1.
 bool reshape_is_trivial(const struct type *from, const struct type *to);

@@ -31,6 +31,35 @@ static void score(const struct shaper *s, const struct op *access, const struct 
         }
 }
 
+// Whether an index counts the positions along an axis one by one.
+static bool counts_along(const struct shaper *s, const struct value *v, int axis)
+{
+    const struct op *op = v->def;
+    if (!op || !axes_has(&s->axes, v, axis))
+        return false;
+    if (op->code == OP_BROADCAST)
+        return counts_along(s, op->operands[0], axis);
+    if (op->code == OP_ADD)
+        return axes_has(&s->axes, op->operands[0], axis)
+                   ? counts_along(s, op->operands[0], axis) && !axes_has(&s->axes, op->operands[1], axis)
+                   : counts_along(s, op->operands[1], axis);
+    return op->code == OP_IOTA;
+}
+
+// Gathered by whole vectors, or element by element.
+static void score_gather(const struct shaper *s, const struct op *gather, const bool *axes, int weight, int *scores)
+{
+    const struct type *view = gather->operands[0]->type;
+    for (int x = 0; x < s->axes.n; x++) {
+        int moved = 0;
+        for (int i = 1; i <= view->rank; i++)
+            moved += axes_has(&s->axes, gather->operands[i], x);
+        bool unit = !view->strided || view->strides[view->rank - 1] == 1;
+        if (axes[x] && moved)
+            scores[x] += moved == 1 && unit && counts_along(s, gather->operands[view->rank], x) ? weight : -weight;
+    }
+}
+
 // In memory of the pass's own, tiles are row-major.
 static void score_place(const struct shaper *s, const struct value *v, int weight, int *scores)
 {
@@ -50,6 +79,8 @@ static void score_cone(const struct shaper *s, const struct block *b, const stru
         if (op->n_results == 1 && a->cone[op->results[0]->id] && op->results[0]->type->kind == TYPE_TILE) {
             if (op->code == OP_LOAD && s->bind[op->results[0]->id].kind != BIND_MEMORY)
                 score(s, op, op->results[0], a->axes, 1, scores);
+            if (op->code == OP_GATHER && s->bind[op->results[0]->id].kind != BIND_MEMORY)
+                score_gather(s, op, a->axes, 2, scores);
         }
         for (int i = 0; i < op->n_results; i++)
             if (a->cone[op->results[i]->id] && s->bind[op->results[i]->id].kind == BIND_MEMORY)

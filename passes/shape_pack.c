@@ -28,14 +28,6 @@ static struct op *plain_load(struct value *v, bool *computed)
     return v->def && v->def->code == OP_LOAD ? v->def : NULL;
 }
 
-static bool has_axis(const struct shaper *s, const struct value *v, int axis)
-{
-    for (int d = 0; d < v->type->rank; d++)
-        if (axes_of(&s->axes, v, d) == axis)
-            return true;
-    return false;
-}
-
 static bool depends_on(const struct value *v, const struct value *on, int depth)
 {
     if (v == on || depth == 0)
@@ -114,7 +106,7 @@ static bool overlaps(const struct shaper *s, const struct op *load)
 
 static bool is_vector_factor(const struct shaper *s, const struct group *g, const struct value *v)
 {
-    return g->vector_axis != AXIS_NONE && has_axis(s, v, g->vector_axis);
+    return g->vector_axis != AXIS_NONE && axes_has(&s->axes, v, g->vector_axis);
 }
 
 // Whether the register tile's rows of the scalar factor, which are read side by side, are more than the ways of the
@@ -123,7 +115,7 @@ static bool rows_collide(const struct shaper *s, const struct group *g, const st
 {
     const struct split *rows = g->n_splits ? &g->splits[g->n_splits - 1] : NULL;
     int64_t stride, bytes = dtype_bytes(load->results[0]->type->dtype);
-    return rows && rows->axis != g->vector_axis && has_axis(s, load->results[0], rows->axis) &&
+    return rows && rows->axis != g->vector_axis && axes_has(&s->axes, load->results[0], rows->axis) &&
            rows->step * WAY_BYTES > s->target->l1d_bytes &&
            bounds_stride(s, load, load->results[0], rows->axis, &stride) && stride && stride * bytes % WAY_BYTES == 0;
 }
@@ -140,7 +132,7 @@ static bool pays(struct shaper *s, const struct group *g, const struct value *v,
         int64_t panel = s->window[g->vector_axis].size, least = INT64_MAX, stride;
         for (int i = 0; i < g->dot_axes.n_inner; i++) {
             int axis = g->dot_axes.inner[i];
-            if (!has_axis(s, v, axis))
+            if (!axes_has(&s->axes, v, axis))
                 continue;
             if (!bounds_stride(s, load, load->results[0], axis, &stride))
                 return true;
@@ -473,13 +465,13 @@ static bool plan(struct shaper *s, struct group *g, struct value *v, const struc
     *how = (struct packing){.loop_dim = -1, .gap = collide ? LINE_BYTES / dtype_bytes(v->type->dtype) : 0};
     how->box = window && !computed && !loop && !vectors && !negative_coefficient(load);
     int first = 0;
-    while (first < g->n_splits && has_axis(s, v, g->splits[first].axis))
+    while (first < g->n_splits && axes_has(&s->axes, v, g->splits[first].axis))
         first++;
     if (first == g->n_splits && !collide && !(how->box && overlaps(s, load)))
         return false;
     int64_t reuse = 1;
     for (int j = first; j < g->n_splits; j++)
-        if (!has_axis(s, v, g->splits[j].axis))
+        if (!axes_has(&s->axes, v, g->splits[j].axis))
             reuse *= (s->axes.size[g->splits[j].axis] + g->splits[j].step - 1) / g->splits[j].step;
     if (!collide && !pays(s, g, v, load, computed, reuse))
         return false;
