@@ -1,4 +1,5 @@
-// What lower_host.c (the operations of a host function) and lower_model.c (the functions that others call) share.
+// What lower_host.c (the operations of a host function), lower_launch.c (its launches) and lower_model.c (the functions
+// that others call) share.
 //
 // Generated code that meets a fault writes a message into stack memory and goes to the function's block `failed`, which
 // releases what the run holds, hands the message to the environment and returns 1.
@@ -9,6 +10,16 @@
 
 #define HOST_MESSAGE_BYTES 512
 #define HOST_FIRST_SCRATCH 16384 // bytes of the stack; kernels that need more get memory that the run keeps
+
+// Words of what a run works with besides the arena, in stack memory.
+enum {
+    RUN_SCRATCH, // memory for launches on one thread
+    RUN_SCRATCH_BYTES,
+    RUN_SCRATCH_OWNED, // what of it must be freed
+    RUN_ARGS,          // slots of the launches' arguments
+    RUN_MESSAGE,       // HOST_MESSAGE_BYTES for what is wrong
+    RUN_WORDS
+};
 
 struct host {
     struct value **sizes; // by the module's symbol id: what a size in a type is computed as
@@ -25,10 +36,10 @@ struct host {
     LLVMValueRef weights_symbol; // then replaced by that when all pieces are known
 
     LLVMTypeRef bind_type, alloc_type, free_type, reserve_type;
-    LLVMValueRef bind, alloc, free, reserve;
+    LLVMValueRef bind, alloc, free, reserve, launch;
 
     // Of the function being built.
-    LLVMValueRef env, arena, args, scratch, message;
+    LLVMValueRef env, arena, args, run, message;
     LLVMBasicBlockRef failed;
 };
 
@@ -48,8 +59,15 @@ LLVMValueRef host_checked(struct lower *l, enum opcode code, LLVMValueRef x, LLV
 LLVMValueRef host_size(struct lower *l, dim d);
 // The address that many bytes further.
 LLVMValueRef host_offset(struct lower *l, LLVMValueRef pointer, LLVMValueRef bytes);
+// Memory that whoever loads or links the code provides.
+LLVMValueRef host_outside_symbol(struct lower *l, const char *name);
 // Does the operation if it is one of a host function.
 bool host_op(struct lower *l, struct op *op);
+
+// ---- lower_launch.c ----
+
+void host_make_launch(struct lower *l); // the function that launches call, behind `reserve`
+void host_launch(struct lower *l, struct op *op);
 
 // ---- lower_model.c ----
 
