@@ -221,7 +221,8 @@ static int place_weight(struct lower *l, struct data data)
     return *placed;
 }
 
-LLVMValueRef host_outside_symbol(struct lower *l, const char *name)
+// Memory that whoever loads or links the code provides.
+static LLVMValueRef outside_symbol(struct lower *l, const char *name)
 {
     LLVMValueRef symbol = LLVMGetNamedGlobal(l->module, name);
     return symbol ? symbol : LLVMAddGlobal(l->module, l->i8, name);
@@ -232,8 +233,8 @@ static LLVMValueRef weights_base(struct lower *l)
 {
     struct host *h = l->host;
     if (h->form == MODEL_IN_FILE)
-        return h->weights_symbol = host_outside_symbol(l, arena_printf(&l->arena, "%s__weights", h->model));
-    LLVMValueRef loader = host_outside_symbol(l, arena_printf(&l->arena, "%s__loader", h->model));
+        return h->weights_symbol = outside_symbol(l, arena_printf(&l->arena, "%s__weights", h->model));
+    LLVMValueRef loader = outside_symbol(l, arena_printf(&l->arena, "%s__loader", h->model));
     LLVMSetVisibility(loader, LLVMHiddenVisibility);
     LLVMValueRef at = host_offset(l, loader, lower_i64(l, (int64_t)offsetof(struct loader, weights)));
     return LLVMBuildLoad2(l->b, l->ptr, at, "weights");
@@ -244,7 +245,7 @@ static void lower_data(struct lower *l, struct op *op)
     struct host *h = l->host;
     int piece = place_weight(l, op_attr(op, ATTR_DATA)->data);
     if (h->form == MODEL_IN_PROCESS) {
-        set_root(l, op->results[0], host_outside_symbol(l, arena_printf(&l->arena, "%s__weights_%d", h->model, piece)));
+        set_root(l, op->results[0], outside_symbol(l, arena_printf(&l->arena, "%s__weights_%d", h->model, piece)));
         return;
     }
     LLVMValueRef offset = lower_i64(l, h->weights->pieces[piece].offset);

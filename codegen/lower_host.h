@@ -29,8 +29,7 @@ struct host {
 
     enum model_form form;
     const char *model; // its name
-    bool hooked;
-    int n_launches; // that have been lowered
+    int n_launches;    // that have been lowered
     struct weights *weights;
     bool embeds_weights;         // they become a constant of the module
     LLVMValueRef weights_symbol; // then replaced by that when all pieces are known
@@ -59,8 +58,6 @@ LLVMValueRef host_checked(struct lower *l, enum opcode code, LLVMValueRef x, LLV
 LLVMValueRef host_size(struct lower *l, dim d);
 // The address that many bytes further.
 LLVMValueRef host_offset(struct lower *l, LLVMValueRef pointer, LLVMValueRef bytes);
-// Memory that whoever loads or links the code provides.
-LLVMValueRef host_outside_symbol(struct lower *l, const char *name);
 // Does the operation if it is one of a host function.
 bool host_op(struct lower *l, struct op *op);
 

@@ -1,8 +1,10 @@
 // Launches of kernels by a host function NAME. Each fills the slots of its arguments, which are stack memory that all
 // launches share, and calls
 //
-//   internal int32_t NAME__launch(env, struct run *, kernel__range, kernel__grid, kernel__scratch, name, least)
+//   internal int32_t NAME__launch(env, words of the run, kernel__range, kernel__grid, kernel__scratch, name, least,
+//                                 position)
 //
+//     env->on_launch(env, position, 0, slots), if there is one, and with 1 in the end
 //     n = grid(slots); nothing more if n is 0;
 //     env->parallel_for(env, n, range, slots, scratch(slots)), or range(slots, 0, n, memory) where one thread will do
 //
@@ -25,6 +27,7 @@ enum {
     PARAM_SCRATCH,
     PARAM_NAME, // of the kernel
     PARAM_LEAST,
+    PARAM_POSITION,
     PARAM_COUNT
 };
 
@@ -32,7 +35,7 @@ static LLVMTypeRef launch_type(struct lower *l)
 {
     LLVMTypeRef params[PARAM_COUNT];
     for (int i = 0; i < PARAM_COUNT; i++)
-        params[i] = i == PARAM_LEAST ? l->i64 : l->ptr;
+        params[i] = i == PARAM_LEAST ? l->i64 : i == PARAM_POSITION ? l->i32 : l->ptr;
     return lower_function_type(l->i32, PARAM_COUNT, params);
 }
 
@@ -45,6 +48,19 @@ static LLVMTypeRef range_type(struct lower *l)
 {
     LLVMTypeRef params[4] = {l->ptr, l->i64, l->i64, l->ptr};
     return lower_function_type(l->i32, 4, params);
+}
+
+// Whoever wants to know of the launch is told.
+static void tell(struct lower *l, LLVMValueRef f, LLVMValueRef args, bool ended)
+{
+    LLVMValueRef env = l->host->env;
+    LLVMBasicBlockRef without;
+    LLVMValueRef on_launch = model_service(l, env, offsetof(tg_env, on_launch), &without);
+    LLVMTypeRef params[4] = {l->ptr, l->i32, l->i32, l->ptr};
+    LLVMBuildCall2(l->b, lower_function_type(LLVMVoidTypeInContext(l->context), 4, params), on_launch,
+                   (LLVMValueRef[]){env, LLVMGetParam(f, PARAM_POSITION), lower_i32(l, ended), args}, 4, "");
+    LLVMBuildBr(l->b, without);
+    LLVMPositionBuilderAtEnd(l->b, without);
 }
 
 // What a launch does on several threads, if it has enough instances and there is a loop for them; the builder is left
@@ -89,6 +105,7 @@ void host_make_launch(struct lower *l)
     h->env = LLVMGetParam(f, PARAM_ENV);
     h->message = model_read(l, l->ptr, run, 8 * RUN_MESSAGE);
     h->failed = lower_new_block(l, "failed");
+    tell(l, f, args, false);
     LLVMBasicBlockRef some = lower_new_block(l, "some"), done = lower_new_block(l, "done");
     LLVMValueRef n = LLVMBuildCall2(l->b, count_type(l), LLVMGetParam(f, PARAM_GRID), &args, 1, "n");
     LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSGT, n, lower_i64(l, 0), ""), some, done);
@@ -100,6 +117,7 @@ void host_make_launch(struct lower *l)
     LLVMBuildBr(l->b, done);
 
     LLVMPositionBuilderAtEnd(l->b, done);
+    tell(l, f, args, true);
     LLVMBuildRet(l->b, lower_i32(l, 0));
     LLVMPositionBuilderAtEnd(l->b, h->failed);
     LLVMBuildRet(l->b, lower_i32(l, 1));
@@ -156,17 +174,6 @@ int launches_of(const struct function *host, struct arena *a, const struct op *c
     return count_launches(host->body, 0, list);
 }
 
-static void call_hook(struct lower *l, int launch, bool ended)
-{
-    if (!l->host->hooked)
-        return;
-    LLVMTypeRef params[4] = {l->ptr, l->i32, l->i32, l->ptr};
-    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), params, 4, false);
-    LLVMValueRef args[4] = {host_outside_symbol(l, arena_printf(&l->arena, "%s__hook_user", l->kernel->name)),
-                            lower_i32(l, launch), lower_i32(l, ended), l->host->args};
-    LLVMBuildCall2(l->b, type, kernel_function(l, l->kernel->name, "__hook", type), args, 4, "");
-}
-
 // Lowering goes in the order of the text, as launches_of does.
 void host_launch(struct lower *l, struct op *op)
 {
@@ -179,8 +186,6 @@ void host_launch(struct lower *l, struct op *op)
         return;
     }
     fill_slots(l, op);
-    int position = h->n_launches++;
-    call_hook(l, position, false);
     LLVMValueRef args[PARAM_COUNT] = {
         [PARAM_ENV] = h->env,
         [PARAM_RUN] = h->run,
@@ -189,10 +194,10 @@ void host_launch(struct lower *l, struct op *op)
         [PARAM_SCRATCH] = kernel_function(l, name, "__scratch", count_type(l)),
         [PARAM_NAME] = host_text(l, name),
         [PARAM_LEAST] = lower_i64(l, op_int(op, ATTR_LEAST, USUAL_LEAST_INSTANCES)),
+        [PARAM_POSITION] = lower_i32(l, h->n_launches++),
     };
     LLVMValueRef status = LLVMBuildCall2(l->b, launch_type(l), h->launch, args, PARAM_COUNT, "status");
     LLVMBasicBlockRef launched = lower_new_block(l, "launched"); // else the message is there
     LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntEQ, status, lower_i32(l, 0), ""), launched, h->failed);
     LLVMPositionBuilderAtEnd(l->b, launched);
-    call_hook(l, position, true);
 }

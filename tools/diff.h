@@ -22,6 +22,7 @@ struct diff_record {
 };
 
 struct diff {
+    tg_env env; // of the runs; first: what gets a pointer to it finds the diff
     const struct command *command;
     struct run_request request;
     struct compile_options options;

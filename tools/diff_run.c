@@ -99,19 +99,6 @@ static int interpret_original(struct diff *d)
     return status;
 }
 
-static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_env *env)
-{
-    struct diff *d = diff;
-    const struct interp_watch watch = {is_compared, record, d};
-    d->facts = *facts;
-    d->n_outputs = facts->code->n_outputs;
-    d->symbols = launches_symbols(&d->launches, facts->code, facts->symbols, &d->arena);
-    d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
-    d->failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
-                (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
-    return env;
-}
-
 // ---- Memory of launches ----------------------------------------------------------------------------------------
 
 // Calls move(memory, packed, bytes) for each element of a value that lies in memory with strides, in row-major order.
@@ -211,15 +198,30 @@ static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
     free(have);
 }
 
-static void note_launch(void *user, int32_t launch, int32_t ended, const tg_arg *args)
+static void note_launch(const tg_env *env, int32_t launch, int32_t ended, const tg_arg *args)
 {
-    struct diff *d = user;
+    struct diff *d = (struct diff *)(void *)env;
     if (ended && !d->failed)
         for (int i = d->row_of[launch]; i < d->row_of[launch + 1]; i++)
             compare(d, &d->rows[i], args);
 }
 
 // ---- Runs ------------------------------------------------------------------------------------------------------
+
+static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_env *env)
+{
+    struct diff *d = diff;
+    const struct interp_watch watch = {is_compared, record, d};
+    d->facts = *facts;
+    d->n_outputs = facts->code->n_outputs;
+    d->symbols = launches_symbols(&d->launches, facts->code, facts->symbols, &d->arena);
+    d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
+    d->failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
+                (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
+    d->env = *env;
+    d->env.on_launch = note_launch;
+    return &d->env;
+}
 
 static void before_run(void *diff, bool counts)
 {
@@ -271,9 +273,7 @@ static void find_rows(struct diff *d)
 int diff_run(struct diff *d)
 {
     arena_init(&d->arena);
-    struct launch_hook hook = {note_launch, d};
     struct run_watch watch = {d, begin, before_run, after_run, print_nothing, true};
-    d->options.hook = &hook;
     d->request.watch = &watch;
     d->request.repeat = 1;
     int status = run_open(d->command, &d->request, &d->source, d->diags);

@@ -1,5 +1,5 @@
-// The time of a launch is that between the calls of the hook. Beside it stands what the machine could do in that time:
-// its limits are measured when the table is printed, after the runs and their peak of memory.
+// The time of a launch is that between the two calls that tell of it. Beside it stands what the machine could do in
+// that time: its limits are measured when the table is printed, after the runs and their peak of memory.
 #include "tools/profile.h"
 
 #include <inttypes.h>
@@ -23,9 +23,14 @@ void profile_finish(struct profile *p)
 
 // ---- Being told ------------------------------------------------------------------------------------------------
 
-static void note_launch(void *user, int32_t launch, int32_t ended, const tg_arg *args)
+static struct profile *profile_of(const tg_env *env)
 {
-    struct profile *p = user;
+    return (struct profile *)(void *)env;
+}
+
+static void note_launch(const tg_env *env, int32_t launch, int32_t ended, const tg_arg *args)
+{
+    struct profile *p = profile_of(env);
     (void)args;
     if (!ended) {
         trace_begin_launch(p->trace, launch);
@@ -40,9 +45,10 @@ static void note_launch(void *user, int32_t launch, int32_t ended, const tg_arg 
     trace_end_launch(p->trace, launch, p->launch_start, end);
 }
 
-struct launch_hook profile_hook(struct profile *p)
+static int32_t run_parts(const tg_env *env, int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes)
 {
-    return (struct launch_hook){note_launch, p};
+    const struct profile *p = profile_of(env);
+    return trace_parallel_for(p->trace, p->inner, n, range, args, scratch_bytes);
 }
 
 void profile_loaded(struct profile *p, const struct module *m)
@@ -56,7 +62,12 @@ static const tg_env *begin(void *data, const struct run_facts *facts, const tg_e
     struct profile *p = data;
     p->n_threads = facts->n_threads;
     p->symbols = launches_symbols(&p->launches, facts->code, facts->symbols, &p->arena);
-    return trace_env(p->trace, env);
+    p->inner = env;
+    p->env = *env;
+    p->env.on_launch = note_launch;
+    if (p->trace)
+        p->env.parallel_for = run_parts;
+    return &p->env;
 }
 
 static void before_run(void *data, bool counts)

@@ -11,6 +11,8 @@ struct profile_row {
 };
 
 struct profile {
+    tg_env env;          // of the runs; first: what gets a pointer to it finds the profile
+    const tg_env *inner; // that it is made of
     struct arena arena;
     bool table;          // is to be printed
     struct trace *trace; // NULL: nobody wants one
@@ -26,8 +28,7 @@ struct profile {
 void profile_init(struct profile *p);
 void profile_finish(struct profile *p);
 
-// What the model is to be compiled with, and, once it is, where its launches come from.
-struct launch_hook profile_hook(struct profile *p);
+// Where the launches of the model come from, once it is compiled.
 void profile_loaded(struct profile *p, const struct module *m);
 // Who watches its runs.
 struct run_watch profile_watch(struct profile *p);

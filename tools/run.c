@@ -67,10 +67,8 @@ static int watch_and_run(const struct command *c, struct run_request *r, const s
         return command_report(diags, NULL);
     }
     struct phase_listener phases = trace_listener(profile.trace);
-    struct launch_hook hook = profile_hook(&profile);
     struct run_watch watch = profile_watch(&profile);
     options->pipeline.phases = profile.trace ? &phases : NULL;
-    options->hook = &hook;
     r->watch = &watch;
     int status = compile_and_run(c, r, options, &profile, diags);
     r->watch = NULL;

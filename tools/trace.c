@@ -25,8 +25,6 @@ struct event {
 };
 
 struct trace {
-    tg_env env; // first: what gets a pointer to it finds the trace
-    const tg_env *inner;
     pthread_mutex_t lock; // of the events
     struct event *events;
     int64_t n, room, lost;
@@ -133,21 +131,11 @@ static int32_t run_part(const tg_arg *args, int64_t begin, int64_t end, void *sc
     return status;
 }
 
-static int32_t run_parts(const tg_env *env, int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes)
+int32_t trace_parallel_for(struct trace *t, const tg_env *env, int64_t n, tg_range *range, const tg_arg *args,
+                           int64_t scratch_bytes)
 {
-    struct trace *t = (struct trace *)(void *)env;
     struct work w = {t, range, args, t->launch};
-    return t->inner->parallel_for(t->inner, n, run_part, (const tg_arg *)(const void *)&w, scratch_bytes);
-}
-
-const tg_env *trace_env(struct trace *t, const tg_env *env)
-{
-    if (!t)
-        return env;
-    t->inner = env;
-    t->env = *env;
-    t->env.parallel_for = run_parts;
-    return &t->env;
+    return env->parallel_for(env, n, run_part, (const tg_arg *)(const void *)&w, scratch_bytes);
 }
 
 // ---- The file --------------------------------------------------------------------------------------------------

@@ -31,10 +31,10 @@ typedef struct tg_kernel {
     int64_t n_args;                         // parameters, then the sizes that are not constant
 } tg_kernel;
 
-#define TG_ENV_VERSION 1
+#define TG_ENV_VERSION 2
 
 // The services a program lends to compiled code. A null pointer instead of an environment means: one thread, malloc and
-// free, no messages.
+// free, no messages. So it is with each function that is a null pointer.
 typedef struct tg_env {
     int32_t version; // TG_ENV_VERSION
     void *user;      // for the functions below
@@ -48,6 +48,10 @@ typedef struct tg_env {
     void (*free)(const struct tg_env *env, void *memory);
     // Takes note of a message, one line without its end. The text is not kept by the caller.
     void (*error)(const struct tg_env *env, const char *message);
+    // Is told of each launch of a kernel by a model, on the thread that runs the model: `launch` is its number in the
+    // model, `ended` 0 before the kernel runs and 1 when it has. args is what the kernel is given: a slot for each of
+    // its parameters, which holds the address of its memory, then sizes. A launch that fails does not end.
+    void (*on_launch)(const struct tg_env *env, int32_t launch, int32_t ended, const tg_arg *args);
 } tg_env;
 
 // ---- Tensors ---------------------------------------------------------------------------------------------------

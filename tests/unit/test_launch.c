@@ -1,5 +1,4 @@
-// What is told of launches: the hook around them, in order and with the memory that they have, and where they come
-// from.
+// What is told of launches: calls around them, in order and with the memory that they have, and where they come from.
 #include <string.h>
 
 #include "codegen/model.h"
@@ -23,15 +22,16 @@ static const char text[] = "graph @g(%x \"x\": tensor<Nx64xf32>, %w \"w\": tenso
 #define MOST 64
 
 struct told {
+    tg_env env; // first
     int n, launch[MOST], ended[MOST];
     int n_launches;
     const struct op *const *launches;
     float first; // of what the first launch has written
 };
 
-static void note(void *user, int32_t launch, int32_t ended, const tg_arg *args)
+static void note(const tg_env *env, int32_t launch, int32_t ended, const tg_arg *args)
 {
-    struct told *t = user;
+    struct told *t = (struct told *)(void *)env;
     if (t->n == MOST)
         return;
     t->launch[t->n] = launch;
@@ -48,12 +48,11 @@ struct fixture {
     struct told told;
 };
 
-static void load(struct fixture *f, bool hooked)
+static void load(struct fixture *f)
 {
     memset(f, 0, sizeof *f);
     diag_init(&f->diags);
-    struct launch_hook hook = {note, &f->told};
-    struct compile_options options = {.opt_level = 1, .hook = hooked ? &hook : NULL};
+    struct compile_options options = {.opt_level = 1};
     ck_assert(!compile_target("native", &options.target, &f->diags));
     f->m = compile_read(text, strlen(text), "g.graph", 0, NULL, &f->diags);
     if (!f->m || graph_compile(f->m, &options, &f->diags) || model_load(f->m, &options, &f->loaded, &f->diags)) {
@@ -63,6 +62,7 @@ static void load(struct fixture *f, bool hooked)
     const struct function *host = f->m->first_function;
     while (host->kind != FUNCTION_HOST)
         host = host->next;
+    f->told.env = (tg_env){.version = TG_ENV_VERSION, .on_launch = note};
     f->told.n_launches = launches_of(host, &f->m->arena, &f->told.launches);
 }
 
@@ -73,7 +73,7 @@ static void unload(struct fixture *f)
     diag_finish(&f->diags);
 }
 
-static void run(struct fixture *f)
+static void run(struct fixture *f, const tg_env *env)
 {
     static float x[N * 64], w[64 * 32], z[N * 32], s[32];
     for (int i = 0; i < N * 64; i++)
@@ -84,16 +84,16 @@ static void run(struct fixture *f)
     tg_data_type f32 = {TG_CODE_FLOAT, 32, 1};
     tg_tensor in[] = {{x, {TG_DEVICE_CPU, 0}, 2, f32, xs, NULL, 0}, {w, {TG_DEVICE_CPU, 0}, 2, f32, ws, NULL, 0}};
     tg_tensor out[] = {{z, {TG_DEVICE_CPU, 0}, 2, f32, zs, NULL, 0}, {s, {TG_DEVICE_CPU, 0}, 2, f32, ss, NULL, 0}};
-    ck_assert_int_eq(model_code(f->loaded)->run(NULL, in, out, NULL), 0);
+    ck_assert_int_eq(model_code(f->loaded)->run(env, in, out, NULL), 0);
     ck_assert_float_eq(z[N * 32 - 1], 64);
     ck_assert_float_eq(s[31], 3 * N * 64);
 }
 
-START_TEST(hook)
+START_TEST(told)
 {
     struct fixture f;
-    load(&f, true);
-    run(&f);
+    load(&f);
+    run(&f, &f.told.env);
     const struct told *t = &f.told;
     ck_assert_int_eq(t->launch[0], 0);
     ck_assert_float_eq(t->first, 64);
@@ -110,17 +110,19 @@ START_TEST(hook)
         ck_assert(op->block->parent || times[i] == 1);
     }
     ck_assert_int_ge(in_loop, 1);
-    run(&f); // the same again
+    run(&f, &f.told.env); // the same again
     ck_assert_int_eq(t->launch[t->n / 2], 0);
     unload(&f);
 }
 END_TEST
 
-START_TEST(not_hooked)
+START_TEST(not_told)
 {
     struct fixture f;
-    load(&f, false);
-    run(&f);
+    load(&f);
+    run(&f, NULL);
+    f.told.env.on_launch = NULL;
+    run(&f, &f.told.env);
     ck_assert_int_eq(f.told.n, 0);
     unload(&f);
 }
@@ -129,7 +131,7 @@ END_TEST
 START_TEST(origins)
 {
     struct fixture f;
-    load(&f, true);
+    load(&f);
     const struct op *first = f.told.launches[0];
     struct loc *nodes;
     ck_assert_int_eq(origin_nodes(first, &f.m->arena, &nodes), 2);
@@ -159,8 +161,8 @@ int main(void)
     Suite *s = suite_create("launch");
     TCase *t = tcase_create("launch");
     tcase_set_timeout(t, 60);
-    tcase_add_test(t, hook);
-    tcase_add_test(t, not_hooked);
+    tcase_add_test(t, told);
+    tcase_add_test(t, not_told);
     tcase_add_test(t, origins);
     suite_add_tcase(s, t);
     return suite_run(s, CK_FORK_GETENV);
