@@ -49,10 +49,6 @@ struct model_linkage {
     struct weights *weights; // NULL: the constants become one of the LLVM module
 };
 
-// The launches of a host function in the order of its text, which is what tg_env.on_launch numbers them by. Stores as
-// many as there are, in the arena, and returns how many.
-int launches_of(const struct function *host, struct arena *a, const struct op *const **launches);
-
 // Adds to `out` the functions of a host function NAME, after those of the kernels that it launches, which may be in
 // another module; lower_model.c lists them. In this process there is also the data symbol NAME__model, a tg_model,
 // which needs a function NAME_load; where the constants become one of the LLVM module, both are there. Files get theirs
@@ -63,10 +59,11 @@ int launches_of(const struct function *host, struct arena *a, const struct op *c
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                const struct model_linkage *linkage, struct diags *diags);
 
-// Code of a model for one target: the host function's name when that was lowered.
+// Code of a model for one target: the host function's name when that was lowered, and what it launches.
 struct lowered_target {
     const char *host;
     const struct target_desc *target;
+    struct data launches; // of launches_write
 };
 
 // Adds to `out` what others see of a model NAME in a file (lower_loader.c): C functions and NAME__model, by the symbol

@@ -91,15 +91,20 @@ void host_prepare(struct lower *l)
 
 // ---- Faults ----------------------------------------------------------------------------------------------------
 
-LLVMValueRef host_text(struct lower *l, const char *text)
+LLVMValueRef host_bytes(struct lower *l, const char *bytes, size_t size)
 {
-    LLVMValueRef constant = LLVMConstStringInContext2(l->context, text, strlen(text), false);
+    LLVMValueRef constant = LLVMConstStringInContext2(l->context, bytes, size, true);
     LLVMValueRef string = LLVMAddGlobal(l->module, LLVMTypeOf(constant), "text");
     LLVMSetInitializer(string, constant);
     LLVMSetLinkage(string, LLVMPrivateLinkage);
     LLVMSetGlobalConstant(string, true);
     LLVMSetUnnamedAddress(string, LLVMGlobalUnnamedAddr);
     return string;
+}
+
+LLVMValueRef host_text(struct lower *l, const char *text)
+{
+    return host_bytes(l, text, strlen(text) + 1);
 }
 
 void host_begin(struct lower *l, LLVMValueRef function, LLVMValueRef env)

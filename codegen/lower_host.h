@@ -52,6 +52,7 @@ void host_begin(struct lower *l, LLVMValueRef function, LLVMValueRef env);
 // Goes on where the condition (i1) holds, and fails where it does not. The format is printf's.
 void host_require(struct lower *l, LLVMValueRef condition, const char *format, int n_args, const LLVMValueRef *args);
 LLVMValueRef host_text(struct lower *l, const char *text); // a constant C string
+LLVMValueRef host_bytes(struct lower *l, const char *bytes, size_t size);
 // The sum, difference or product; fails where it overflows.
 LLVMValueRef host_checked(struct lower *l, enum opcode code, LLVMValueRef x, LLVMValueRef y);
 // A size in a type; NULL if it is unknown.

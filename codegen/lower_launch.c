@@ -152,28 +152,6 @@ static LLVMValueRef kernel_function(struct lower *l, const char *kernel, const c
     return lower_library_function(l, arena_printf(&l->arena, "%s%s", kernel, suffix), type);
 }
 
-static int count_launches(const struct block *b, int n, const struct op **launches)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        if (op->code == OP_LAUNCH) {
-            if (launches)
-                launches[n] = op;
-            n++;
-        }
-        for (int i = 0; i < op->n_blocks; i++)
-            n = count_launches(op->blocks[i], n, launches);
-    }
-    return n;
-}
-
-int launches_of(const struct function *host, struct arena *a, const struct op *const **launches)
-{
-    int n = count_launches(host->body, 0, NULL);
-    const struct op **list = ARENA_ARRAY(a, const struct op *, n + 1);
-    *launches = list;
-    return count_launches(host->body, 0, list);
-}
-
 // Lowering goes in the order of the text, as launches_of does.
 void host_launch(struct lower *l, struct op *op)
 {

@@ -14,6 +14,7 @@
 #include <tegula/kernel.h>
 
 #include "codegen/data_type.h"
+#include "codegen/launches.h"
 #include "codegen/lower_model.h"
 #include "ir/dims.h"
 
@@ -733,6 +734,13 @@ static bool check_interface(struct lower *l)
     return true;
 }
 
+static void describe(struct lower *l, const struct symbols *s)
+{
+    const struct function *f = l->kernel;
+    const struct lowered_target only = {f->name, l->target, launches_write(f, &l->arena)};
+    model_make_description(l, s, 1, &only);
+}
+
 void lower_model(struct lower *l)
 {
     struct symbols s = {0};
@@ -756,7 +764,7 @@ void lower_model(struct lower *l)
     if (alone)
         make_load(l);
     if (in_process || alone)
-        model_make_description(l, &s, 1, (const char *const[]){l->target->name});
+        describe(l, &s);
     if (alone && l->host->weights_symbol)
         model_define_weights(l);
 }

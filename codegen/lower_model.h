@@ -5,6 +5,7 @@
 
 #include <tegula/kernel.h>
 
+#include "codegen/lower.h"
 #include "codegen/lower_host.h"
 
 struct port {
@@ -54,7 +55,7 @@ LLVMTypeRef model_entry_type(struct lower *l, const struct symbols *s, bool with
 void model_make_entry(struct lower *l, const struct symbols *s);
 // NAME__model, which refers to the functions NAME__shapes, NAME__run and NAME_load.
 LLVMValueRef model_make_description(struct lower *l, const struct symbols *s, int n_targets,
-                                    const char *const *targets);
+                                    const struct lowered_target *targets);
 LLVMValueRef model_table(struct lower *l, LLVMTypeRef type, int n, LLVMValueRef *rows); // a constant array
 // The constants as one of the module.
 void model_define_weights(struct lower *l);

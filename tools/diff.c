@@ -83,12 +83,11 @@ static const struct diff_row *find_among(const struct diff *single, const struct
 // Sizes that the first run chose are not chosen, and told of, again.
 static void fix_sizes(struct run_request *r, const struct diff *before, struct arena *a)
 {
-    const struct launches *l = &before->launches;
+    const struct module *m = before->source.module;
     r->shared.dims.n = 0;
-    for (int i = 0; i < l->m->n_symbols && r->shared.dims.n < OPTIONS_MOST_WORDS; i++)
+    for (int i = 0; i < m->n_symbols && r->shared.dims.n < OPTIONS_MOST_WORDS; i++)
         if (before->symbols[i] >= 0)
-            r->shared.dims.word[r->shared.dims.n++] =
-                arena_printf(a, "%s=%" PRId64, l->m->symbols[i], before->symbols[i]);
+            r->shared.dims.word[r->shared.dims.n++] = arena_printf(a, "%s=%" PRId64, m->symbols[i], before->symbols[i]);
 }
 
 // Compiles the model with a kernel for each operation, to see whether one of those that were fused is wrong by itself.
@@ -137,19 +136,18 @@ static int report_first(const struct diff *d)
 {
     struct arena *a = &d->diags->arena;
     const struct diff_row *row = d->first;
-    const struct op *launch = d->launches.list[row->launch];
+    const struct launch *launch = &d->launches[row->launch];
     struct loc loc = loc_of(d, row);
     bool repeats = d->records[diff_value(d, row)->id].n > 1;
     const char *when = repeats ? arena_printf(a, " in iteration %d", d->first_time) : "";
     diag_error(d->diags, loc, "the first to differ is %s%s: given the interpreter's operands, %s; %s",
                value_text(diff_value(d, row), a), when, element_text(d, diff_tensor(d, row), &d->first_found),
                size_text(&d->first_found, a));
-    if (launch->loc.origin->n_ops < 2)
+    if (d->ops[row->launch]->loc.origin->n_ops < 2)
         return EXIT_OK;
     diag_note(d->diags, loc, "one kernel, @%s, computes %s (%s); what is between is not in memory and cannot be seen",
-              launch_kernel(&d->launches, row->launch), launch_operators(launch, a),
-              launch_nodes(launch, MOST_NODES, a));
-    return look_inside(d, launch);
+              launch->kernel, launch_operators(launch, a), launch_nodes(launch, MOST_NODES, a));
+    return look_inside(d, d->ops[row->launch]);
 }
 
 static const char *output_name(const struct diff *d, int i)
@@ -214,7 +212,7 @@ static void print_table(struct diff *d, int n, const struct diff_row **rows)
     printf("%9s %9s %9s %9s %9s %7s  what\n", "own", "run", "absolute", "relative", "ulp", "wrong");
     for (int i = 0; i < n; i++) {
         const struct check_difference *x = &rows[i]->own;
-        const struct op *launch = d->launches.list[rows[i]->launch];
+        const struct launch *launch = &d->launches[rows[i]->launch];
         printf("%9.3g %9.3g %9.3g %9.3g %9.3g %7" PRId64 "  %s: %s\n", x->worst, rows[i]->run.worst, x->absolute,
                x->relative, x->ulp, x->n_wrong, launch_operators(launch, &d->arena),
                launch_nodes(launch, MOST_NODES, &d->arena));

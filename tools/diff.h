@@ -4,6 +4,7 @@
 
 #include "codegen/model.h"
 #include "ir/interp_graph.h"
+#include "passes/origin.h"
 #include "tools/check.h"
 #include "tools/launch.h"
 #include "tools/run.h"
@@ -33,10 +34,12 @@ struct diff {
     struct arena arena;
     struct command_source source; // compiled
     struct loaded_model *loaded;
-    struct launches launches;
-    const struct function *graph; // as the launches compute it, after the passes over graphs; NULL: there is none
+    int n_launches;
+    const struct op *const *ops;   // the launches as the module has them
+    const struct launch *launches; // and as the code tells of them
+    const struct function *graph;  // as the launches compute it, after the passes over graphs; NULL: there is none
     struct run_facts facts;
-    int64_t *symbols;
+    int64_t *symbols;            // values by the module's id; -1: not known
     struct diff_record *records; // by the id of the graph's value
     int64_t recorded;            // bytes of them
     bool forgot;                 // some, for want of memory

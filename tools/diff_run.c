@@ -21,7 +21,7 @@ double diff_limit(const struct diff *d, enum dtype t)
 
 static const struct origin_result *result_of(const struct diff *d, const struct diff_row *row)
 {
-    return &d->launches.list[row->launch]->loc.origin->results[row->result];
+    return &d->ops[row->launch]->loc.origin->results[row->result];
 }
 
 const struct value *diff_value(const struct diff *d, const struct diff_row *row)
@@ -80,10 +80,10 @@ static int interpret(struct diff *d, const struct function *g, const struct inte
     return interp_graph_watched(g, in, *outputs, 0, watch, d->diags);
 }
 
-static const struct function *find_graph(const struct module *m)
+static const struct function *find_function(const struct module *m, enum function_kind kind)
 {
     const struct function *f = m->first_function;
-    while (f && f->kind != FUNCTION_GRAPH)
+    while (f && f->kind != kind)
         f = f->next;
     return f;
 }
@@ -94,7 +94,7 @@ static int interpret_original(struct diff *d)
     struct command_source original;
     int status = run_open(d->command, &d->request, &original, d->diags);
     if (status == EXIT_OK)
-        status = interpret(d, find_graph(original.module), NULL, &d->outputs[0]);
+        status = interpret(d, find_function(original.module, FUNCTION_GRAPH), NULL, &d->outputs[0]);
     command_close(&original);
     return status;
 }
@@ -179,7 +179,7 @@ static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
         return;
     const struct interp_tensor *x = &record->x[time];
     for (int k = 0; k < x->rank; k++)
-        if (!dims_eval(d->launches.m, r->strides[k], d->symbols, &strides[k]))
+        if (!dims_eval(d->source.module, r->strides[k], d->symbols, &strides[k]))
             return;
     char *memory = args[r->param].pointer, *have = malloc((size_t)x->bytes + 1);
     if (!have) {
@@ -208,13 +208,28 @@ static void note_launch(const tg_env *env, int32_t launch, int32_t ended, const 
 
 // ---- Runs ------------------------------------------------------------------------------------------------------
 
+static int64_t *symbol_values(struct diff *d)
+{
+    const struct module *m = d->source.module;
+    const tg_model *code = d->facts.code;
+    int64_t *values = ARENA_ARRAY(&d->arena, int64_t, m->n_symbols + 1);
+    for (int i = 0; i < m->n_symbols; i++) {
+        values[i] = -1;
+        for (int j = 0; j < code->n_symbols; j++)
+            if (!strcmp(m->symbols[i], code->symbols[j]))
+                values[i] = d->facts.symbols[j];
+    }
+    return values;
+}
+
 static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_env *env)
 {
     struct diff *d = diff;
     const struct interp_watch watch = {is_compared, record, d};
     d->facts = *facts;
     d->n_outputs = facts->code->n_outputs;
-    d->symbols = launches_symbols(&d->launches, facts->code, facts->symbols, &d->arena);
+    launches_read(facts->code->launches[facts->target], &d->arena, &d->launches);
+    d->symbols = symbol_values(d);
     d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
     d->failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
                 (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
@@ -251,18 +266,18 @@ static void print_nothing(void *diff, bool json)
 static void find_rows(struct diff *d)
 {
     struct arena *a = &d->arena;
-    d->launches = launches_find(d->source.module, a);
+    d->n_launches = launches_of(find_function(d->source.module, FUNCTION_HOST), a, &d->ops);
     int n = 0;
-    d->row_of = ARENA_ARRAY(a, int, d->launches.n + 1);
-    for (int i = 0; i < d->launches.n; i++) {
-        const struct origin *o = d->launches.list[i]->loc.origin;
+    d->row_of = ARENA_ARRAY(a, int, d->n_launches + 1);
+    for (int i = 0; i < d->n_launches; i++) {
+        const struct origin *o = d->ops[i]->loc.origin;
         d->graph = o ? o->graph : d->graph;
         d->row_of[i] = n;
         n += o ? o->n_results : 0;
     }
-    d->row_of[d->launches.n] = d->n_rows = n;
+    d->row_of[d->n_launches] = d->n_rows = n;
     d->rows = ARENA_ARRAY(a, struct diff_row, n + 1);
-    for (int i = 0; i < d->launches.n; i++)
+    for (int i = 0; i < d->n_launches; i++)
         for (int r = d->row_of[i]; r < d->row_of[i + 1]; r++)
             d->rows[r] = (struct diff_row){.launch = i, .result = r - d->row_of[i]};
     int n_values = d->graph ? d->graph->n_values : 0;
@@ -277,7 +292,7 @@ int diff_run(struct diff *d)
     d->request.watch = &watch;
     d->request.repeat = 1;
     int status = run_open(d->command, &d->request, &d->source, d->diags);
-    if (status == EXIT_OK && !find_graph(d->source.module)) {
+    if (status == EXIT_OK && !find_function(d->source.module, FUNCTION_GRAPH)) {
         diag_error(d->diags, (struct loc){.file = d->request.file}, "holds no graph, so there is nothing to interpret");
         status = EXIT_ERROR;
     }

@@ -31,7 +31,7 @@ int run_open(const struct command *c, const struct run_request *r, struct comman
 }
 
 static int compile_and_run(const struct command *c, const struct run_request *r, const struct compile_options *options,
-                           struct profile *profile, struct diags *diags)
+                           struct diags *diags)
 {
     struct command_source source = {0};
     struct loaded_model *loaded = NULL;
@@ -42,75 +42,17 @@ static int compile_and_run(const struct command *c, const struct run_request *r,
     if (status == EXIT_OK &&
         (graph_compile(source.module, options, diags) || model_load(source.module, options, &loaded, diags)))
         status = EXIT_ERROR;
-    if (status == EXIT_OK && profile)
-        profile_loaded(profile, source.module);
     if (status == EXIT_OK)
         status = run_model(c, r, model_code(loaded), run_now_ms() - start, diags);
-    if (status == EXIT_OK && profile && profile->trace)
-        status = trace_write(profile->trace, profile->trace_file, &profile->launches, diags);
     model_unload(loaded);
     command_close(&source);
     return status;
 }
 
-// With a profile, whose listeners go with the options.
-static int watch_and_run(const struct command *c, struct run_request *r, const struct telling *tell,
-                         struct compile_options *options, struct diags *diags)
-{
-    struct profile profile;
-    profile_init(&profile);
-    profile.table = tell->profile;
-    profile.trace_file = tell->trace;
-    profile.trace = tell->trace ? trace_create() : NULL;
-    if (tell->trace && !profile.trace) {
-        profile_finish(&profile);
-        return command_report(diags, NULL);
-    }
-    struct phase_listener phases = trace_listener(profile.trace);
-    struct run_watch watch = profile_watch(&profile);
-    options->pipeline.phases = profile.trace ? &phases : NULL;
-    r->watch = &watch;
-    int status = compile_and_run(c, r, options, &profile, diags);
-    r->watch = NULL;
-    trace_destroy(profile.trace);
-    profile_finish(&profile);
-    return status;
-}
-
-static int run_source(const struct command *c, struct run_request *r, const struct telling *tell, struct diags *diags)
-{
-    struct compile_options options;
-    int status = command_compile_options(c, &r->shared, &options, diags);
-    if (status != EXIT_OK)
-        return status;
-    options.n_threads = (int)r->shared.threads;
-    return tell->profile || tell->trace ? watch_and_run(c, r, tell, &options, diags)
-                                        : compile_and_run(c, r, &options, NULL, diags);
-}
-
 // ---- Models that come compiled ---------------------------------------------------------------------------------
 
-// The option that speaks of compiling; NULL: none was given.
-static const char *compiler_option(const struct shared_options *s, const struct telling *tell)
+static int load_and_run(const struct command *c, const struct run_request *r, struct diags *diags)
 {
-    const struct pipeline_options *p = &s->pipeline;
-    return tell->profile                       ? "--profile"
-           : tell->trace                       ? "--trace"
-           : strcmp(s->target, DEFAULT_TARGET) ? "--target"
-           : s->opt_level != DEFAULT_OPTIMIZE  ? "-O"
-           : s->schedule                       ? "--schedule"
-           : p->print_after_all                ? "--print-after-all"
-           : p->time_passes                    ? "--time-passes"
-           : p->remarks                        ? "--remarks"
-                                               : NULL;
-}
-
-static int load_and_run(const struct command *c, const struct run_request *r, const struct telling *tell,
-                        struct diags *diags)
-{
-    const char *option = compiler_option(&r->shared, tell);
-    if (option)
-        return options_fail(c, "%s is for models that are yet to be compiled", option);
     double start = run_now_ms();
     void *library;
     const tg_model *code = library_open(r->file, &library, diags);
@@ -119,6 +61,69 @@ static int load_and_run(const struct command *c, const struct run_request *r, co
     int status = run_model(c, r, code, run_now_ms() - start, diags);
     dlclose(library);
     return status;
+}
+
+// The option that speaks of compiling; NULL: none was given.
+static const char *compiler_option(const struct shared_options *s)
+{
+    const struct pipeline_options *p = &s->pipeline;
+    return strcmp(s->target, DEFAULT_TARGET)  ? "--target"
+           : s->opt_level != DEFAULT_OPTIMIZE ? "-O"
+           : s->schedule                      ? "--schedule"
+           : p->print_after_all               ? "--print-after-all"
+           : p->time_passes                   ? "--time-passes"
+           : p->remarks                       ? "--remarks"
+                                              : NULL;
+}
+
+// ---- Both ------------------------------------------------------------------------------------------------------
+
+// options: what to compile with; NULL for a model that comes compiled.
+static int run_file(const struct command *c, const struct run_request *r, const struct compile_options *options,
+                    struct diags *diags)
+{
+    return options ? compile_and_run(c, r, options, diags) : load_and_run(c, r, diags);
+}
+
+// With a profile, whose listeners go with the options and the request.
+static int watch_and_run(const struct command *c, struct run_request *r, const struct telling *tell,
+                         struct compile_options *options, struct diags *diags)
+{
+    struct profile profile;
+    profile_init(&profile);
+    profile.table = tell->profile;
+    profile.trace = tell->trace ? trace_create() : NULL;
+    if (tell->trace && !profile.trace) {
+        profile_finish(&profile);
+        return command_report(diags, NULL);
+    }
+    struct phase_listener phases = trace_listener(profile.trace);
+    struct run_watch watch = profile_watch(&profile);
+    if (options && profile.trace)
+        options->pipeline.phases = &phases;
+    r->watch = &watch;
+    int status = run_file(c, r, options, diags);
+    r->watch = NULL;
+    if (status == EXIT_OK && profile.trace)
+        status = trace_write(profile.trace, tell->trace, profile.launches, diags);
+    trace_destroy(profile.trace);
+    profile_finish(&profile);
+    return status;
+}
+
+static int run(const struct command *c, struct run_request *r, const struct telling *tell, struct diags *diags)
+{
+    bool compiled = command_ends_in(r->file, ".so");
+    const char *option = compiled ? compiler_option(&r->shared) : NULL;
+    if (option)
+        return options_fail(c, "%s is for models that are yet to be compiled", option);
+    struct compile_options options;
+    int status = compiled ? EXIT_OK : command_compile_options(c, &r->shared, &options, diags);
+    if (status != EXIT_OK)
+        return status;
+    options.n_threads = (int)r->shared.threads;
+    struct compile_options *used = compiled ? NULL : &options;
+    return tell->profile || tell->trace ? watch_and_run(c, r, tell, used, diags) : run_file(c, r, used, diags);
 }
 
 // ---- The command -----------------------------------------------------------------------------------------------
@@ -155,6 +160,6 @@ int command_run(int argc, char *const *argv)
     r.file = files.word[0];
     struct diags diags;
     diag_init(&diags);
-    status = command_ends_in(r.file, ".so") ? load_and_run(&c, &r, &tell, &diags) : run_source(&c, &r, &tell, &diags);
+    status = run(&c, &r, &tell, &diags);
     return command_finish(&c, &diags, status);
 }

@@ -24,6 +24,6 @@ int32_t trace_parallel_for(struct trace *t, const tg_env *env, int64_t n, tg_ran
                            int64_t scratch_bytes);
 
 // The file. Returns an exit status after reporting.
-int trace_write(struct trace *t, const char *path, const struct launches *launches, struct diags *diags);
+int trace_write(struct trace *t, const char *path, const struct launch *launches, struct diags *diags);
 
 #endif
