@@ -9,11 +9,27 @@
 #include "tools/launch.h"
 #include "tools/run.h"
 
+// How a result was when something was first seen in it.
+struct diff_sight {
+    bool seen;
+    int time; // that the value was computed, from 0
+    struct check_difference found;
+};
+
 // A result of a launch, compared: each time that it is computed counts.
 struct diff_row {
     int launch, result;
     int64_t times;                    // that it was compared; 0: the interpreter has not computed it
     struct check_difference run, own; // as it is in the run; given the operands that the interpreter has
+    // When it first differed given exact operands; when it differed in the run; when it had numbers in it which are
+    // none in the interpreter either.
+    struct diff_sight fault, drift, nonfinite;
+};
+
+// Rows in the order in which something was first seen in them.
+struct diff_list {
+    int n;
+    const struct diff_row **rows;
 };
 
 // What the interpreter makes of a value, time after time.
@@ -51,11 +67,9 @@ struct diff {
     bool exact;            // this run gives each launch the interpreter's operands
     bool failed;           // the interpreter did
 
-    // The first rows, and how they were then: that differ given exact operands, that differ in the run, and that have
-    // numbers in it which are none in the interpreter either. NULL: none.
-    const struct diff_row *first, *drifted, *nonfinite;
-    struct check_difference first_found, drifted_found, nonfinite_found;
-    int first_time; // that the value was computed, from 0
+    // What was seen; once it is done, without rows that have it from those that they are computed from.
+    struct diff_list faults, nonfinite;
+    struct diff_list drifted; // with those
     int n_outputs;
     struct interp_tensor *outputs[2];            // of the model as it is read, and of the graph
     struct check_difference *output_differences; // of the run and the model as it is read

@@ -36,13 +36,17 @@ const struct interp_tensor *diff_tensor(const struct diff *d, const struct diff_
 
 // ---- The interpreter -------------------------------------------------------------------------------------------
 
-static bool is_compared(void *diff, const struct value *v)
+static bool has_row(const struct diff *d, const struct value *v)
 {
-    const struct diff *d = diff;
     for (int i = 0; i < d->n_rows; i++)
         if (diff_value(d, &d->rows[i]) == v)
             return true;
     return false;
+}
+
+static bool is_compared(void *diff, const struct value *v)
+{
+    return has_row(diff, v);
 }
 
 static void record(void *diff, const struct value *v, struct interp_tensor *x)
@@ -141,32 +145,30 @@ static void merge(struct check_difference *into, const struct check_difference *
     *into = sum;
 }
 
-static void keep_first(const struct diff_row **first, struct check_difference *found, const struct diff_row *row,
-                       const struct check_difference *d)
+static void note_sight(struct diff_list *list, const struct diff_row *row, struct diff_sight *sight, int time,
+                       const struct check_difference *found)
 {
-    if (*first)
+    if (sight->seen)
         return;
-    *first = row;
-    *found = *d;
+    *sight = (struct diff_sight){true, time, *found};
+    list->rows[list->n++] = row;
 }
 
 static void note_exact(struct diff *d, struct diff_row *row, int time, const struct check_difference *found)
 {
     merge(&row->own, found);
-    if (found->worst <= 1)
-        return;
-    d->first_time = d->first ? d->first_time : time;
-    keep_first(&d->first, &d->first_found, row, found);
+    if (found->worst > 1)
+        note_sight(&d->faults, row, &row->fault, time, found);
 }
 
-static void note_run(struct diff *d, struct diff_row *row, const struct check_difference *found)
+static void note_run(struct diff *d, struct diff_row *row, int time, const struct check_difference *found)
 {
     row->times++;
     merge(&row->run, found);
     if (found->worst > 1)
-        keep_first(&d->drifted, &d->drifted_found, row, found);
+        note_sight(&d->drifted, row, &row->drift, time, found);
     if (found->n_nan + found->n_infinite)
-        keep_first(&d->nonfinite, &d->nonfinite_found, row, found);
+        note_sight(&d->nonfinite, row, &row->nonfinite, time, found);
 }
 
 static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
@@ -193,7 +195,7 @@ static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
         note_exact(d, row, time, &found);
         walk(x, strides, memory, x->data, put);
     } else {
-        note_run(d, row, &found);
+        note_run(d, row, time, &found);
     }
     free(have);
 }
@@ -204,6 +206,58 @@ static void note_launch(const tg_env *env, int32_t launch, int32_t ended, const 
     if (ended && !d->failed)
         for (int i = d->row_of[launch]; i < d->row_of[launch + 1]; i++)
             compare(d, &d->rows[i], args);
+}
+
+// ---- Causes ----------------------------------------------------------------------------------------------------
+
+// Looks for rows that a value is computed from by what is not compared: operations within a kernel, and views.
+struct search {
+    const struct diff *d;
+    const struct diff_list *rows;
+    int launch;    // that they must be of; -1: any
+    bool *visited; // by value id
+};
+
+static bool is_found(const struct search *s, const struct value *v)
+{
+    for (int i = 0; i < s->rows->n; i++) {
+        const struct diff_row *row = s->rows->rows[i];
+        if (diff_value(s->d, row) == v && (s->launch < 0 || row->launch == s->launch))
+            return true;
+    }
+    return false;
+}
+
+static bool comes_from(struct search *s, const struct value *v)
+{
+    if (!v->def || s->visited[v->id])
+        return false;
+    s->visited[v->id] = true;
+    for (int i = 0; i < v->def->n_operands; i++) {
+        const struct value *x = v->def->operands[i];
+        if (is_found(s, x) || (!has_row(s->d, x) && comes_from(s, x)))
+            return true;
+    }
+    return false;
+}
+
+static struct diff_list list_for(int n, struct arena *a)
+{
+    return (struct diff_list){.rows = ARENA_ARRAY(a, const struct diff_row *, n + 1)};
+}
+
+// Leaves out rows that are what they are because others are. Where launches have exact operands, those are others of
+// the same kernel.
+static void keep_causes(struct diff *d, struct diff_list *list, bool exact)
+{
+    struct diff_list kept = list_for(list->n, &d->arena);
+    for (int i = 0; i < list->n; i++) {
+        const struct diff_row *row = list->rows[i];
+        struct search s = {d, list, exact ? row->launch : -1, ARENA_ARRAY(&d->arena, bool, d->graph->n_values + 1)};
+        if (!comes_from(&s, diff_value(d, row)))
+            kept.rows[kept.n++] = row;
+    }
+    *list = kept;
 }
 
 // ---- Runs ------------------------------------------------------------------------------------------------------
@@ -277,6 +331,9 @@ static void find_rows(struct diff *d)
     }
     d->row_of[d->n_launches] = d->n_rows = n;
     d->rows = ARENA_ARRAY(a, struct diff_row, n + 1);
+    d->faults = list_for(n, a);
+    d->drifted = list_for(n, a);
+    d->nonfinite = list_for(n, a);
     for (int i = 0; i < d->n_launches; i++)
         for (int r = d->row_of[i]; r < d->row_of[i + 1]; r++)
             d->rows[r] = (struct diff_row){.launch = i, .result = r - d->row_of[i]};
@@ -302,6 +359,8 @@ int diff_run(struct diff *d)
     if (status == EXIT_OK) {
         find_rows(d);
         status = run_model(d->command, &d->request, model_code(d->loaded), 0, d->diags);
+        keep_causes(d, &d->faults, true);
+        keep_causes(d, &d->nonfinite, false);
     }
     return d->failed ? EXIT_ERROR : status;
 }
