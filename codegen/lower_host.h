@@ -35,10 +35,10 @@ struct host {
     LLVMValueRef weights_symbol; // then replaced by that when all pieces are known
 
     LLVMTypeRef bind_type, alloc_type, free_type, reserve_type;
-    LLVMValueRef bind, alloc, free, reserve, launch;
+    LLVMValueRef bind, alloc, free, reserve, launch, launch_told;
 
     // Of the function being built.
-    LLVMValueRef env, arena, args, run, message;
+    LLVMValueRef env, arena, args, run, message, chosen_launch;
     LLVMBasicBlockRef failed;
 };
 
@@ -64,7 +64,8 @@ bool host_op(struct lower *l, struct op *op);
 
 // ---- lower_launch.c ----
 
-void host_make_launch(struct lower *l); // the function that launches call, behind `reserve`
+void host_make_launch(struct lower *l);   // the functions that launches call, behind `reserve`
+void host_choose_launch(struct lower *l); // which of them those of the function being built call
 void host_launch(struct lower *l, struct op *op);
 
 // ---- lower_model.c ----

@@ -4,9 +4,11 @@
 //   internal int32_t NAME__launch(env, words of the run, kernel__range, kernel__grid, kernel__scratch, name, least,
 //                                 position)
 //
-//     env->on_launch(env, position, 0, slots), if there is one, and with 1 in the end
 //     n = grid(slots); nothing more if n is 0;
 //     env->parallel_for(env, n, range, slots, scratch(slots)), or range(slots, 0, n, memory) where one thread will do
+//
+// or, as the run chooses once if there is an env->on_launch, NAME__launch_told, which does the same between
+// env->on_launch(env, position, 0, slots) and the same with 1.
 //
 // Scratch memory of launches on one thread is kept from one launch to the next and grows when one needs more.
 #include <stddef.h>
@@ -17,7 +19,7 @@
 
 #define USUAL_LEAST_INSTANCES 2 // of launches that are shared by several threads
 
-// ---- The function ----------------------------------------------------------------------------------------------
+// ---- The functions ---------------------------------------------------------------------------------------------
 
 enum {
     PARAM_ENV,
@@ -48,19 +50,6 @@ static LLVMTypeRef range_type(struct lower *l)
 {
     LLVMTypeRef params[4] = {l->ptr, l->i64, l->i64, l->ptr};
     return lower_function_type(l->i32, 4, params);
-}
-
-// Whoever wants to know of the launch is told.
-static void tell(struct lower *l, LLVMValueRef f, LLVMValueRef args, bool ended)
-{
-    LLVMValueRef env = l->host->env;
-    LLVMBasicBlockRef without;
-    LLVMValueRef on_launch = model_service(l, env, offsetof(tg_env, on_launch), &without);
-    LLVMTypeRef params[4] = {l->ptr, l->i32, l->i32, l->ptr};
-    LLVMBuildCall2(l->b, lower_function_type(LLVMVoidTypeInContext(l->context), 4, params), on_launch,
-                   (LLVMValueRef[]){env, LLVMGetParam(f, PARAM_POSITION), lower_i32(l, ended), args}, 4, "");
-    LLVMBuildBr(l->b, without);
-    LLVMPositionBuilderAtEnd(l->b, without);
 }
 
 // What a launch does on several threads, if it has enough instances and there is a loop for them; the builder is left
@@ -96,7 +85,7 @@ static void launch_serial(struct lower *l, LLVMValueRef f, LLVMValueRef n, LLVMV
                    (LLVMValueRef[]){args, lower_i64(l, 0), n, memory}, 4, "");
 }
 
-void host_make_launch(struct lower *l)
+static void make_launch(struct lower *l)
 {
     struct host *h = l->host;
     LLVMValueRef f = h->launch = model_add_function(l, "__launch", launch_type(l), LOWER_UNIT);
@@ -105,7 +94,6 @@ void host_make_launch(struct lower *l)
     h->env = LLVMGetParam(f, PARAM_ENV);
     h->message = model_read(l, l->ptr, run, 8 * RUN_MESSAGE);
     h->failed = lower_new_block(l, "failed");
-    tell(l, f, args, false);
     LLVMBasicBlockRef some = lower_new_block(l, "some"), done = lower_new_block(l, "done");
     LLVMValueRef n = LLVMBuildCall2(l->b, count_type(l), LLVMGetParam(f, PARAM_GRID), &args, 1, "n");
     LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSGT, n, lower_i64(l, 0), ""), some, done);
@@ -117,10 +105,56 @@ void host_make_launch(struct lower *l)
     LLVMBuildBr(l->b, done);
 
     LLVMPositionBuilderAtEnd(l->b, done);
-    tell(l, f, args, true);
     LLVMBuildRet(l->b, lower_i32(l, 0));
     LLVMPositionBuilderAtEnd(l->b, h->failed);
     LLVMBuildRet(l->b, lower_i32(l, 1));
+}
+
+static void tell(struct lower *l, LLVMValueRef f, LLVMValueRef on_launch, LLVMValueRef args, bool ended)
+{
+    LLVMTypeRef params[4] = {l->ptr, l->i32, l->i32, l->ptr};
+    LLVMBuildCall2(
+        l->b, lower_function_type(LLVMVoidTypeInContext(l->context), 4, params), on_launch,
+        (LLVMValueRef[]){LLVMGetParam(f, PARAM_ENV), LLVMGetParam(f, PARAM_POSITION), lower_i32(l, ended), args}, 4,
+        "");
+}
+
+static void make_launch_told(struct lower *l)
+{
+    struct host *h = l->host;
+    LLVMValueRef f = h->launch_told = model_add_function(l, "__launch_told", launch_type(l), LOWER_UNIT);
+    lower_begin_function(l, f);
+    LLVMBasicBlockRef launched = lower_new_block(l, "launched"), failed = lower_new_block(l, "failed");
+    LLVMValueRef on_launch = model_read(l, l->ptr, LLVMGetParam(f, PARAM_ENV), offsetof(tg_env, on_launch)),
+                 args = model_read(l, l->ptr, LLVMGetParam(f, PARAM_RUN), 8 * RUN_ARGS), same[PARAM_COUNT];
+    tell(l, f, on_launch, args, false);
+    LLVMGetParams(f, same);
+    LLVMValueRef status = LLVMBuildCall2(l->b, launch_type(l), h->launch, same, PARAM_COUNT, "status");
+    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntEQ, status, lower_i32(l, 0), ""), launched, failed);
+    LLVMPositionBuilderAtEnd(l->b, launched);
+    tell(l, f, on_launch, args, true);
+    LLVMBuildRet(l->b, status);
+    LLVMPositionBuilderAtEnd(l->b, failed);
+    LLVMBuildRet(l->b, status);
+}
+
+void host_make_launch(struct lower *l)
+{
+    make_launch(l);
+    make_launch_told(l);
+}
+
+void host_choose_launch(struct lower *l)
+{
+    struct host *h = l->host;
+    LLVMValueRef chosen = lower_stack(l, l->ptr, 1, 8);
+    LLVMBasicBlockRef without;
+    LLVMBuildStore(l->b, h->launch, chosen);
+    model_service(l, h->env, offsetof(tg_env, on_launch), &without);
+    LLVMBuildStore(l->b, h->launch_told, chosen);
+    LLVMBuildBr(l->b, without);
+    LLVMPositionBuilderAtEnd(l->b, without);
+    h->chosen_launch = LLVMBuildLoad2(l->b, l->ptr, chosen, "launch");
 }
 
 // ---- The operation ---------------------------------------------------------------------------------------------
@@ -174,7 +208,7 @@ void host_launch(struct lower *l, struct op *op)
         [PARAM_LEAST] = lower_i64(l, op_int(op, ATTR_LEAST, USUAL_LEAST_INSTANCES)),
         [PARAM_POSITION] = lower_i32(l, h->n_launches++),
     };
-    LLVMValueRef status = LLVMBuildCall2(l->b, launch_type(l), h->launch, args, PARAM_COUNT, "status");
+    LLVMValueRef status = LLVMBuildCall2(l->b, launch_type(l), h->chosen_launch, args, PARAM_COUNT, "status");
     LLVMBasicBlockRef launched = lower_new_block(l, "launched"); // else the message is there
     LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntEQ, status, lower_i32(l, 0), ""), launched, h->failed);
     LLVMPositionBuilderAtEnd(l->b, launched);

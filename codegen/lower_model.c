@@ -677,6 +677,7 @@ static void make_run(struct lower *l, const struct symbols *s)
     h->arena = null_pointer(l);
     if (h->has_arena)
         bind_arena(l, LLVMGetParam(f, 3), owned_arena);
+    host_choose_launch(l);
     lower_roots(l, NULL);
     for (int i = 0; i < n; i++)
         l->roots[k->params[i]->id]->pointer = first_byte(l, &tensors[i]);
