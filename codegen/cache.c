@@ -155,10 +155,9 @@ static int make_folder(const char *path, char **error)
 }
 
 // Whether something is to be told of compiling, which then has to happen.
-static bool wants_compiling(const struct compile_options *options)
+static bool wants_compiling(const struct pipeline_options *p)
 {
-    const struct pipeline_options *p = &options->pipeline;
-    return options->hook || p->bisect || p->print_after_all || p->time_passes || p->remarks;
+    return p->bisect || p->print_after_all || p->time_passes || p->remarks;
 }
 
 static int open_cache(const struct cache_request *r, struct cache *c, char **error)
@@ -179,7 +178,7 @@ static int open_cache(const struct cache_request *r, struct cache *c, char **err
 int cache_open(const struct cache_request *request, struct cache **out, struct diags *diags)
 {
     char *message = NULL;
-    if (wants_compiling(request->options) || !target_runs_here(&request->options->target)) {
+    if (wants_compiling(&request->options->pipeline) || !target_runs_here(&request->options->target)) {
         *out = NULL;
         return 0;
     }

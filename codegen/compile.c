@@ -70,7 +70,7 @@ int compile_function(struct function *f, const struct compile_options *options, 
         diag_error(diags, f->loc, "@%s is a graph, which has not been lowered to kernels", f->name);
         return 1;
     }
-    const struct model_linkage linkage = {options->model_form, options->model_name, options->hook != NULL, weights};
+    const struct model_linkage linkage = {options->model_form, options->model_name, weights};
     if (target->kind != TARGET_KIND_NVPTX)
         return f->kind == FUNCTION_HOST
                    ? lower_host(f, target, driver_context(d), module, &linkage, diags)

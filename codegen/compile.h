@@ -16,10 +16,9 @@ struct compile_options {
     struct target_desc target;
     int opt_level; // 0 to 3, as of driver_create
     enum model_form model_form;
-    const char *model_name;         // as in struct model_linkage
-    const struct launch_hook *hook; // for model_load; NULL: nobody wants to be told of launches
-    struct cache *cache;            // likewise, where the model is to be stored; NULL: nowhere
-    int n_threads;                  // that make the code of a model; 0: as many as there are CPUs. The code is the same
+    const char *model_name; // as in struct model_linkage
+    struct cache *cache;    // for model_load, which stores the model there; NULL: nowhere
+    int n_threads;          // that make the code of a model; 0: as many as there are CPUs. The code is the same
     struct pipeline_options pipeline;
 };
 

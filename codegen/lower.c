@@ -505,7 +505,6 @@ int lower_host(struct function *f, const struct target_desc *target, LLVMContext
     struct weights own = {0};
     struct host host = {.form = linkage->form,
                         .model = linkage->name ? linkage->name : f->name,
-                        .hooked = linkage->hooked,
                         .weights = linkage->weights ? linkage->weights : &own,
                         .embeds_weights = !linkage->weights};
     struct lower l = {.control = &control, .host = &host};

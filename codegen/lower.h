@@ -45,23 +45,9 @@ enum model_form { MODEL_IN_FILE, MODEL_BESIDE_WEIGHTS, MODEL_IN_PROCESS };
 
 struct model_linkage {
     enum model_form form;
-    const char *name; // of the model, if its host function is called otherwise; else NULL
-    bool hooked;      // the symbols MODEL__hook and MODEL__hook_user stand for a launch_hook's members; else there is
-                      // no trace of one
+    const char *name;        // of the model, if its host function is called otherwise; else NULL
     struct weights *weights; // NULL: the constants become one of the LLVM module
 };
-
-// What is told of each launch of a model in this process: `launch` is its position in launches_of, `ended` 0 before
-// the kernel runs and 1 when it has. args are the slots that the kernel is given, which hold the addresses of its
-// memory. A launch that fails does not end.
-struct launch_hook {
-    void (*call)(void *user, int32_t launch, int32_t ended, const tg_arg *args);
-    void *user; // not NULL
-};
-
-// The launches of a host function in the order of its text. Stores as many as there are, in the arena, and returns how
-// many.
-int launches_of(const struct function *host, struct arena *a, const struct op *const **launches);
 
 // Adds to `out` the functions of a host function NAME, after those of the kernels that it launches, which may be in
 // another module; lower_model.c lists them. In this process there is also the data symbol NAME__model, a tg_model,
@@ -73,10 +59,11 @@ int launches_of(const struct function *host, struct arena *a, const struct op *c
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                const struct model_linkage *linkage, struct diags *diags);
 
-// Code of a model for one target: the host function's name when that was lowered.
+// Code of a model for one target: the host function's name when that was lowered, and what it launches.
 struct lowered_target {
     const char *host;
     const struct target_desc *target;
+    struct data launches; // of launches_write
 };
 
 // Adds to `out` what others see of a model NAME in a file (lower_loader.c): C functions and NAME__model, by the symbol

@@ -1,28 +1,21 @@
 // The operations of host functions: memory, launches, assertions, and arithmetic that is checked.
 //
 //   %b = buffer %offset : view<Nx64xf32>     an address in the arena
-//   launch "kernel" %x, %b, N                slots of arguments on the stack, shared by all launches;
-//                                            n = kernel__grid(slots); nothing more if n is 0;
-//                                            env->parallel_for(env, n, kernel__range, slots, kernel__scratch(slots)),
-//                                            or kernel__range(slots, 0, n, scratch) where one thread will do
+//   launch "kernel" %x, %b, N                lower_launch.c
 //
-// Scratch memory of launches on one thread is kept from one launch to the next and grows when one needs more. Sizes
-// come from whoever calls the model, so index arithmetic that overflows ends the run with a message.
+// Sizes come from whoever calls the model, so index arithmetic that overflows ends the run with a message.
 #include "codegen/lower_host.h"
 
 #include <stddef.h>
 #include <string.h>
-
-#include <tegula/kernel.h>
 
 #include "ir/dims.h"
 #include "ir/scalar.h"
 #include "runtime/loader.h"
 
 #define WEIGHT_ALIGNMENT 64
-#define MOST_SHOWN 8            // sizes in the message of an assertion
-#define MOST_DEPTH 12           // of the arithmetic that is looked through for them
-#define USUAL_LEAST_INSTANCES 2 // of launches that are shared by several threads
+#define MOST_SHOWN 8  // sizes in the message of an assertion
+#define MOST_DEPTH 12 // of the arithmetic that is looked through for them
 
 // ---- Preparation -----------------------------------------------------------------------------------------------
 
@@ -98,15 +91,20 @@ void host_prepare(struct lower *l)
 
 // ---- Faults ----------------------------------------------------------------------------------------------------
 
-LLVMValueRef host_text(struct lower *l, const char *text)
+LLVMValueRef host_bytes(struct lower *l, const char *bytes, size_t size)
 {
-    LLVMValueRef constant = LLVMConstStringInContext2(l->context, text, strlen(text), false);
+    LLVMValueRef constant = LLVMConstStringInContext2(l->context, bytes, size, true);
     LLVMValueRef string = LLVMAddGlobal(l->module, LLVMTypeOf(constant), "text");
     LLVMSetInitializer(string, constant);
     LLVMSetLinkage(string, LLVMPrivateLinkage);
     LLVMSetGlobalConstant(string, true);
     LLVMSetUnnamedAddress(string, LLVMGlobalUnnamedAddr);
     return string;
+}
+
+LLVMValueRef host_text(struct lower *l, const char *text)
+{
+    return host_bytes(l, text, strlen(text) + 1);
 }
 
 void host_begin(struct lower *l, LLVMValueRef function, LLVMValueRef env)
@@ -275,128 +273,7 @@ static void lower_subview(struct lower *l, struct op *op)
     set_root(l, op->results[0], host_offset(l, lower_root(l, op->operands[0])->pointer, bytes));
 }
 
-// ---- Launches --------------------------------------------------------------------------------------------------
-
-static LLVMValueRef kernel_function(struct lower *l, const char *kernel, const char *suffix, LLVMTypeRef type)
-{
-    const char *name = arena_printf(&l->arena, "%s%s", kernel, suffix);
-    LLVMValueRef f = LLVMGetNamedFunction(l->module, name);
-    return f ? f : LLVMAddFunction(l->module, name, type);
-}
-
-// A scalar by its bits, as tg_arg holds it.
-static LLVMValueRef slot_value(struct lower *l, struct value *v)
-{
-    enum dtype t = v->type->dtype;
-    LLVMValueRef x = lower_scalar(l, v);
-    if (t == DTYPE_F32 || t == DTYPE_F64)
-        return x;
-    if (lower_is_narrow(t) || t == DTYPE_I1)
-        return LLVMBuildZExt(l->b, x, l->i64, "");
-    return lower_cast(l, DTYPE_I64, t, x);
-}
-
-static LLVMValueRef fill_slots(struct lower *l, struct op *op)
-{
-    LLVMValueRef args = l->host->args;
-    for (int i = 0; i < op->n_operands; i++) {
-        struct value *v = op->operands[i];
-        LLVMValueRef x = v->type->kind == TYPE_VIEW ? lower_root(l, v)->pointer : slot_value(l, v);
-        LLVMValueRef index = lower_i64(l, i);
-        LLVMBuildStore(l->b, x, LLVMBuildInBoundsGEP2(l->b, l->i64, args, &index, 1, ""));
-    }
-    return args;
-}
-
-static int count_launches(const struct block *b, int n, const struct op **launches)
-{
-    for (const struct op *op = b->first; op; op = op->next) {
-        if (op->code == OP_LAUNCH) {
-            if (launches)
-                launches[n] = op;
-            n++;
-        }
-        for (int i = 0; i < op->n_blocks; i++)
-            n = count_launches(op->blocks[i], n, launches);
-    }
-    return n;
-}
-
-int launches_of(const struct function *host, struct arena *a, const struct op *const **launches)
-{
-    int n = count_launches(host->body, 0, NULL);
-    const struct op **list = ARENA_ARRAY(a, const struct op *, n + 1);
-    *launches = list;
-    return count_launches(host->body, 0, list);
-}
-
-static void call_hook(struct lower *l, int launch, bool ended)
-{
-    if (!l->host->hooked)
-        return;
-    LLVMTypeRef params[4] = {l->ptr, l->i32, l->i32, l->ptr};
-    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), params, 4, false);
-    LLVMValueRef args[4] = {outside_symbol(l, arena_printf(&l->arena, "%s__hook_user", l->kernel->name)),
-                            lower_i32(l, launch), lower_i32(l, ended), l->host->args};
-    LLVMBuildCall2(l->b, type, kernel_function(l, l->kernel->name, "__hook", type), args, 4, "");
-}
-
-// Lowering goes in the order of the text, as launches_of does.
-static void lower_launch(struct lower *l, struct op *op)
-{
-    struct host *h = l->host;
-    const char *name = op_attr(op, ATTR_KERNEL)->string;
-    const struct function *k = module_function(l->kernel->module, name);
-    if (lower_n_args(k) != op->n_operands) {
-        lower_error(l, op, "kernel @%s takes %d arguments with its symbols, not %d", name, lower_n_args(k),
-                    op->n_operands);
-        return;
-    }
-    LLVMTypeRef count_type = LLVMFunctionType(l->i64, &l->ptr, 1, false);
-    LLVMTypeRef range_params[4] = {l->ptr, l->i64, l->i64, l->ptr};
-    LLVMTypeRef range_type = LLVMFunctionType(l->i32, range_params, 4, false);
-    LLVMValueRef range = kernel_function(l, name, "__range", range_type), zero = lower_i64(l, 0);
-    LLVMValueRef args = fill_slots(l, op);
-    int position = h->n_launches++;
-    call_hook(l, position, false);
-    LLVMValueRef n = LLVMBuildCall2(l->b, count_type, kernel_function(l, name, "__grid", count_type), &args, 1, "n");
-    LLVMBasicBlockRef run = lower_new_block(l, "launch"), shared = lower_new_block(l, "shared"),
-                      parallel = lower_new_block(l, "parallel"), serial = lower_new_block(l, "serial"),
-                      done = lower_new_block(l, "launched");
-    LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntSGT, n, zero, ""), run, done);
-
-    LLVMPositionBuilderAtEnd(l->b, run);
-    LLVMValueRef scratch = kernel_function(l, name, "__scratch", count_type);
-    LLVMValueRef bytes = LLVMBuildCall2(l->b, count_type, scratch, &args, 1, "bytes");
-    LLVMValueRef least = lower_i64(l, op_int(op, ATTR_LEAST, USUAL_LEAST_INSTANCES));
-    LLVMValueRef many = LLVMBuildICmp(l->b, LLVMIntSGE, n, least, "");
-    LLVMValueRef with_env = LLVMBuildIsNotNull(l->b, h->env, "");
-    LLVMBuildCondBr(l->b, LLVMBuildAnd(l->b, many, with_env, ""), shared, serial);
-
-    LLVMPositionBuilderAtEnd(l->b, shared);
-    LLVMValueRef member = host_offset(l, h->env, lower_i64(l, (int64_t)offsetof(tg_env, parallel_for)));
-    LLVMValueRef parallel_for = LLVMBuildLoad2(l->b, l->ptr, member, "");
-    LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, parallel_for, ""), serial, parallel);
-
-    LLVMPositionBuilderAtEnd(l->b, parallel);
-    LLVMTypeRef params[5] = {l->ptr, l->i64, l->ptr, l->ptr, l->i64};
-    LLVMValueRef status = LLVMBuildCall2(l->b, LLVMFunctionType(l->i32, params, 5, false), parallel_for,
-                                         (LLVMValueRef[]){h->env, n, range, args, bytes}, 5, "");
-    LLVMValueRef fine = LLVMBuildICmp(l->b, LLVMIntEQ, status, lower_i32(l, 0), ""), title = host_text(l, name);
-    host_require(l, fine, "kernel @%s cannot have its %lld bytes of memory on each thread", 2,
-                 (LLVMValueRef[]){title, bytes});
-    LLVMBuildBr(l->b, done);
-
-    LLVMPositionBuilderAtEnd(l->b, serial);
-    LLVMValueRef memory =
-        LLVMBuildCall2(l->b, h->reserve_type, h->reserve, (LLVMValueRef[]){h->env, h->scratch, bytes}, 3, "memory");
-    host_require(l, LLVMBuildIsNotNull(l->b, memory, ""), "kernel @%s cannot have its %lld bytes of memory", 2,
-                 (LLVMValueRef[]){title, bytes});
-    LLVMBuildCall2(l->b, range_type, range, (LLVMValueRef[]){args, zero, n, memory}, 4, "");
-    LLVMBuildBr(l->b, done);
-    LLVMPositionBuilderAtEnd(l->b, done);
-    call_hook(l, position, true);
-}
+// ---- Assertions ------------------------------------------------------------------------------------------------
 
 // Symbols that a condition is made of, each once. The depth keeps hand-written conditions from taking for ever.
 static int find_symbols(const struct value *v, int depth, int n, struct value **found)
@@ -442,7 +319,7 @@ bool host_op(struct lower *l, struct op *op)
         lower_subview(l, op);
         return true;
     case OP_LAUNCH:
-        lower_launch(l, op);
+        host_launch(l, op);
         return true;
     case OP_ASSERT:
         lower_assert(l, op);

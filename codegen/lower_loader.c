@@ -151,10 +151,7 @@ static void make_all(struct lower *l, const struct loader_facts *facts)
     make_plain(l, &s,
                make_entrance(&e, "_env", model_entry_type(l, &s, true), offsetof(struct loader_target, entry),
                              LOWER_EVERYBODY));
-    const char **names = ARENA_ARRAY(&l->arena, const char *, facts->n_targets);
-    for (int i = 0; i < facts->n_targets; i++)
-        names[i] = facts->targets[i].target->name;
-    LLVMValueRef model = model_make_description(l, &s, facts->n_targets, names);
+    LLVMValueRef model = model_make_description(l, &s, facts->n_targets, facts->targets);
     if (facts->found)
         LLVMAddAlias2(l->module, LLVMGlobalGetValueType(model), 0, model, "tegula_model");
 }

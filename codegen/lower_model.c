@@ -3,7 +3,7 @@
 //
 //   internal int32_t NAME__bind(env, in, int64_t *symbols, bool with_data)   checks inputs, learns the symbols
 //   internal void *NAME__alloc(env, bytes), void NAME__free(env, memory)     by the environment or by libc
-//   internal void *NAME__reserve(env, struct scratch *, bytes)               scratch of launches on one thread
+//   internal void *NAME__reserve(env, struct run *, bytes)                   scratch of launches on one thread
 //   int32_t NAME__shapes(...), NAME__run(...)                                hidden
 //   int32_t NAME__entry(...)                                                 likewise, of files: run with pointers
 //
@@ -14,11 +14,9 @@
 #include <tegula/kernel.h>
 
 #include "codegen/data_type.h"
+#include "codegen/launches.h"
 #include "codegen/lower_model.h"
 #include "ir/dims.h"
-
-// The state of `reserve`: { memory, its bytes, what of it must be freed }.
-enum { SCRATCH_MEMORY, SCRATCH_BYTES, SCRATCH_OWNED, SCRATCH_WORDS };
 
 struct port model_port(const struct function *f, int i)
 {
@@ -31,7 +29,7 @@ struct port model_port(const struct function *f, int i)
 
 // ---- Small pieces ----------------------------------------------------------------------------------------------
 
-static LLVMValueRef load_at(struct lower *l, LLVMTypeRef type, LLVMValueRef base, size_t bytes)
+LLVMValueRef model_read(struct lower *l, LLVMTypeRef type, LLVMValueRef base, size_t bytes)
 {
     LLVMValueRef x = LLVMBuildLoad2(l->b, type, host_offset(l, base, lower_i64(l, (int64_t)bytes)), "");
     if (type == l->i32)
@@ -82,15 +80,13 @@ LLVMValueRef model_add_function(struct lower *l, const char *suffix, LLVMTypeRef
     return lower_add_function(l, suffix, type, reach);
 }
 
-// A member of the environment, in a new block that runs if there is an environment that has it; the builder is left
-// there, and *without is where things go otherwise.
-static LLVMValueRef service(struct lower *l, LLVMValueRef env, size_t member, LLVMBasicBlockRef *without)
+LLVMValueRef model_service(struct lower *l, LLVMValueRef env, size_t member, LLVMBasicBlockRef *without)
 {
     LLVMBasicBlockRef ask = lower_new_block(l, "env"), have = lower_new_block(l, "service");
     *without = lower_new_block(l, "without");
     LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, env, ""), *without, ask);
     LLVMPositionBuilderAtEnd(l->b, ask);
-    LLVMValueRef f = load_at(l, l->ptr, env, member);
+    LLVMValueRef f = model_read(l, l->ptr, env, member);
     LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, f, ""), *without, have);
     LLVMPositionBuilderAtEnd(l->b, have);
     return f;
@@ -107,7 +103,7 @@ static void make_alloc(struct lower *l)
     lower_begin_function(l, h->alloc);
     LLVMValueRef env = LLVMGetParam(h->alloc, 0), bytes = LLVMGetParam(h->alloc, 1);
     LLVMBasicBlockRef without;
-    LLVMValueRef f = service(l, env, offsetof(tg_env, alloc), &without);
+    LLVMValueRef f = model_service(l, env, offsetof(tg_env, alloc), &without);
     LLVMBuildRet(l->b, LLVMBuildCall2(l->b, h->alloc_type, f, (LLVMValueRef[]){env, bytes}, 2, ""));
     LLVMPositionBuilderAtEnd(l->b, without);
     // A multiple of the alignment; at least one byte, for NULL means that there is no memory.
@@ -127,7 +123,7 @@ static void make_free(struct lower *l)
     lower_begin_function(l, h->free);
     LLVMValueRef env = LLVMGetParam(h->free, 0), memory = LLVMGetParam(h->free, 1);
     LLVMBasicBlockRef without;
-    LLVMValueRef f = service(l, env, offsetof(tg_env, free), &without);
+    LLVMValueRef f = model_service(l, env, offsetof(tg_env, free), &without);
     LLVMBuildCall2(l->b, h->free_type, f, (LLVMValueRef[]){env, memory}, 2, "");
     LLVMBuildRetVoid(l->b);
     LLVMPositionBuilderAtEnd(l->b, without);
@@ -150,17 +146,17 @@ static void make_reserve(struct lower *l)
     h->reserve = model_add_function(l, "__reserve", h->reserve_type, LOWER_UNIT);
     lower_begin_function(l, h->reserve);
     h->env = LLVMGetParam(h->reserve, 0);
-    LLVMValueRef state = LLVMGetParam(h->reserve, 1), bytes = LLVMGetParam(h->reserve, 2);
-    LLVMValueRef have = load_at(l, l->i64, state, 8 * SCRATCH_BYTES);
+    LLVMValueRef run = LLVMGetParam(h->reserve, 1), bytes = LLVMGetParam(h->reserve, 2);
+    LLVMValueRef have = model_read(l, l->i64, run, 8 * RUN_SCRATCH_BYTES);
     LLVMBasicBlockRef after = begin_if(l, LLVMBuildICmp(l->b, LLVMIntSGT, bytes, have, ""));
-    call_free(l, load_at(l, l->ptr, state, 8 * SCRATCH_OWNED));
+    call_free(l, model_read(l, l->ptr, run, 8 * RUN_SCRATCH_OWNED));
     LLVMValueRef memory = LLVMBuildCall2(l->b, h->alloc_type, h->alloc, (LLVMValueRef[]){h->env, bytes}, 2, "");
     LLVMValueRef size = LLVMBuildSelect(l->b, LLVMBuildIsNull(l->b, memory, ""), lower_i64(l, 0), bytes, "");
-    model_store(l, memory, state, 8 * SCRATCH_MEMORY);
-    model_store(l, memory, state, 8 * SCRATCH_OWNED);
-    model_store(l, size, state, 8 * SCRATCH_BYTES);
+    model_store(l, memory, run, 8 * RUN_SCRATCH);
+    model_store(l, memory, run, 8 * RUN_SCRATCH_OWNED);
+    model_store(l, size, run, 8 * RUN_SCRATCH_BYTES);
     end_if(l, after);
-    LLVMBuildRet(l->b, load_at(l, l->ptr, state, 8 * SCRATCH_MEMORY));
+    LLVMBuildRet(l->b, model_read(l, l->ptr, run, 8 * RUN_SCRATCH));
 }
 
 // ---- Tensors ---------------------------------------------------------------------------------------------------
@@ -192,11 +188,11 @@ uint32_t model_data_type(tg_data_type t)
 static void check_kind(struct lower *l, const struct tensor *t)
 {
     const struct type *type = t->port.param->type;
-    LLVMValueRef rank = load_at(l, l->i32, t->p, offsetof(tg_tensor, ndim));
+    LLVMValueRef rank = model_read(l, l->i32, t->p, offsetof(tg_tensor, ndim));
     host_require(l, equal(l, rank, lower_i32(l, type->rank)), "%s '%s' has %d dimensions and must have %d",
                  ARGS(t->role, t->name, rank, lower_i32(l, type->rank)));
     tg_data_type want = data_type_of(type->dtype);
-    LLVMValueRef have = load_at(l, l->i32, t->p, offsetof(tg_tensor, dtype)), byte = lower_i32(l, 255);
+    LLVMValueRef have = model_read(l, l->i32, t->p, offsetof(tg_tensor, dtype)), byte = lower_i32(l, 255);
     LLVMValueRef code = LLVMBuildAnd(l->b, have, byte, ""),
                  bits = LLVMBuildAnd(l->b, LLVMBuildLShr(l->b, have, lower_i32(l, 8), ""), byte, ""),
                  lanes = LLVMBuildLShr(l->b, have, lower_i32(l, 16), "");
@@ -204,7 +200,7 @@ static void check_kind(struct lower *l, const struct tensor *t)
                  "%s '%s' has elements of code %d, %d bits and %d lanes and must have %s (code %d, %d bits, 1 lane)",
                  ARGS(t->role, t->name, code, bits, lanes, host_text(l, dtype_info[type->dtype].name),
                       lower_i32(l, want.code), lower_i32(l, want.bits)));
-    LLVMValueRef device = load_at(l, l->i32, t->p, offsetof(tg_tensor, device));
+    LLVMValueRef device = model_read(l, l->i32, t->p, offsetof(tg_tensor, device));
     LLVMValueRef fine =
         either(l, equal(l, device, lower_i32(l, TG_DEVICE_CPU)), equal(l, device, lower_i32(l, TG_DEVICE_CUDA_HOST)));
     host_require(l, fine, "%s '%s' is on a device of type %d and must be in the CPU's memory (type 1)",
@@ -213,7 +209,7 @@ static void check_kind(struct lower *l, const struct tensor *t)
 
 static LLVMValueRef shape_of(struct lower *l, const struct tensor *t)
 {
-    LLVMValueRef shape = load_at(l, l->ptr, t->p, offsetof(tg_tensor, shape));
+    LLVMValueRef shape = model_read(l, l->ptr, t->p, offsetof(tg_tensor, shape));
     if (t->port.param->type->rank)
         host_require(l, LLVMBuildIsNotNull(l->b, shape, ""), "%s '%s' has no sizes", ARGS(t->role, t->name));
     return shape;
@@ -244,12 +240,12 @@ static void measure(struct lower *l, struct tensor *t)
 
 static void check_strides(struct lower *l, const struct tensor *t)
 {
-    LLVMValueRef strides = load_at(l, l->ptr, t->p, offsetof(tg_tensor, strides)), packed = lower_i64(l, 1);
+    LLVMValueRef strides = model_read(l, l->ptr, t->p, offsetof(tg_tensor, strides)), packed = lower_i64(l, 1);
     if (!t->port.param->type->rank)
         return;
     LLVMBasicBlockRef after = begin_if(l, LLVMBuildIsNotNull(l->b, strides, ""));
     for (int d = t->port.param->type->rank - 1; d >= 0; d--) {
-        LLVMValueRef stride = load_at(l, l->i64, strides, 8 * (size_t)d);
+        LLVMValueRef stride = model_read(l, l->i64, strides, 8 * (size_t)d);
         LLVMValueRef free = either(l, t->empty, equal(l, t->size[d], lower_i64(l, 1)));
         host_require(l, either(l, free, equal(l, stride, packed)),
                      "%s '%s': stride %d is %lld and must be %lld; tensors are taken in row-major order without gaps",
@@ -261,8 +257,8 @@ static void check_strides(struct lower *l, const struct tensor *t)
 
 static LLVMValueRef first_byte(struct lower *l, const struct tensor *t)
 {
-    LLVMValueRef data = load_at(l, l->ptr, t->p, offsetof(tg_tensor, data));
-    return host_offset(l, data, load_at(l, l->i64, t->p, offsetof(tg_tensor, byte_offset)));
+    LLVMValueRef data = model_read(l, l->ptr, t->p, offsetof(tg_tensor, data));
+    return host_offset(l, data, model_read(l, l->i64, t->p, offsetof(tg_tensor, byte_offset)));
 }
 
 static void check_alignment(struct lower *l, const struct tensor *t)
@@ -358,7 +354,7 @@ void model_end_failed(struct lower *l)
 {
     struct host *h = l->host;
     LLVMBasicBlockRef without;
-    LLVMValueRef f = service(l, h->env, offsetof(tg_env, error), &without);
+    LLVMValueRef f = model_service(l, h->env, offsetof(tg_env, error), &without);
     LLVMTypeRef params[2] = {l->ptr, l->ptr};
     LLVMBuildCall2(l->b, lower_function_type(LLVMVoidTypeInContext(l->context), 2, params), f,
                    (LLVMValueRef[]){h->env, h->message}, 2, "");
@@ -398,13 +394,13 @@ static void make_bind(struct lower *l, const struct symbols *s)
         check_kind(l, t);
         LLVMValueRef shape = shape_of(l, t);
         for (int d = 0; d < t->port.param->type->rank; d++)
-            t->size[d] = load_at(l, l->i64, shape, 8 * (size_t)d);
+            t->size[d] = model_read(l, l->i64, shape, 8 * (size_t)d);
         measure(l, t);
         for (int d = 0; d < t->port.param->type->rank; d++)
             check_size(l, t, d, s, known);
         check_strides(l, t);
         LLVMBasicBlockRef after = begin_if(l, LLVMGetParam(h->bind, 3));
-        LLVMValueRef data = load_at(l, l->ptr, t->p, offsetof(tg_tensor, data));
+        LLVMValueRef data = model_read(l, l->ptr, t->p, offsetof(tg_tensor, data));
         host_require(l, either(l, t->empty, LLVMBuildIsNotNull(l->b, data, "")), "%s '%s' has no memory",
                      ARGS(t->role, t->name));
         check_alignment(l, t);
@@ -444,7 +440,7 @@ static void call_bind(struct lower *l, const struct symbols *s, LLVMValueRef in,
     LLVMBuildRet(l->b, lower_i32(l, 1));
     LLVMPositionBuilderAtEnd(l->b, bound);
     for (int i = 0; i < s->n; i++)
-        known[i] = load_at(l, l->i64, slots, 8 * (size_t)i);
+        known[i] = model_read(l, l->i64, slots, 8 * (size_t)i);
     model_bind_symbols(l, s, known);
 }
 
@@ -488,7 +484,7 @@ static void make_shapes(struct lower *l, const struct symbols *s)
     end_if(l, after);
     after = begin_if(l, LLVMBuildIsNotNull(l->b, shapes, ""));
     for (int i = 0; i < n; i++) {
-        LLVMValueRef shape = load_at(l, l->ptr, shapes, sizeof(void *) * (size_t)i);
+        LLVMValueRef shape = model_read(l, l->ptr, shapes, sizeof(void *) * (size_t)i);
         LLVMBasicBlockRef next = begin_if(l, LLVMBuildIsNotNull(l->b, shape, ""));
         for (int d = 0; d < outputs[i].port.param->type->rank; d++)
             model_store(l, outputs[i].size[d], shape, 8 * (size_t)d);
@@ -532,7 +528,7 @@ static void check_output(struct lower *l, const struct tensor *t)
     check_kind(l, t);
     LLVMValueRef shape = shape_of(l, t);
     for (int d = 0; d < t->port.param->type->rank; d++) {
-        LLVMValueRef have = load_at(l, l->i64, shape, 8 * (size_t)d);
+        LLVMValueRef have = model_read(l, l->i64, shape, 8 * (size_t)d);
         host_require(l, equal(l, have, t->size[d]), "%s '%s': size %d is %lld and must be %lld",
                      ARGS(t->role, t->name, lower_i32(l, d), have, t->size[d]));
     }
@@ -543,7 +539,7 @@ static void check_output(struct lower *l, const struct tensor *t)
 static void bind_output(struct lower *l, struct tensor *t, LLVMValueRef owned)
 {
     size_output(l, t);
-    LLVMValueRef data = load_at(l, l->ptr, t->p, offsetof(tg_tensor, data));
+    LLVMValueRef data = model_read(l, l->ptr, t->p, offsetof(tg_tensor, data));
     LLVMBasicBlockRef without = lower_new_block(l, "allocate"), with = lower_new_block(l, "given"),
                       after = lower_new_block(l, "output");
     LLVMBuildCondBr(l->b, LLVMBuildIsNull(l->b, data, ""), without, with);
@@ -635,7 +631,7 @@ static void bind_arena(struct lower *l, LLVMValueRef given, LLVMValueRef owned)
 static void release(struct lower *l, LLVMValueRef owned_arena)
 {
     call_free(l, LLVMBuildLoad2(l->b, l->ptr, owned_arena, ""));
-    call_free(l, load_at(l, l->ptr, l->host->scratch, 8 * SCRATCH_OWNED));
+    call_free(l, model_read(l, l->ptr, l->host->run, 8 * RUN_SCRATCH_OWNED));
 }
 
 static void make_run(struct lower *l, const struct symbols *s)
@@ -648,14 +644,16 @@ static void make_run(struct lower *l, const struct symbols *s)
     LLVMBasicBlockRef body = model_begin_body(l);
     int n = k->n_inputs + k->n_outputs;
     h->args = lower_stack(l, l->i64, h->most_args ? h->most_args : 1, 8);
-    h->scratch = lower_stack(l, l->i64, SCRATCH_WORDS, 8);
+    h->run = lower_stack(l, l->i64, RUN_WORDS, 8);
     LLVMValueRef rows = lower_stack(l, l->i64, ROW_WORDS * (int64_t)n + 1, 8),
                  owned_arena = lower_stack(l, l->ptr, 1, 8), owned = lower_stack(l, l->ptr, k->n_outputs + 1, 8);
     call_bind(l, s, LLVMGetParam(f, 1), true);
     // From here on faults go to `failed`, which looks at all of this.
-    model_store(l, lower_stack(l, l->i8, HOST_FIRST_SCRATCH, 64), h->scratch, 8 * SCRATCH_MEMORY);
-    model_store(l, lower_i64(l, HOST_FIRST_SCRATCH), h->scratch, 8 * SCRATCH_BYTES);
-    model_store(l, null_pointer(l), h->scratch, 8 * SCRATCH_OWNED);
+    model_store(l, lower_stack(l, l->i8, HOST_FIRST_SCRATCH, 64), h->run, 8 * RUN_SCRATCH);
+    model_store(l, lower_i64(l, HOST_FIRST_SCRATCH), h->run, 8 * RUN_SCRATCH_BYTES);
+    model_store(l, null_pointer(l), h->run, 8 * RUN_SCRATCH_OWNED);
+    model_store(l, h->args, h->run, 8 * RUN_ARGS);
+    model_store(l, h->message, h->run, 8 * RUN_MESSAGE);
     LLVMBuildStore(l->b, null_pointer(l), owned_arena);
     for (int i = 0; i < k->n_outputs; i++)
         model_store(l, null_pointer(l), owned, sizeof(void *) * (size_t)i);
@@ -668,9 +666,9 @@ static void make_run(struct lower *l, const struct symbols *s)
         if (!is_input) {
             bind_output(l, t, host_offset(l, owned, lower_i64(l, (int64_t)sizeof(void *) * (i - k->n_inputs))));
         } else { // `bind` has checked them
-            LLVMValueRef shape = load_at(l, l->ptr, t->p, offsetof(tg_tensor, shape));
+            LLVMValueRef shape = model_read(l, l->ptr, t->p, offsetof(tg_tensor, shape));
             for (int d = 0; d < t->port.param->type->rank; d++)
-                t->size[d] = load_at(l, l->i64, shape, 8 * (size_t)d);
+                t->size[d] = model_read(l, l->i64, shape, 8 * (size_t)d);
             measure(l, t);
         }
         fill_row(l, rows, i, t, t->bytes);
@@ -679,6 +677,7 @@ static void make_run(struct lower *l, const struct symbols *s)
     h->arena = null_pointer(l);
     if (h->has_arena)
         bind_arena(l, LLVMGetParam(f, 3), owned_arena);
+    host_choose_launch(l);
     lower_roots(l, NULL);
     for (int i = 0; i < n; i++)
         l->roots[k->params[i]->id]->pointer = first_byte(l, &tensors[i]);
@@ -689,7 +688,7 @@ static void make_run(struct lower *l, const struct symbols *s)
     LLVMPositionBuilderAtEnd(l->b, h->failed);
     release(l, owned_arena);
     for (int i = 0; i < k->n_outputs; i++) {
-        LLVMValueRef memory = load_at(l, l->ptr, owned, sizeof(void *) * (size_t)i);
+        LLVMValueRef memory = model_read(l, l->ptr, owned, sizeof(void *) * (size_t)i);
         LLVMBasicBlockRef after = begin_if(l, LLVMBuildIsNotNull(l->b, memory, ""));
         call_free(l, memory);
         model_store(l, null_pointer(l), LLVMGetParam(f, 2), sizeof(tg_tensor) * (size_t)i + offsetof(tg_tensor, data));
@@ -736,6 +735,13 @@ static bool check_interface(struct lower *l)
     return true;
 }
 
+static void describe(struct lower *l, const struct symbols *s)
+{
+    const struct function *f = l->kernel;
+    const struct lowered_target only = {f->name, l->target, launches_write(f, &l->arena)};
+    model_make_description(l, s, 1, &only);
+}
+
 void lower_model(struct lower *l)
 {
     struct symbols s = {0};
@@ -744,6 +750,7 @@ void lower_model(struct lower *l)
     make_alloc(l);
     make_free(l);
     make_reserve(l);
+    host_make_launch(l);
     if (!l->failed)
         make_bind(l, &s);
     if (!l->failed)
@@ -758,7 +765,7 @@ void lower_model(struct lower *l)
     if (alone)
         make_load(l);
     if (in_process || alone)
-        model_make_description(l, &s, 1, (const char *const[]){l->target->name});
+        describe(l, &s);
     if (alone && l->host->weights_symbol)
         model_define_weights(l);
 }

@@ -67,13 +67,34 @@ static LLVMValueRef table_of_texts(struct lower *l, int n, const char *const *te
     return model_table(l, l->ptr, n, rows);
 }
 
-LLVMValueRef model_make_description(struct lower *l, const struct symbols *s, int n_targets, const char *const *targets)
+// Lists that are the same, as those for several targets mostly are, are there once.
+static LLVMValueRef table_of_launches(struct lower *l, int n, const struct lowered_target *targets)
+{
+    LLVMValueRef *rows = ARENA_ARRAY(&l->arena, LLVMValueRef, n);
+    for (int i = 0; i < n; i++) {
+        struct data x = targets[i].launches;
+        for (int j = 0; j < i && !rows[i]; j++) {
+            struct data y = targets[j].launches;
+            if (x.size == y.size && !memcmp(x.bytes, y.bytes, (size_t)x.size))
+                rows[i] = rows[j];
+        }
+        if (!rows[i])
+            rows[i] = host_bytes(l, x.bytes, (size_t)x.size);
+    }
+    return model_table(l, l->ptr, n, rows);
+}
+
+LLVMValueRef model_make_description(struct lower *l, const struct symbols *s, int n_targets,
+                                    const struct lowered_target *targets)
 {
     const struct function *f = l->kernel;
+    const char **target_names = ARENA_ARRAY(&l->arena, const char *, n_targets);
+    for (int i = 0; i < n_targets; i++)
+        target_names[i] = targets[i].target->name;
     const char **names = ARENA_ARRAY(&l->arena, const char *, s->n);
     for (int i = 0; i < s->n; i++)
         names[i] = f->module->symbols[s->id[i]];
-    LLVMValueRef members[13] = {lower_i32(l, TG_MODEL_VERSION),
+    LLVMValueRef members[14] = {lower_i32(l, TG_MODEL_VERSION),
                                 lower_i32(l, f->n_inputs),
                                 lower_i32(l, f->n_outputs),
                                 lower_i32(l, s->n),
@@ -84,9 +105,10 @@ LLVMValueRef model_make_description(struct lower *l, const struct symbols *s, in
                                 function_of(l, "__shapes"),
                                 function_of(l, "__run"),
                                 lower_i32(l, n_targets),
-                                table_of_texts(l, n_targets, targets),
-                                function_of(l, "_load")};
-    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 13, false);
+                                table_of_texts(l, n_targets, target_names),
+                                function_of(l, "_load"),
+                                table_of_launches(l, n_targets, targets)};
+    LLVMValueRef value = LLVMConstStructInContext(l->context, members, 14, false);
     LLVMValueRef model = LLVMAddGlobal(l->module, LLVMTypeOf(value), arena_printf(&l->arena, "%s__model", f->name));
     LLVMSetInitializer(model, value);
     LLVMSetGlobalConstant(model, true);

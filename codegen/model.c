@@ -76,19 +76,6 @@ static int place_weights(struct loaded_model *l, struct module *m, const struct 
     return 0;
 }
 
-// What hooked code calls.
-static int define_hook(struct loaded_model *l, const char *name, const struct launch_hook *hook, char **error)
-{
-    char *call = NULL, *user = NULL;
-    bool named = asprintf(&call, "%s__hook", name) >= 0 && asprintf(&user, "%s__hook_user", name) >= 0;
-    int status = !named ? error_set(error, "out of memory")
-                        : jit_define(l->jit, call, (void *)(uintptr_t)hook->call, error) ||
-                              jit_define(l->jit, user, hook->user, error);
-    free(call);
-    free(user);
-    return status;
-}
-
 static int find_model(struct loaded_model *l, const char *name, char **error)
 {
     char *symbol;
@@ -138,10 +125,8 @@ struct load {
 static int load_objects(struct load *w)
 {
     struct loaded_model *model = w->model;
-    const struct launch_hook *hook = w->options->hook;
     if (jit_create(&model->jit, &w->message) || place_weights(model, w->m, w->objects, &w->message) ||
-        define_load(model, w->objects->name, &w->message) ||
-        (hook && define_hook(model, w->objects->name, hook, &w->message)) || model_objects_wait(w->objects, w->diags))
+        define_load(model, w->objects->name, &w->message) || model_objects_wait(w->objects, w->diags))
         return 1;
     int64_t start = phase_now();
     for (int i = 0; i < model_objects_count(w->objects); i++)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codegen/error.h"
+#include "codegen/launches.h"
 #include "codegen/model_objects.h"
 #include "codegen/weights.h"
 
@@ -62,6 +63,11 @@ static int prepare_weights(struct writing *w)
     return path && weights_prepare_file(&w->weights_file, path, &last_target(w)->weights, &w->identity, &w->message);
 }
 
+static struct lowered_target describe_target(const struct function *host, const struct target_desc *target)
+{
+    return (struct lowered_target){host->name, target, launches_write(host, &host->module->arena)};
+}
+
 // What leads to the code for the targets. Their interfaces are the same: the first one's host function stands for all.
 static int make_entrance(struct writing *w)
 {
@@ -69,7 +75,7 @@ static int make_entrance(struct writing *w)
     struct function *host = w->targets[0]->host;
     struct lowered_target *rows = ARENA_ARRAY(&host->module->arena, struct lowered_target, n);
     for (int i = 0; i < n; i++)
-        rows[i] = (struct lowered_target){w->targets[i]->host->name, &w->job->options[i].target};
+        rows[i] = describe_target(w->targets[i]->host, &w->job->options[i].target);
     host->name = model_name(w);
     struct loader_facts facts = {.n_targets = n, .targets = rows, .found = w->job->kind != LINK_RELOCATABLE};
     if (w->job->weights_path) {

@@ -55,6 +55,9 @@ void dims_range(const struct module *m, dim d, int64_t *lo, int64_t *hi);
 // The value, with free symbols' values by id. False on overflow, division by 0 or DIM_UNKNOWN.
 bool dims_eval(const struct module *m, dim d, const int64_t *symbols, int64_t *value);
 
+// Reads an expression as messages and types have it; names become symbols. DIM_UNKNOWN: it is none.
+dim dims_parse(struct module *m, const char *text);
+
 // Operations that compute the value in an index from the free symbols of the function being built.
 struct value *dims_build(struct builder *b, dim d);
 

@@ -206,6 +206,19 @@ dim parse_dim(struct parser *p)
     return check_size(p, parse_whole(p, parse_sum));
 }
 
+dim dims_parse(struct module *m, const char *text)
+{
+    struct diags faults; // nobody's
+    diag_init(&faults);
+    size_t n = strlen(text);
+    struct parser p = {.text_end = text + n, .module = m, .diags = &faults, .declares = true};
+    lex_init(&p.lex, text, n);
+    dim d = parse_sum(&p);
+    bool whole = !p.failed && p.lex.token.kind == TOKEN_END;
+    diag_finish(&faults);
+    return whole ? d : DIM_UNKNOWN;
+}
+
 dim parse_dim_in_shape(struct parser *p)
 {
     dim d;

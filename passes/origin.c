@@ -43,72 +43,56 @@ int origin_nodes(const struct op *launch, struct arena *a, struct loc **nodes)
 
 // ---- Work ------------------------------------------------------------------------------------------------------
 
-struct count {
-    const struct module *m;
-    const int64_t *symbols;
-    bool known;
-};
-
-static double size_of(struct count *c, dim d)
+static dim elements(struct module *m, const struct type *t)
 {
-    int64_t size = 0;
-    c->known &= dims_eval(c->m, d, c->symbols, &size);
-    return (double)size;
+    return dims_product(m, t->rank, t->dims);
 }
 
-static double elements(struct count *c, const struct type *t)
+static dim bytes(struct module *m, const struct type *t, dim elements)
 {
-    double n = 1;
-    for (int d = 0; d < t->rank; d++)
-        n *= size_of(c, t->dims[d]);
-    return n;
+    return dims_ceildiv(m, dims_mul(m, elements, t->dtype == DTYPE_I1 ? 8 : dtype_info[t->dtype].bits), 8);
 }
 
-static double bytes(const struct type *t, double elements)
-{
-    return elements * (t->dtype == DTYPE_I1 ? 8 : dtype_info[t->dtype].bits) / 8;
-}
-
-static double einsum_flops(struct count *c, const struct op *op)
+static dim einsum_flops(struct module *m, const struct op *op)
 {
     struct einsum e;
     if (einsum_parse(op_attr(op, ATTR_LABELS)->string, &e))
         return 0;
-    double n = 1;
+    dim n = 1;
     bool sums = false;
     for (int axis = 0; axis < e.n_axes; axis++) {
         int factor = e.in[0][axis] ? 0 : 1, d = 0;
         while (e.axis[factor][d] != axis)
             d++;
-        n *= size_of(c, op->operands[factor]->type->dims[d]);
+        n = dims_mul(m, n, op->operands[factor]->type->dims[d]);
         sums |= einsum_contracts(&e, axis);
     }
-    return sums ? 2 * n : n;
+    return sums ? dims_mul(m, 2, n) : n;
 }
 
-static double flops(struct count *c, const struct op *op)
+static dim flops(struct module *m, const struct op *op)
 {
     const struct type *result = op->results[0]->type;
     switch (op->code) {
     case OP_EINSUM:
-        return einsum_flops(c, op);
+        return einsum_flops(m, op);
     case OP_CONV: { // [f, c / groups, k ..]: for each element of the result, those of one f
         struct type window = *op->operands[1]->type;
-        window.dims[0] = 1;
-        return 2 * elements(c, result) * elements(c, &window);
+        window.dims[0] = 2;
+        return dims_mul(m, elements(m, result), elements(m, &window));
     }
     case OP_WINDOW_REDUCE: {
-        double n = elements(c, result);
+        dim n = elements(m, result);
         struct ints window = op_ints(op, ATTR_SIZES);
         for (int d = 0; d < window.n; d++)
-            n *= (double)window.v[d];
+            n = dims_mul(m, n, window.v[d]);
         return n;
     }
     case OP_REDUCE:
     case OP_SCAN:
-        return elements(c, op->operands[0]->type);
+        return elements(m, op->operands[0]->type);
     default:
-        return opcode_is_scalar(op->code) && op->code != OP_IDENTITY ? elements(c, result) : 0;
+        return opcode_is_scalar(op->code) && op->code != OP_IDENTITY ? elements(m, result) : 0;
     }
 }
 
@@ -119,13 +103,8 @@ static const struct value *source_of(const struct value *v)
     return v;
 }
 
-static double least(double a, double b)
-{
-    return a < b ? a : b;
-}
-
 // The elements of an operand that are read from memory: a view may repeat those of its source, or leave some out.
-static double read_by(struct count *c, const struct op *op, int operand)
+static dim read_by(struct module *m, const struct op *op, int operand)
 {
     const struct value *v = op->operands[operand], *source = source_of(v);
     bool immediate = source->type->kind != TYPE_TENSOR ||
@@ -133,7 +112,7 @@ static double read_by(struct count *c, const struct op *op, int operand)
     if (immediate)
         return 0;
     bool table = op->code == OP_TAKE && operand == 0;
-    return least(elements(c, source->type), elements(c, table ? op->results[0]->type : v->type));
+    return dims_min(m, elements(m, source->type), elements(m, table ? op->results[0]->type : v->type));
 }
 
 // Whether the value is computed by the first n operations, or one of them reads it too.
@@ -150,23 +129,24 @@ static bool is_counted(const struct origin *o, int n, const struct value *v)
     return false;
 }
 
-bool origin_work(const struct op *launch, const struct module *m, const int64_t *symbols, struct origin_work *work)
+struct origin_work origin_work(const struct op *launch, struct module *m)
 {
     const struct origin *o = launch->loc.origin;
-    struct count c = {m, symbols, o != NULL};
-    *work = (struct origin_work){0};
-    for (int i = 0; o && i < o->n_ops; i++) {
+    if (!o)
+        return (struct origin_work){DIM_UNKNOWN, DIM_UNKNOWN};
+    struct origin_work work = {0, 0};
+    for (int i = 0; i < o->n_ops; i++) {
         const struct op *op = o->ops[i];
-        work->flops += flops(&c, op);
+        work.flops = dims_add(m, work.flops, flops(m, op));
         for (int x = 0; x < op->n_operands; x++)
             if (!is_counted(o, i, op->operands[x]))
-                work->bytes_read += bytes(op->operands[x]->type, read_by(&c, op, x));
+                work.bytes = dims_add(m, work.bytes, bytes(m, op->operands[x]->type, read_by(m, op, x)));
     }
-    for (int i = 0; o && i < o->n_results; i++) {
+    for (int i = 0; i < o->n_results; i++) {
         const struct type *t = o->results[i].value->type;
-        work->bytes_written += bytes(t, elements(&c, t));
+        work.bytes = dims_add(m, work.bytes, bytes(m, t, elements(m, t)));
     }
-    if (o && o->copied)
-        work->bytes_read = work->bytes_written = bytes(o->copied, elements(&c, o->copied));
-    return c.known;
+    if (o->copied)
+        work.bytes = dims_mul(m, 2, bytes(m, o->copied, elements(m, o->copied)));
+    return work;
 }

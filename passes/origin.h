@@ -25,14 +25,13 @@ struct origin {
 // location of the launch. Returns how many, in the arena.
 int origin_nodes(const struct op *launch, struct arena *a, struct loc **nodes);
 
-// What a launch computes and moves, for given values of the module's symbols, as the graph says it: an operation on an
+// What a launch computes and moves, as the graph says it: an operation on an
 // element is one, be it an addition or an exponential, and a multiplication with an addition two; each tensor is read
 // once, and written once. What the kernel computes again, or reads again since it does not stay in a cache, is not
 // counted, nor what it computes of tiles that are not full.
 struct origin_work {
-    double flops, bytes_read, bytes_written;
+    dim flops, bytes; // unknown if a size or the launch's origin is
 };
-// False: it is not known, for a size has no value or the launch no origin.
-bool origin_work(const struct op *launch, const struct module *m, const int64_t *symbols, struct origin_work *work);
+struct origin_work origin_work(const struct op *launch, struct module *m);
 
 #endif

@@ -265,7 +265,7 @@ int tg_pool_create(int n_threads, tg_pool **out)
     int n_cpus = cpus_count();
     n_threads = n_threads < 1 ? n_cpus : n_threads > CPUS_MOST ? CPUS_MOST : n_threads;
     *p = (tg_pool){.n_cpus = n_cpus, .busy = ATOMIC_FLAG_INIT};
-    p->env = (tg_env){TG_ENV_VERSION, p, parallel_for, env_alloc, env_free, env_error};
+    p->env = (tg_env){TG_ENV_VERSION, p, parallel_for, env_alloc, env_free, env_error, NULL};
     p->workers = calloc((size_t)n_threads, sizeof *p->workers);
     if (!p->workers) {
         memory_free(p);

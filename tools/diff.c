@@ -6,7 +6,8 @@
 
 #include "tools/diff.h"
 
-#define MOST_NODES 8 // in a message
+#define MOST_NODES 8   // in a message
+#define MOST_FAULTS 10 // that are told one by one
 
 // ---- Words -----------------------------------------------------------------------------------------------------
 
@@ -83,16 +84,16 @@ static const struct diff_row *find_among(const struct diff *single, const struct
 // Sizes that the first run chose are not chosen, and told of, again.
 static void fix_sizes(struct run_request *r, const struct diff *before, struct arena *a)
 {
-    const struct launches *l = &before->launches;
+    const struct module *m = before->source.module;
     r->shared.dims.n = 0;
-    for (int i = 0; i < l->m->n_symbols && r->shared.dims.n < OPTIONS_MOST_WORDS; i++)
+    for (int i = 0; i < m->n_symbols && r->shared.dims.n < OPTIONS_MOST_WORDS; i++)
         if (before->symbols[i] >= 0)
-            r->shared.dims.word[r->shared.dims.n++] =
-                arena_printf(a, "%s=%" PRId64, l->m->symbols[i], before->symbols[i]);
+            r->shared.dims.word[r->shared.dims.n++] = arena_printf(a, "%s=%" PRId64, m->symbols[i], before->symbols[i]);
 }
 
-// Compiles the model with a kernel for each operation, to see whether one of those that were fused is wrong by itself.
-static int look_inside(const struct diff *d, const struct op *launch)
+// The model compiled with a kernel for each operation, to see whether one of those that were fused is wrong by itself;
+// to be finished in any case.
+static struct diff *run_unfused(const struct diff *d, int *status)
 {
     struct arena *a = &d->diags->arena;
     struct diff *single = ARENA_NEW(a, struct diff);
@@ -104,18 +105,22 @@ static int look_inside(const struct diff *d, const struct op *launch)
                             .launches_only = true};
     single->options.pipeline.unfused = true;
     fix_sizes(&single->request, d, a);
-    int status = diff_run(single);
-    const struct diff_row *row = status == EXIT_OK ? find_among(single, launch, a) : NULL;
+    *status = diff_run(single);
+    return single;
+}
+
+static void look_inside(const struct diff *d, const struct diff *single, const struct diff_row *fused)
+{
+    struct arena *a = &d->diags->arena;
+    const struct diff_row *row = find_among(single, d->ops[fused->launch], a);
     if (row)
         diag_note(d->diags, loc_of(single, row), "compiled by itself, %s differs: %s; %s",
                   value_text(diff_value(single, row), a), element_text(single, diff_tensor(single, row), &row->own),
                   size_text(&row->own, a));
-    else if (status == EXIT_OK)
-        diag_note(d->diags, loc_of(d, d->first),
+    else
+        diag_note(d->diags, loc_of(d, fused),
                   "compiled one by one, none of these differs: it is the kernel of all of them that is wrong, or their "
                   "fusion");
-    diff_finish(single);
-    return status;
 }
 
 // ---- What differs ----------------------------------------------------------------------------------------------
@@ -124,32 +129,63 @@ static int look_inside(const struct diff *d, const struct op *launch)
 static void report_drift(const struct diff *d)
 {
     struct arena *a = &d->diags->arena;
-    const struct diff_row *row = d->drifted;
-    if (row && (!d->first || row->launch < d->first->launch))
+    if (!d->drifted.n)
+        return;
+    const struct diff_row *row = d->drifted.rows[0];
+    if (!d->faults.n || row->launch < d->faults.rows[0]->launch)
         diag_note(
             d->diags, loc_of(d, row),
             "small differences add up: in the run %s is the first beyond the tolerance, %s; given the interpreter's "
             "operands it is within it (%.2g)",
-            value_text(diff_value(d, row), a), element_text(d, diff_tensor(d, row), &d->drifted_found), row->own.worst);
+            value_text(diff_value(d, row), a), element_text(d, diff_tensor(d, row), &row->drift.found), row->own.worst);
 }
 
-static int report_first(const struct diff *d)
+static bool is_fused(const struct diff *d, const struct diff_row *row)
+{
+    return d->ops[row->launch]->loc.origin->n_ops > 1;
+}
+
+static void report_fault(const struct diff *d, int i)
 {
     struct arena *a = &d->diags->arena;
-    const struct diff_row *row = d->first;
-    const struct op *launch = d->launches.list[row->launch];
+    const struct diff_row *row = d->faults.rows[i];
+    const struct launch *launch = &d->launches[row->launch];
     struct loc loc = loc_of(d, row);
+    const char *what = value_text(diff_value(d, row), a);
+    if (i)
+        what = arena_printf(a, "%s differs as well", what);
+    else if (d->faults.n > 1)
+        what = arena_printf(a, "the first of %d to differ is %s", d->faults.n, what);
+    else
+        what = arena_printf(a, "the only one to differ is %s", what);
     bool repeats = d->records[diff_value(d, row)->id].n > 1;
-    const char *when = repeats ? arena_printf(a, " in iteration %d", d->first_time) : "";
-    diag_error(d->diags, loc, "the first to differ is %s%s: given the interpreter's operands, %s; %s",
-               value_text(diff_value(d, row), a), when, element_text(d, diff_tensor(d, row), &d->first_found),
-               size_text(&d->first_found, a));
-    if (launch->loc.origin->n_ops < 2)
-        return EXIT_OK;
-    diag_note(d->diags, loc, "one kernel, @%s, computes %s (%s); what is between is not in memory and cannot be seen",
-              launch_kernel(&d->launches, row->launch), launch_operators(launch, a),
-              launch_nodes(launch, MOST_NODES, a));
-    return look_inside(d, launch);
+    const char *when = repeats ? arena_printf(a, " in iteration %d", row->fault.time) : "";
+    diag_error(d->diags, loc, "%s%s: given the interpreter's operands, %s; %s", what, when,
+               element_text(d, diff_tensor(d, row), &row->fault.found), size_text(&row->fault.found, a));
+    if (is_fused(d, row))
+        diag_note(d->diags, loc,
+                  "one kernel, @%s, computes %s (%s); what is between is not in memory and cannot be seen",
+                  launch->kernel, launch_operators(launch, a), launch_nodes(launch, MOST_NODES, a));
+}
+
+static int report_faults(const struct diff *d)
+{
+    int status = EXIT_OK, shown = d->faults.n < MOST_FAULTS ? d->faults.n : MOST_FAULTS;
+    struct diff *single = NULL;
+    for (int i = 0; i < shown && !single; i++)
+        if (is_fused(d, d->faults.rows[i]))
+            single = run_unfused(d, &status);
+    for (int i = 0; i < shown; i++) {
+        report_fault(d, i);
+        if (is_fused(d, d->faults.rows[i]) && status == EXIT_OK)
+            look_inside(d, single, d->faults.rows[i]);
+    }
+    if (d->faults.n > shown)
+        diag_note(d->diags, (struct loc){.file = d->request.file}, "and %d more differ; --all lists every launch",
+                  d->faults.n - shown);
+    if (single)
+        diff_finish(single);
+    return status;
 }
 
 static const char *output_name(const struct diff *d, int i)
@@ -171,7 +207,7 @@ static void report_output(const struct diff *d, int i)
         diag_note(d->diags, loc,
                   "the passes over the graph changed it: the interpreter's output of what they made is another; tegula "
                   "opt --passes=graph --print-after-all shows each");
-    else if (!d->drifted)
+    else if (!d->drifted.n)
         diag_note(d->diags, loc,
                   "the graph is right after its passes: it is what the host function does between "
                   "launches that is wrong");
@@ -186,14 +222,23 @@ static int worst_output(const struct diff *d)
     return worst;
 }
 
+// Where they arise, not what is computed from them.
 static void report_nonfinite(const struct diff *d)
 {
-    const struct check_difference *found = &d->nonfinite_found;
-    const struct value *v = diff_value(d, d->nonfinite);
-    diag_note(d->diags, loc_of(d, d->nonfinite),
-              "%s holds %" PRId64 " NaN and %" PRId64 " infinite elements in the interpreter as well, the first at %s",
-              value_text(v, &d->diags->arena), found->n_nan, found->n_infinite,
-              index_text(diff_tensor(d, d->nonfinite), found->nonfinite_at, &d->diags->arena));
+    struct arena *a = &d->diags->arena;
+    const struct diff_list *list = &d->nonfinite;
+    for (int i = 0; i < list->n && i < MOST_FAULTS; i++) {
+        const struct diff_row *row = list->rows[i];
+        const struct check_difference *found = &row->nonfinite.found;
+        diag_note(d->diags, loc_of(d, row),
+                  "%s holds %" PRId64 " NaN and %" PRId64
+                  " infinite elements in the interpreter as well, the first at %s",
+                  value_text(diff_value(d, row), a), found->n_nan, found->n_infinite,
+                  index_text(diff_tensor(d, row), found->nonfinite_at, a));
+    }
+    if (list->n > MOST_FAULTS)
+        diag_note(d->diags, (struct loc){.file = d->request.file}, "and %d more hold some that arise there",
+                  list->n - MOST_FAULTS);
 }
 
 // ---- The table -------------------------------------------------------------------------------------------------
@@ -214,7 +259,7 @@ static void print_table(struct diff *d, int n, const struct diff_row **rows)
     printf("%9s %9s %9s %9s %9s %7s  what\n", "own", "run", "absolute", "relative", "ulp", "wrong");
     for (int i = 0; i < n; i++) {
         const struct check_difference *x = &rows[i]->own;
-        const struct op *launch = d->launches.list[rows[i]->launch];
+        const struct launch *launch = &d->launches[rows[i]->launch];
         printf("%9.3g %9.3g %9.3g %9.3g %9.3g %7" PRId64 "  %s: %s\n", x->worst, rows[i]->run.worst, x->absolute,
                x->relative, x->ulp, x->n_wrong, launch_operators(launch, &d->arena),
                launch_nodes(launch, MOST_NODES, &d->arena));
@@ -243,17 +288,16 @@ static int report(struct diff *d, bool all)
 {
     int status = EXIT_OK, output = worst_output(d);
     print_summary(d, all);
-    if (d->first)
-        status = report_first(d);
+    if (d->faults.n)
+        status = report_faults(d);
     else if (output >= 0)
         report_output(d, output);
     report_drift(d);
-    if (d->nonfinite)
-        report_nonfinite(d);
+    report_nonfinite(d);
     if (d->forgot)
         diag_note(d->diags, (struct loc){.file = d->request.file},
                   "there was no memory to keep all that the interpreter computed; what was not kept is not compared");
-    return d->first || output >= 0 ? EXIT_ERROR : status;
+    return d->faults.n || output >= 0 ? EXIT_ERROR : status;
 }
 
 int command_diff(int argc, char *const *argv)
@@ -272,8 +316,8 @@ int command_diff(int argc, char *const *argv)
     const struct command c = {
         .name = "diff",
         .summary =
-            "Runs a model (.onnx, or text of a graph) and the interpreter side by side, and names the first node at\n"
-            "which they differ. Sizes of random inputs that stay open are 1.",
+            "Runs a model (.onnx, or text of a graph) and the interpreter side by side, and names the nodes at which\n"
+            "they part. Sizes of random inputs that stay open are 1.",
         .files = "FILE",
         .least_files = 1,
         .most_files = 1,

@@ -4,15 +4,32 @@
 
 #include "codegen/model.h"
 #include "ir/interp_graph.h"
+#include "passes/origin.h"
 #include "tools/check.h"
 #include "tools/launch.h"
 #include "tools/run.h"
+
+// How a result was when something was first seen in it.
+struct diff_sight {
+    bool seen;
+    int time; // that the value was computed, from 0
+    struct check_difference found;
+};
 
 // A result of a launch, compared: each time that it is computed counts.
 struct diff_row {
     int launch, result;
     int64_t times;                    // that it was compared; 0: the interpreter has not computed it
     struct check_difference run, own; // as it is in the run; given the operands that the interpreter has
+    // When it first differed given exact operands; when it differed in the run; when it had numbers in it which are
+    // none in the interpreter either.
+    struct diff_sight fault, drift, nonfinite;
+};
+
+// Rows in the order in which something was first seen in them.
+struct diff_list {
+    int n;
+    const struct diff_row **rows;
 };
 
 // What the interpreter makes of a value, time after time.
@@ -22,6 +39,7 @@ struct diff_record {
 };
 
 struct diff {
+    tg_env env; // of the runs; first: what gets a pointer to it finds the diff
     const struct command *command;
     struct run_request request;
     struct compile_options options;
@@ -32,10 +50,12 @@ struct diff {
     struct arena arena;
     struct command_source source; // compiled
     struct loaded_model *loaded;
-    struct launches launches;
-    const struct function *graph; // as the launches compute it, after the passes over graphs; NULL: there is none
+    int n_launches;
+    const struct op *const *ops;   // the launches as the module has them
+    const struct launch *launches; // and as the code tells of them
+    const struct function *graph;  // as the launches compute it, after the passes over graphs; NULL: there is none
     struct run_facts facts;
-    int64_t *symbols;
+    int64_t *symbols;            // values by the module's id; -1: not known
     struct diff_record *records; // by the id of the graph's value
     int64_t recorded;            // bytes of them
     bool forgot;                 // some, for want of memory
@@ -47,11 +67,9 @@ struct diff {
     bool exact;            // this run gives each launch the interpreter's operands
     bool failed;           // the interpreter did
 
-    // The first rows, and how they were then: that differ given exact operands, that differ in the run, and that have
-    // numbers in it which are none in the interpreter either. NULL: none.
-    const struct diff_row *first, *drifted, *nonfinite;
-    struct check_difference first_found, drifted_found, nonfinite_found;
-    int first_time; // that the value was computed, from 0
+    // What was seen; once it is done, without rows that have it from those that they are computed from.
+    struct diff_list faults, nonfinite;
+    struct diff_list drifted; // with those
     int n_outputs;
     struct interp_tensor *outputs[2];            // of the model as it is read, and of the graph
     struct check_difference *output_differences; // of the run and the model as it is read

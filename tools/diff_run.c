@@ -21,7 +21,7 @@ double diff_limit(const struct diff *d, enum dtype t)
 
 static const struct origin_result *result_of(const struct diff *d, const struct diff_row *row)
 {
-    return &d->launches.list[row->launch]->loc.origin->results[row->result];
+    return &d->ops[row->launch]->loc.origin->results[row->result];
 }
 
 const struct value *diff_value(const struct diff *d, const struct diff_row *row)
@@ -36,13 +36,17 @@ const struct interp_tensor *diff_tensor(const struct diff *d, const struct diff_
 
 // ---- The interpreter -------------------------------------------------------------------------------------------
 
-static bool is_compared(void *diff, const struct value *v)
+static bool has_row(const struct diff *d, const struct value *v)
 {
-    const struct diff *d = diff;
     for (int i = 0; i < d->n_rows; i++)
         if (diff_value(d, &d->rows[i]) == v)
             return true;
     return false;
+}
+
+static bool is_compared(void *diff, const struct value *v)
+{
+    return has_row(diff, v);
 }
 
 static void record(void *diff, const struct value *v, struct interp_tensor *x)
@@ -80,10 +84,10 @@ static int interpret(struct diff *d, const struct function *g, const struct inte
     return interp_graph_watched(g, in, *outputs, 0, watch, d->diags);
 }
 
-static const struct function *find_graph(const struct module *m)
+static const struct function *find_function(const struct module *m, enum function_kind kind)
 {
     const struct function *f = m->first_function;
-    while (f && f->kind != FUNCTION_GRAPH)
+    while (f && f->kind != kind)
         f = f->next;
     return f;
 }
@@ -94,22 +98,9 @@ static int interpret_original(struct diff *d)
     struct command_source original;
     int status = run_open(d->command, &d->request, &original, d->diags);
     if (status == EXIT_OK)
-        status = interpret(d, find_graph(original.module), NULL, &d->outputs[0]);
+        status = interpret(d, find_function(original.module, FUNCTION_GRAPH), NULL, &d->outputs[0]);
     command_close(&original);
     return status;
-}
-
-static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_env *env)
-{
-    struct diff *d = diff;
-    const struct interp_watch watch = {is_compared, record, d};
-    d->facts = *facts;
-    d->n_outputs = facts->code->n_outputs;
-    d->symbols = launches_symbols(&d->launches, facts->code, facts->symbols, &d->arena);
-    d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
-    d->failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
-                (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
-    return env;
 }
 
 // ---- Memory of launches ----------------------------------------------------------------------------------------
@@ -154,32 +145,30 @@ static void merge(struct check_difference *into, const struct check_difference *
     *into = sum;
 }
 
-static void keep_first(const struct diff_row **first, struct check_difference *found, const struct diff_row *row,
-                       const struct check_difference *d)
+static void note_sight(struct diff_list *list, const struct diff_row *row, struct diff_sight *sight, int time,
+                       const struct check_difference *found)
 {
-    if (*first)
+    if (sight->seen)
         return;
-    *first = row;
-    *found = *d;
+    *sight = (struct diff_sight){true, time, *found};
+    list->rows[list->n++] = row;
 }
 
 static void note_exact(struct diff *d, struct diff_row *row, int time, const struct check_difference *found)
 {
     merge(&row->own, found);
-    if (found->worst <= 1)
-        return;
-    d->first_time = d->first ? d->first_time : time;
-    keep_first(&d->first, &d->first_found, row, found);
+    if (found->worst > 1)
+        note_sight(&d->faults, row, &row->fault, time, found);
 }
 
-static void note_run(struct diff *d, struct diff_row *row, const struct check_difference *found)
+static void note_run(struct diff *d, struct diff_row *row, int time, const struct check_difference *found)
 {
     row->times++;
     merge(&row->run, found);
     if (found->worst > 1)
-        keep_first(&d->drifted, &d->drifted_found, row, found);
+        note_sight(&d->drifted, row, &row->drift, time, found);
     if (found->n_nan + found->n_infinite)
-        keep_first(&d->nonfinite, &d->nonfinite_found, row, found);
+        note_sight(&d->nonfinite, row, &row->nonfinite, time, found);
 }
 
 static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
@@ -192,7 +181,7 @@ static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
         return;
     const struct interp_tensor *x = &record->x[time];
     for (int k = 0; k < x->rank; k++)
-        if (!dims_eval(d->launches.m, r->strides[k], d->symbols, &strides[k]))
+        if (!dims_eval(d->source.module, r->strides[k], d->symbols, &strides[k]))
             return;
     char *memory = args[r->param].pointer, *have = malloc((size_t)x->bytes + 1);
     if (!have) {
@@ -206,20 +195,102 @@ static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
         note_exact(d, row, time, &found);
         walk(x, strides, memory, x->data, put);
     } else {
-        note_run(d, row, &found);
+        note_run(d, row, time, &found);
     }
     free(have);
 }
 
-static void note_launch(void *user, int32_t launch, int32_t ended, const tg_arg *args)
+static void note_launch(const tg_env *env, int32_t launch, int32_t ended, const tg_arg *args)
 {
-    struct diff *d = user;
+    struct diff *d = (struct diff *)(void *)env;
     if (ended && !d->failed)
         for (int i = d->row_of[launch]; i < d->row_of[launch + 1]; i++)
             compare(d, &d->rows[i], args);
 }
 
+// ---- Causes ----------------------------------------------------------------------------------------------------
+
+// Looks for rows that a value is computed from by what is not compared: operations within a kernel, and views.
+struct search {
+    const struct diff *d;
+    const struct diff_list *rows;
+    int launch;    // that they must be of; -1: any
+    bool *visited; // by value id
+};
+
+static bool is_found(const struct search *s, const struct value *v)
+{
+    for (int i = 0; i < s->rows->n; i++) {
+        const struct diff_row *row = s->rows->rows[i];
+        if (diff_value(s->d, row) == v && (s->launch < 0 || row->launch == s->launch))
+            return true;
+    }
+    return false;
+}
+
+static bool comes_from(struct search *s, const struct value *v)
+{
+    if (!v->def || s->visited[v->id])
+        return false;
+    s->visited[v->id] = true;
+    for (int i = 0; i < v->def->n_operands; i++) {
+        const struct value *x = v->def->operands[i];
+        if (is_found(s, x) || (!has_row(s->d, x) && comes_from(s, x)))
+            return true;
+    }
+    return false;
+}
+
+static struct diff_list list_for(int n, struct arena *a)
+{
+    return (struct diff_list){.rows = ARENA_ARRAY(a, const struct diff_row *, n + 1)};
+}
+
+// Leaves out rows that are what they are because others are. Where launches have exact operands, those are others of
+// the same kernel.
+static void keep_causes(struct diff *d, struct diff_list *list, bool exact)
+{
+    struct diff_list kept = list_for(list->n, &d->arena);
+    for (int i = 0; i < list->n; i++) {
+        const struct diff_row *row = list->rows[i];
+        struct search s = {d, list, exact ? row->launch : -1, ARENA_ARRAY(&d->arena, bool, d->graph->n_values + 1)};
+        if (!comes_from(&s, diff_value(d, row)))
+            kept.rows[kept.n++] = row;
+    }
+    *list = kept;
+}
+
 // ---- Runs ------------------------------------------------------------------------------------------------------
+
+static int64_t *symbol_values(struct diff *d)
+{
+    const struct module *m = d->source.module;
+    const tg_model *code = d->facts.code;
+    int64_t *values = ARENA_ARRAY(&d->arena, int64_t, m->n_symbols + 1);
+    for (int i = 0; i < m->n_symbols; i++) {
+        values[i] = -1;
+        for (int j = 0; j < code->n_symbols; j++)
+            if (!strcmp(m->symbols[i], code->symbols[j]))
+                values[i] = d->facts.symbols[j];
+    }
+    return values;
+}
+
+static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_env *env)
+{
+    struct diff *d = diff;
+    const struct interp_watch watch = {is_compared, record, d};
+    d->facts = *facts;
+    d->n_outputs = facts->code->n_outputs;
+    launches_read(facts->code->launches[facts->target], &d->arena, &d->launches);
+    d->symbols = symbol_values(d);
+    d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
+    d->failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
+                (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
+    d->env = *env;
+    d->env.on_launch = note_launch;
+    return &d->env;
+}
 
 static void before_run(void *diff, bool counts)
 {
@@ -249,18 +320,21 @@ static void print_nothing(void *diff, bool json)
 static void find_rows(struct diff *d)
 {
     struct arena *a = &d->arena;
-    d->launches = launches_find(d->source.module, a);
+    d->n_launches = launches_of(find_function(d->source.module, FUNCTION_HOST), a, &d->ops);
     int n = 0;
-    d->row_of = ARENA_ARRAY(a, int, d->launches.n + 1);
-    for (int i = 0; i < d->launches.n; i++) {
-        const struct origin *o = d->launches.list[i]->loc.origin;
+    d->row_of = ARENA_ARRAY(a, int, d->n_launches + 1);
+    for (int i = 0; i < d->n_launches; i++) {
+        const struct origin *o = d->ops[i]->loc.origin;
         d->graph = o ? o->graph : d->graph;
         d->row_of[i] = n;
         n += o ? o->n_results : 0;
     }
-    d->row_of[d->launches.n] = d->n_rows = n;
+    d->row_of[d->n_launches] = d->n_rows = n;
     d->rows = ARENA_ARRAY(a, struct diff_row, n + 1);
-    for (int i = 0; i < d->launches.n; i++)
+    d->faults = list_for(n, a);
+    d->drifted = list_for(n, a);
+    d->nonfinite = list_for(n, a);
+    for (int i = 0; i < d->n_launches; i++)
         for (int r = d->row_of[i]; r < d->row_of[i + 1]; r++)
             d->rows[r] = (struct diff_row){.launch = i, .result = r - d->row_of[i]};
     int n_values = d->graph ? d->graph->n_values : 0;
@@ -271,13 +345,11 @@ static void find_rows(struct diff *d)
 int diff_run(struct diff *d)
 {
     arena_init(&d->arena);
-    struct launch_hook hook = {note_launch, d};
     struct run_watch watch = {d, begin, before_run, after_run, print_nothing, true};
-    d->options.hook = &hook;
     d->request.watch = &watch;
     d->request.repeat = 1;
     int status = run_open(d->command, &d->request, &d->source, d->diags);
-    if (status == EXIT_OK && !find_graph(d->source.module)) {
+    if (status == EXIT_OK && !find_function(d->source.module, FUNCTION_GRAPH)) {
         diag_error(d->diags, (struct loc){.file = d->request.file}, "holds no graph, so there is nothing to interpret");
         status = EXIT_ERROR;
     }
@@ -287,6 +359,8 @@ int diff_run(struct diff *d)
     if (status == EXIT_OK) {
         find_rows(d);
         status = run_model(d->command, &d->request, model_code(d->loaded), &(struct run_load){0}, d->diags);
+        keep_causes(d, &d->faults, true);
+        keep_causes(d, &d->nonfinite, false);
     }
     return d->failed ? EXIT_ERROR : status;
 }

@@ -19,7 +19,7 @@ static const struct {
     {"info", command_info, "tell what a model is made of, and what is not supported"},
     {"kernel", command_kernel, "compile kernels of the tile language"},
     {"opt", command_opt, "run passes over kernels and print them"},
-    {"diff", command_diff, "run a model and the interpreter, and name the first node at which they differ"},
+    {"diff", command_diff, "run a model and the interpreter, and name the nodes at which they part"},
     {"check", command_check, "run a kernel or a model on random data at several stages and compare"},
 };
 

@@ -1,5 +1,5 @@
-// The time of a launch is that between the calls of the hook. Beside it stands what the machine could do in that time:
-// its limits are measured when the table is printed, after the runs and their peak of memory.
+// The time of a launch is that between the two calls that tell of it. Beside it stands what the machine could do in
+// that time: its limits are measured when the table is printed, after the runs and their peak of memory.
 #include "tools/profile.h"
 
 #include <inttypes.h>
@@ -23,9 +23,14 @@ void profile_finish(struct profile *p)
 
 // ---- Being told ------------------------------------------------------------------------------------------------
 
-static void note_launch(void *user, int32_t launch, int32_t ended, const tg_arg *args)
+static struct profile *profile_of(const tg_env *env)
 {
-    struct profile *p = user;
+    return (struct profile *)(void *)env;
+}
+
+static void note_launch(const tg_env *env, int32_t launch, int32_t ended, const tg_arg *args)
+{
+    struct profile *p = profile_of(env);
     (void)args;
     if (!ended) {
         trace_begin_launch(p->trace, launch);
@@ -40,23 +45,24 @@ static void note_launch(void *user, int32_t launch, int32_t ended, const tg_arg 
     trace_end_launch(p->trace, launch, p->launch_start, end);
 }
 
-struct launch_hook profile_hook(struct profile *p)
+static int32_t run_parts(const tg_env *env, int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes)
 {
-    return (struct launch_hook){note_launch, p};
-}
-
-void profile_loaded(struct profile *p, const struct module *m)
-{
-    p->launches = launches_find(m, &p->arena);
-    p->rows = ARENA_ARRAY(&p->arena, struct profile_row, p->launches.n + 1);
+    const struct profile *p = profile_of(env);
+    return trace_parallel_for(p->trace, p->inner, n, range, args, scratch_bytes);
 }
 
 static const tg_env *begin(void *data, const struct run_facts *facts, const tg_env *env)
 {
     struct profile *p = data;
-    p->n_threads = facts->n_threads;
-    p->symbols = launches_symbols(&p->launches, facts->code, facts->symbols, &p->arena);
-    return trace_env(p->trace, env);
+    p->facts = *facts;
+    p->n_launches = launches_read(facts->code->launches[facts->target], &p->arena, &p->launches);
+    p->rows = ARENA_ARRAY(&p->arena, struct profile_row, p->n_launches + 1);
+    p->inner = env;
+    p->env = *env;
+    p->env.on_launch = note_launch;
+    if (p->trace)
+        p->env.parallel_for = run_parts;
+    return &p->env;
 }
 
 static void before_run(void *data, bool counts)
@@ -122,13 +128,13 @@ static struct line make_line(const struct profile *p, int i, const struct limits
     const struct profile_row *row = &p->rows[i];
     double seconds = 1e-9 * (double)row->ns, calls = (double)row->calls, runs = (double)p->n_runs;
     struct line x = {i, calls / runs, 1e3 * seconds / runs, (double)row->ns / (double)p->runs_ns, false, 0, 0, 0, 0, 0};
-    struct origin_work work;
-    if (!row->ns || !origin_work(p->launches.list[i], p->launches.m, p->symbols, &work))
+    const struct launch *launch = &p->launches[i];
+    const struct run_facts *f = &p->facts;
+    if (!row->ns || !launch_value(f->code, f->symbols, launch->flops, &x.flops) ||
+        !launch_value(f->code, f->symbols, launch->bytes, &x.bytes))
         return x;
     x.known = true;
-    x.flops = work.flops;
-    x.bytes = work.bytes_read + work.bytes_written;
-    x.gflops = 1e-9 * work.flops * calls / seconds;
+    x.gflops = 1e-9 * x.flops * calls / seconds;
     x.gbs = 1e-9 * x.bytes * calls / seconds;
     enum level level = x.bytes <= limits->holds[LEVEL_L2]   ? LEVEL_L2
                        : x.bytes <= limits->holds[LEVEL_L3] ? LEVEL_L3
@@ -149,8 +155,8 @@ static int slower_first(const void *a, const void *b)
 static int make_lines(struct profile *p, const struct limits *limits, struct line **lines)
 {
     int n = 0;
-    *lines = ARENA_ARRAY(&p->arena, struct line, p->launches.n + 1);
-    for (int i = 0; i < p->launches.n; i++)
+    *lines = ARENA_ARRAY(&p->arena, struct line, p->n_launches + 1);
+    for (int i = 0; i < p->n_launches; i++)
         if (p->rows[i].calls)
             (*lines)[n++] = make_line(p, i, limits);
     qsort(*lines, (size_t)n, sizeof **lines, slower_first);
@@ -175,7 +181,7 @@ static void print_text(struct profile *p, const struct limits *l, int n, const s
     printf("%7s %10s %6s %8s %8s %6s  what\n", "calls", "ms", "share", "GFLOP/s", "GB/s", "roof");
     for (int i = 0; i < n; i++) {
         const struct line *x = &lines[i];
-        const struct op *launch = p->launches.list[x->launch];
+        const struct launch *launch = &p->launches[x->launch];
         printf("%7.4g %10.4f %5.1f%% ", x->calls, x->ms, 100 * x->share);
         if (x->known)
             printf("%8.2f %8.2f %5.0f%%", x->gflops, x->gbs, 100 * x->roof);
@@ -190,8 +196,8 @@ static void print_text(struct profile *p, const struct limits *l, int n, const s
     printf(
         "roof: the share of %.4g GFLOP/s, or of GB/s: %.4g where a launch's bytes fit the L2 cache, %.4g the L3, %.4g\n"
         "beyond; measured just now, on %d thread%s\n",
-        l->gflops, l->gbs[LEVEL_L2], l->gbs[LEVEL_L3], l->gbs[LEVEL_MEMORY], p->n_threads,
-        p->n_threads == 1 ? "" : "s");
+        l->gflops, l->gbs[LEVEL_L2], l->gbs[LEVEL_L3], l->gbs[LEVEL_MEMORY], p->facts.n_threads,
+        p->facts.n_threads == 1 ? "" : "s");
 }
 
 static void json_member(const char *name, double x)
@@ -202,7 +208,7 @@ static void json_member(const char *name, double x)
 
 static void print_json(struct profile *p, const struct limits *l, int n, const struct line *lines)
 {
-    printf(", \"profile\": {\"runs\": %" PRId64 ", \"threads\": %d", p->n_runs, p->n_threads);
+    printf(", \"profile\": {\"runs\": %" PRId64 ", \"threads\": %d", p->n_runs, p->facts.n_threads);
     json_member("run_ms", run_ms(p));
     json_member("outside_ms", outside_ms(p, n, lines));
     json_member("limit_gflops", l->gflops);
@@ -213,9 +219,9 @@ static void print_json(struct profile *p, const struct limits *l, int n, const s
     for (int i = 0; i < n; i++) {
         const struct line *x = &lines[i];
         printf(i ? ", {\"nodes\": " : "{\"nodes\": ");
-        launch_json_nodes(stdout, p->launches.list[x->launch], &p->arena);
+        launch_json_nodes(stdout, &p->launches[x->launch], &p->arena);
         printf(", \"kernel\": ");
-        json_string(stdout, launch_kernel(&p->launches, x->launch));
+        json_string(stdout, p->launches[x->launch].kernel);
         json_member("calls", x->calls);
         json_member("ms", x->ms);
         json_member("share", x->share);
@@ -237,7 +243,7 @@ static void print(void *data, bool json)
     struct line *lines;
     if (!p->table)
         return;
-    struct limits limits = measure_limits(p->n_threads);
+    struct limits limits = measure_limits(p->facts.n_threads);
     int n = make_lines(p, &limits, &lines);
     (json ? print_json : print_text)(p, &limits, n, lines);
 }

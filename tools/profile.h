@@ -11,24 +11,22 @@ struct profile_row {
 };
 
 struct profile {
+    tg_env env;          // of the runs; first: what gets a pointer to it finds the profile
+    const tg_env *inner; // that it is made of
     struct arena arena;
     bool table;          // is to be printed
     struct trace *trace; // NULL: nobody wants one
-    const char *trace_file;
-    struct launches launches;
+    struct run_facts facts;
+    int n_launches;
+    const struct launch *launches;
     struct profile_row *rows; // by launch
-    int64_t *symbols;         // values by the module's id; those that are not known are negative
-    int n_threads;
-    bool counts; // the run that goes on
+    bool counts;              // the run that goes on
     int64_t n_runs, runs_ns, run_start, launch_start;
 };
 
 void profile_init(struct profile *p);
 void profile_finish(struct profile *p);
 
-// What the model is to be compiled with, and, once it is, where its launches come from.
-struct launch_hook profile_hook(struct profile *p);
-void profile_loaded(struct profile *p, const struct module *m);
 // Who watches its runs.
 struct run_watch profile_watch(struct profile *p);
 

@@ -13,17 +13,17 @@
 #define DEFAULT_TARGET "native"
 #define DEFAULT_OPTIMIZE 2
 
-// What is to be told of a run besides its results.
-struct telling {
+struct job {
+    const struct command *command;
+    struct diags *diags;
+    struct run_request request;
+    // What is to be told of a run besides its results.
     bool profile;
     const char *trace; // a file; NULL: none
-};
-
-// Where compiled models are kept.
-struct keeping {
-    const char *folder; // NULL: the environment may name one
-    bool never;
-    int64_t gib; // most that the folder takes
+    // Where compiled models are kept.
+    const char *cache_dir; // NULL: the environment may name one
+    bool no_cache;
+    int64_t cache_gib; // most that it takes
 };
 
 // ---- Models that are to be compiled ----------------------------------------------------------------------------
@@ -47,20 +47,20 @@ int run_open(const struct command *c, const struct run_request *r, struct comman
 }
 
 // Where the options or the environment name a cache. Returns 0, or 1 after reporting.
-static int open_cache(const struct keeping *keep, const struct command_source *source,
-                      const struct compile_options *options, struct cache **out, struct diags *diags)
+static int open_cache(const struct job *j, const struct command_source *source, const struct compile_options *options,
+                      struct cache **out)
 {
-    const char *folder = keep->folder ? keep->folder : getenv("TEGULA_CACHE_DIR");
-    if (keep->never || !folder || !*folder)
+    const char *folder = j->cache_dir ? j->cache_dir : getenv("TEGULA_CACHE_DIR");
+    if (j->no_cache || !folder || !*folder)
         return 0;
     const struct cache_request request = {.folder = folder,
-                                          .limit = keep->gib << 30,
+                                          .limit = j->cache_gib << 30,
                                           .options = options,
                                           .name = source->path,
                                           .bytes = source->bytes.data,
                                           .size = source->bytes.size,
                                           .import = &source->options};
-    return cache_open(&request, out, diags);
+    return cache_open(&request, out, j->diags);
 }
 
 static int compile_source(struct command_source *source, const struct compile_options *options,
@@ -73,8 +73,8 @@ static int compile_source(struct command_source *source, const struct compile_op
         return status;
     if (graph_compile(source->module, options, diags))
         return EXIT_ERROR;
-    const struct named_bytes *files;
     if (source->model) {
+        const struct named_bytes *files;
         int n_files = model_files(source->model, &source->arena, &files);
         cache_note_files(options->cache, n_files, files);
     }
@@ -82,85 +82,55 @@ static int compile_source(struct command_source *source, const struct compile_op
 }
 
 // Takes the model from the cache, or compiles it.
-static int load_source(struct command_source *source, const struct keeping *keep, struct compile_options options,
-                       struct loaded_model **out, bool *cached, struct diags *diags)
+static int load_source(const struct job *j, struct command_source *source, struct compile_options options,
+                       struct loaded_model **out, bool *cached)
 {
-    if (open_cache(keep, source, &options, &options.cache, diags))
+    if (open_cache(j, source, &options, &options.cache))
         return EXIT_ERROR;
-    *cached = cache_load(options.cache, out, diags);
-    int status = *cached ? EXIT_OK : compile_source(source, &options, out, diags);
+    *cached = cache_load(options.cache, out, j->diags);
+    int status = *cached ? EXIT_OK : compile_source(source, &options, out, j->diags);
     cache_close(options.cache);
     return status;
 }
 
-static int compile_and_run(const struct command *c, const struct run_request *r, const struct keeping *keep,
-                           const struct compile_options *options, struct profile *profile, struct diags *diags)
+static int compile_and_run(const struct job *j, const struct compile_options *options)
 {
     struct command_source source = {0};
     struct loaded_model *loaded = NULL;
     struct run_load load = {0};
     double start = run_now_ms();
-    int status = begin(c, r, &source, diags);
+    int status = begin(j->command, &j->request, &source, j->diags);
     if (status == EXIT_OK)
-        status = load_source(&source, keep, *options, &loaded, &load.cached, diags);
-    if (status == EXIT_OK && profile)
-        profile_loaded(profile, source.module);
+        status = load_source(j, &source, *options, &loaded, &load.cached);
     load.ms = run_now_ms() - start;
     if (status == EXIT_OK)
-        status = run_model(c, r, model_code(loaded), &load, diags);
-    if (status == EXIT_OK && profile && profile->trace)
-        status = trace_write(profile->trace, profile->trace_file, &profile->launches, diags);
+        status = run_model(j->command, &j->request, model_code(loaded), &load, j->diags);
     model_unload(loaded);
     command_close(&source);
     return status;
 }
 
-// With a profile, whose listeners go with the options.
-static int watch_and_run(const struct command *c, struct run_request *r, const struct telling *tell,
-                         const struct keeping *keep, struct compile_options *options, struct diags *diags)
+// ---- Models that come compiled ---------------------------------------------------------------------------------
+
+static int load_and_run(const struct job *j)
 {
-    struct profile profile;
-    profile_init(&profile);
-    profile.table = tell->profile;
-    profile.trace_file = tell->trace;
-    profile.trace = tell->trace ? trace_create() : NULL;
-    if (tell->trace && !profile.trace) {
-        profile_finish(&profile);
-        return command_report(diags, NULL);
-    }
-    struct phase_listener phases = trace_listener(profile.trace);
-    struct launch_hook hook = profile_hook(&profile);
-    struct run_watch watch = profile_watch(&profile);
-    options->pipeline.phases = profile.trace ? &phases : NULL;
-    options->hook = &hook;
-    r->watch = &watch;
-    int status = compile_and_run(c, r, keep, options, &profile, diags);
-    r->watch = NULL;
-    trace_destroy(profile.trace);
-    profile_finish(&profile);
+    double start = run_now_ms();
+    void *library;
+    const tg_model *code = library_open(j->request.file, &library, j->diags);
+    if (!code)
+        return EXIT_ERROR;
+    const struct run_load load = {run_now_ms() - start, false};
+    int status = run_model(j->command, &j->request, code, &load, j->diags);
+    dlclose(library);
     return status;
 }
 
-static int run_source(const struct command *c, struct run_request *r, const struct telling *tell,
-                      const struct keeping *keep, struct diags *diags)
-{
-    struct compile_options options;
-    int status = command_compile_options(c, &r->shared, &options, diags);
-    if (status != EXIT_OK)
-        return status;
-    options.n_threads = (int)r->shared.threads;
-    return tell->profile || tell->trace ? watch_and_run(c, r, tell, keep, &options, diags)
-                                        : compile_and_run(c, r, keep, &options, NULL, diags);
-}
-
-// ---- Models that come compiled ---------------------------------------------------------------------------------
-
 // The option that speaks of compiling; NULL: none was given.
-static const char *compiler_option(const struct shared_options *s, const struct telling *tell)
+static const char *compiler_option(const struct job *j)
 {
+    const struct shared_options *s = &j->request.shared;
     const struct pipeline_options *p = &s->pipeline;
-    return tell->profile                       ? "--profile"
-           : tell->trace                       ? "--trace"
+    return j->cache_dir                        ? "--cache-dir"
            : strcmp(s->target, DEFAULT_TARGET) ? "--target"
            : s->opt_level != DEFAULT_OPTIMIZE  ? "-O"
            : s->schedule                       ? "--schedule"
@@ -170,21 +140,52 @@ static const char *compiler_option(const struct shared_options *s, const struct 
                                                : NULL;
 }
 
-static int load_and_run(const struct command *c, const struct run_request *r, const struct telling *tell,
-                        struct diags *diags)
+// ---- Both ------------------------------------------------------------------------------------------------------
+
+// options: what to compile with; NULL for a model that comes compiled.
+static int run_file(const struct job *j, const struct compile_options *options)
 {
-    const char *option = compiler_option(&r->shared, tell);
-    if (option)
-        return options_fail(c, "%s is for models that are yet to be compiled", option);
-    double start = run_now_ms();
-    void *library;
-    const tg_model *code = library_open(r->file, &library, diags);
-    if (!code)
-        return EXIT_ERROR;
-    const struct run_load load = {run_now_ms() - start, false};
-    int status = run_model(c, r, code, &load, diags);
-    dlclose(library);
+    return options ? compile_and_run(j, options) : load_and_run(j);
+}
+
+// With a profile, whose listeners go with the options and the request.
+static int watch_and_run(struct job *j, struct compile_options *options)
+{
+    struct profile profile;
+    profile_init(&profile);
+    profile.table = j->profile;
+    profile.trace = j->trace ? trace_create() : NULL;
+    if (j->trace && !profile.trace) {
+        profile_finish(&profile);
+        return command_report(j->diags, NULL);
+    }
+    struct phase_listener phases = trace_listener(profile.trace);
+    struct run_watch watch = profile_watch(&profile);
+    if (options && profile.trace)
+        options->pipeline.phases = &phases;
+    j->request.watch = &watch;
+    int status = run_file(j, options);
+    j->request.watch = NULL;
+    if (status == EXIT_OK && profile.trace)
+        status = trace_write(profile.trace, j->trace, profile.launches, j->diags);
+    trace_destroy(profile.trace);
+    profile_finish(&profile);
     return status;
+}
+
+static int run(struct job *j)
+{
+    bool compiled = command_ends_in(j->request.file, ".so");
+    const char *option = compiled ? compiler_option(j) : NULL;
+    if (option)
+        return options_fail(j->command, "%s is for models that are yet to be compiled", option);
+    struct compile_options options;
+    int status = compiled ? EXIT_OK : command_compile_options(j->command, &j->request.shared, &options, j->diags);
+    if (status != EXIT_OK)
+        return status;
+    options.n_threads = (int)j->request.shared.threads;
+    struct compile_options *used = compiled ? NULL : &options;
+    return j->profile || j->trace ? watch_and_run(j, used) : run_file(j, used);
 }
 
 // ---- The command -----------------------------------------------------------------------------------------------
@@ -192,22 +193,21 @@ static int load_and_run(const struct command *c, const struct run_request *r, co
 int command_run(int argc, char *const *argv)
 {
     static struct words files;
-    static struct run_request r = {.format = "npy",
-                                   .shared = {.target = DEFAULT_TARGET, .opt_level = DEFAULT_OPTIMIZE}};
-    static struct telling tell;
-    static struct keeping keep = {.gib = CACHE_USUAL_LIMIT >> 30};
+    static struct job j = {
+        .request = {.format = "npy", .shared = {.target = DEFAULT_TARGET, .opt_level = DEFAULT_OPTIMIZE}},
+        .cache_gib = CACHE_USUAL_LIMIT >> 30};
     struct option options[RUN_OPTIONS + 5] = {
-        [RUN_OPTIONS] = {"profile", 0, OPTION_FLAG, &tell.profile, NULL,
+        [RUN_OPTIONS] = {"profile", 0, OPTION_FLAG, &j.profile, NULL,
                          "print what the time goes on, launch by launch, on average of --repeat"},
-        [RUN_OPTIONS + 1] = {"trace", 0, OPTION_STRING, &tell.trace, "FILE",
+        [RUN_OPTIONS + 1] = {"trace", 0, OPTION_STRING, &j.trace, "FILE",
                              "write phases of the compiler, launches and threads for ui.perfetto.dev"},
-        [RUN_OPTIONS + 2] = {"cache-dir", 0, OPTION_STRING, &keep.folder, "DIR",
+        [RUN_OPTIONS + 2] = {"cache-dir", 0, OPTION_STRING, &j.cache_dir, "DIR",
                              "keep compiled models in a folder, and take them from there [$TEGULA_CACHE_DIR, or none]"},
-        [RUN_OPTIONS + 3] = {"no-cache", 0, OPTION_FLAG, &keep.never, NULL, "compile, and keep nothing"},
-        [RUN_OPTIONS + 4] = {"cache-limit", 0, OPTION_INT, &keep.gib, "N",
+        [RUN_OPTIONS + 3] = {"no-cache", 0, OPTION_FLAG, &j.no_cache, NULL, "compile, and keep nothing"},
+        [RUN_OPTIONS + 4] = {"cache-limit", 0, OPTION_INT, &j.cache_gib, "N",
                              "GiB that the folder may hold; what was used least recently goes first", 1, 1 << 20},
     };
-    run_options(&r, options);
+    run_options(&j.request, options);
     const struct command c = {
         .name = "run",
         .summary =
@@ -220,14 +220,15 @@ int command_run(int argc, char *const *argv)
         .options = options,
         .shared_sets = SHARED_TARGET | SHARED_OPTIMIZE | SHARED_DIM | SHARED_THREADS | SHARED_SEED | SHARED_SCHEDULE |
                        SHARED_TRACE,
-        .shared = &r.shared};
+        .shared = &j.request.shared};
     int status = options_parse(&c, argc, argv, &files);
-    if (status >= 0 || (status = run_check_options(&c, &r)) >= 0)
+    if (status >= 0 || (status = run_check_options(&c, &j.request)) >= 0)
         return status;
-    r.file = files.word[0];
     struct diags diags;
     diag_init(&diags);
-    status =
-        command_ends_in(r.file, ".so") ? load_and_run(&c, &r, &tell, &diags) : run_source(&c, &r, &tell, &keep, &diags);
+    j.command = &c;
+    j.diags = &diags;
+    j.request.file = files.word[0];
+    status = run(&j);
     return command_finish(&c, &diags, status);
 }

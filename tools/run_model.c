@@ -335,7 +335,7 @@ static int run_all(struct session *s)
     int64_t n = s->r->repeat;
     s->run_ms = ARENA_ARRAY(&s->arena, double, n + 1);
     const struct run_watch *watch = s->r->watch;
-    const struct run_facts facts = {s->code, s->in, s->out, s->symbols, tg_pool_threads(s->pool)};
+    const struct run_facts facts = {s->code, s->in, s->out, s->symbols, tg_pool_threads(s->pool), s->target};
     s->run_env = watch ? watch->begin(watch->data, &facts, &s->env) : &s->env;
     tg_pool_begin(s->pool);
     int status = guarded_run(s, !n);

@@ -16,6 +16,7 @@ struct run_facts {
     const tg_tensor *in, *out;
     const int64_t *symbols;
     int n_threads;
+    int32_t target; // whose code runs
 };
 
 // Who wants to know what goes on. All functions get `data`.

@@ -25,8 +25,6 @@ struct event {
 };
 
 struct trace {
-    tg_env env; // first: what gets a pointer to it finds the trace
-    const tg_env *inner;
     pthread_mutex_t lock; // of the events
     struct event *events;
     int64_t n, room, lost;
@@ -133,52 +131,42 @@ static int32_t run_part(const tg_arg *args, int64_t begin, int64_t end, void *sc
     return status;
 }
 
-static int32_t run_parts(const tg_env *env, int64_t n, tg_range *range, const tg_arg *args, int64_t scratch_bytes)
+int32_t trace_parallel_for(struct trace *t, const tg_env *env, int64_t n, tg_range *range, const tg_arg *args,
+                           int64_t scratch_bytes)
 {
-    struct trace *t = (struct trace *)(void *)env;
     struct work w = {t, range, args, t->launch};
-    return t->inner->parallel_for(t->inner, n, run_part, (const tg_arg *)(const void *)&w, scratch_bytes);
-}
-
-const tg_env *trace_env(struct trace *t, const tg_env *env)
-{
-    if (!t)
-        return env;
-    t->inner = env;
-    t->env = *env;
-    t->env.parallel_for = run_parts;
-    return &t->env;
+    return env->parallel_for(env, n, run_part, (const tg_arg *)(const void *)&w, scratch_bytes);
 }
 
 // ---- The file --------------------------------------------------------------------------------------------------
 
-static void write_name(FILE *out, const struct event *e, const struct launches *launches, struct arena *a)
+static void write_name(FILE *out, const struct event *e, const struct launch *launches, struct arena *a)
 {
     if (e->kind == EVENT_PHASE) {
         json_string(out, e->name ? e->name : "");
         return;
     }
-    const struct op *launch = launches->list[e->launch];
+    const struct launch *launch = &launches[e->launch];
     const char *operators = launch_operators(launch, a);
     json_string(out, e->kind == EVENT_PART
                          ? operators
                          : arena_printf(a, "%s: %s", operators, launch_nodes(launch, MOST_SHOWN_NODES, a)));
 }
 
-static void write_args(FILE *out, const struct event *e, const struct launches *launches, struct arena *a)
+static void write_args(FILE *out, const struct event *e, const struct launch *launches, struct arena *a)
 {
     if (e->kind == EVENT_LAUNCH) {
         fputs(", \"args\": {\"kernel\": ", out);
-        json_string(out, launch_kernel(launches, e->launch));
+        json_string(out, launches[e->launch].kernel);
         fputs(", \"nodes\": ", out);
-        launch_json_nodes(out, launches->list[e->launch], a);
+        launch_json_nodes(out, &launches[e->launch], a);
         fputc('}', out);
     } else if (e->kind == EVENT_PART) {
         fprintf(out, ", \"args\": {\"instances\": \"%" PRId64 " to %" PRId64 "\"}", e->first, e->behind - 1);
     }
 }
 
-static void write_event(FILE *out, const struct trace *t, const struct event *e, const struct launches *launches)
+static void write_event(FILE *out, const struct trace *t, const struct event *e, const struct launch *launches)
 {
     struct arena a; // names of many launches may be long
     arena_init(&a);
@@ -212,7 +200,7 @@ static void write_threads(FILE *out, const struct trace *t)
             i ? "," : "", seen[i], i ? "thread" : "main", i);
 }
 
-int trace_write(struct trace *t, const char *path, const struct launches *launches, struct diags *diags)
+int trace_write(struct trace *t, const char *path, const struct launch *launches, struct diags *diags)
 {
     char *text = NULL;
     size_t size = 0;

@@ -19,10 +19,11 @@ void trace_add(struct trace *t, const char *category, const char *name, int64_t 
 struct phase_listener trace_listener(struct trace *t);
 void trace_begin_launch(struct trace *t, int launch);
 void trace_end_launch(struct trace *t, int launch, int64_t start, int64_t end);
-// An environment that does what env does, and notes what each thread works on. Belongs to the trace; one at a time.
-const tg_env *trace_env(struct trace *t, const tg_env *env);
+// What env->parallel_for does, noting what each thread works on. Not for NULL.
+int32_t trace_parallel_for(struct trace *t, const tg_env *env, int64_t n, tg_range *range, const tg_arg *args,
+                           int64_t scratch_bytes);
 
 // The file. Returns an exit status after reporting.
-int trace_write(struct trace *t, const char *path, const struct launches *launches, struct diags *diags);
+int trace_write(struct trace *t, const char *path, const struct launch *launches, struct diags *diags);
 
 #endif

@@ -31,10 +31,10 @@ typedef struct tg_kernel {
     int64_t n_args;                         // parameters, then the sizes that are not constant
 } tg_kernel;
 
-#define TG_ENV_VERSION 1
+#define TG_ENV_VERSION 2
 
 // The services a program lends to compiled code. A null pointer instead of an environment means: one thread, malloc and
-// free, no messages.
+// free, no messages. So it is with each function that is a null pointer.
 typedef struct tg_env {
     int32_t version; // TG_ENV_VERSION
     void *user;      // for the functions below
@@ -48,6 +48,10 @@ typedef struct tg_env {
     void (*free)(const struct tg_env *env, void *memory);
     // Takes note of a message, one line without its end. The text is not kept by the caller.
     void (*error)(const struct tg_env *env, const char *message);
+    // Is told of each launch of a kernel by a model, on the thread that runs the model: `launch` is its number in
+    // tg_model.launches, `ended` 0 before the kernel runs and 1 when it has. args is what the kernel is given: a slot
+    // for each of its parameters, which holds the address of its memory, then sizes. A launch that fails does not end.
+    void (*on_launch)(const struct tg_env *env, int32_t launch, int32_t ended, const tg_arg *args);
 } tg_env;
 
 // ---- Tensors ---------------------------------------------------------------------------------------------------
@@ -106,7 +110,7 @@ typedef struct tg_port {
     const int64_t *dims;
 } tg_port;
 
-#define TG_MODEL_VERSION 2
+#define TG_MODEL_VERSION 3
 
 // A compiled model NAME is exported as the data symbol NAME__model, from a shared object also as tegula_model. Its
 // functions may run at the same time on several threads, with tensors and an arena of their own each. They return 0, or
@@ -137,6 +141,13 @@ typedef struct tg_model {
     // folder of the shared object or program that the model is part of. It is mapped until the process ends, and must
     // not change. After a success more calls do nothing.
     int32_t (*load)(const tg_env *env, const char *weights, int32_t *target);
+    // For each target what its code launches, by the numbers that env->on_launch gets: one list of strings behind the
+    // other, of which each ends with a 0 byte, and each list, and all of them, with an empty string. A list is the
+    // kernel's name, how many operations on elements the launch does, how many bytes it reads and writes, and of each
+    // node that became part of the kernel the operator and the name, or a colon and the line of a graph's text. The
+    // numbers are expressions of symbols, which also have floordiv(a, b), mod, min, max and broadcast(a, b), which is
+    // b where a is 1 and else a; or they are "?".
+    const char *const *launches;
 } tg_model;
 
 #ifdef __cplusplus

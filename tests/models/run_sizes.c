@@ -89,7 +89,7 @@ static void cutter_error(const tg_env *env, const char *message)
 static void cutter_init(struct cutter *c)
 {
     *c = (struct cutter){.state = 1};
-    c->env = (tg_env){TG_ENV_VERSION, c, cut_loop, cutter_alloc, cutter_free, cutter_error};
+    c->env = (tg_env){TG_ENV_VERSION, c, cut_loop, cutter_alloc, cutter_free, cutter_error, NULL};
 }
 
 // ---- The model -------------------------------------------------------------------------------------------------

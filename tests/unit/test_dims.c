@@ -189,6 +189,39 @@ START_TEST(values)
 }
 END_TEST
 
+// What stands for a size is read again, in any module.
+START_TEST(texts)
+{
+    struct module *other = module_create();
+    int64_t sizes[16] = {0};
+    sizes[module_symbol(other, "S", 1)] = 3;
+    sizes[module_symbol(other, "N", 1)] = 10;
+    static const struct {
+        const char *text;
+        int64_t value;
+    } known[] = {
+        {"12", 12},
+        {"N", 10},
+        {"(2 * N + 3 * S + -1)", 28},
+        {"floordiv((N + S), 2)", 6},
+        {"(4 * min(N, S) + mod(N, 4))", 14},
+        {"max(N, 40)", 40},
+        {"broadcast(N, S)", 10},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        int64_t value;
+        dim here = dims_parse(m, known[i].text);
+        ck_assert_str_eq(dim_string(&m->arena, m, here), known[i].text);
+        ck_assert(dims_eval(other, dims_parse(other, known[i].text), sizes, &value));
+        ck_assert_int_eq(value, known[i].value);
+    }
+    static const char *const unknown[] = {"", "?", "N +", "N N", "(N", "floordiv(N, 0)", "1.5", "9999999999999999999"};
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
+        ck_assert_int_eq(dims_parse(m, unknown[i]), DIM_UNKNOWN);
+    module_destroy(other);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("dims");
@@ -202,6 +235,7 @@ int main(void)
     tcase_add_test(c, broadcasts);
     tcase_add_test(c, expressions_have_an_end);
     tcase_add_test(c, values);
+    tcase_add_test(c, texts);
     suite_add_tcase(s, c);
     return suite_run(s, CK_FORK_GETENV);
 }

@@ -1,8 +1,10 @@
-// What is told of launches: the hook around them, in order and with the memory that they have, and where they come
-// from.
+// What is told of launches: calls around them, in order and with the memory that they have, and where they come from.
+#include <pthread.h>
 #include <string.h>
 
+#include "codegen/launches.h"
 #include "codegen/model.h"
+#include "ir/dims.h"
 #include "passes/origin.h"
 #include "tests/unit/suite.h"
 
@@ -23,15 +25,16 @@ static const char text[] = "graph @g(%x \"x\": tensor<Nx64xf32>, %w \"w\": tenso
 #define MOST 64
 
 struct told {
+    tg_env env; // first
     int n, launch[MOST], ended[MOST];
     int n_launches;
     const struct op *const *launches;
     float first; // of what the first launch has written
 };
 
-static void note(void *user, int32_t launch, int32_t ended, const tg_arg *args)
+static void note(const tg_env *env, int32_t launch, int32_t ended, const tg_arg *args)
 {
-    struct told *t = user;
+    struct told *t = (struct told *)(void *)env;
     if (t->n == MOST)
         return;
     t->launch[t->n] = launch;
@@ -48,12 +51,11 @@ struct fixture {
     struct told told;
 };
 
-static void load(struct fixture *f, bool hooked)
+static void load(struct fixture *f)
 {
     memset(f, 0, sizeof *f);
     diag_init(&f->diags);
-    struct launch_hook hook = {note, &f->told};
-    struct compile_options options = {.opt_level = 1, .hook = hooked ? &hook : NULL};
+    struct compile_options options = {.opt_level = 1};
     ck_assert(!compile_target("native", &options.target, &f->diags));
     f->m = compile_read(text, strlen(text), "g.graph", 0, NULL, &f->diags);
     if (!f->m || graph_compile(f->m, &options, &f->diags) || model_load(f->m, &options, &f->loaded, &f->diags)) {
@@ -63,6 +65,7 @@ static void load(struct fixture *f, bool hooked)
     const struct function *host = f->m->first_function;
     while (host->kind != FUNCTION_HOST)
         host = host->next;
+    f->told.env = (tg_env){.version = TG_ENV_VERSION, .on_launch = note};
     f->told.n_launches = launches_of(host, &f->m->arena, &f->told.launches);
 }
 
@@ -73,9 +76,9 @@ static void unload(struct fixture *f)
     diag_finish(&f->diags);
 }
 
-static void run(struct fixture *f)
+static void run(struct fixture *f, const tg_env *env)
 {
-    static float x[N * 64], w[64 * 32], z[N * 32], s[32];
+    float x[N * 64], w[64 * 32], z[N * 32], s[32];
     for (int i = 0; i < N * 64; i++)
         x[i] = 1;
     for (int i = 0; i < 64 * 32; i++)
@@ -84,16 +87,16 @@ static void run(struct fixture *f)
     tg_data_type f32 = {TG_CODE_FLOAT, 32, 1};
     tg_tensor in[] = {{x, {TG_DEVICE_CPU, 0}, 2, f32, xs, NULL, 0}, {w, {TG_DEVICE_CPU, 0}, 2, f32, ws, NULL, 0}};
     tg_tensor out[] = {{z, {TG_DEVICE_CPU, 0}, 2, f32, zs, NULL, 0}, {s, {TG_DEVICE_CPU, 0}, 2, f32, ss, NULL, 0}};
-    ck_assert_int_eq(model_code(f->loaded)->run(NULL, in, out, NULL), 0);
+    ck_assert_int_eq(model_code(f->loaded)->run(env, in, out, NULL), 0);
     ck_assert_float_eq(z[N * 32 - 1], 64);
     ck_assert_float_eq(s[31], 3 * N * 64);
 }
 
-START_TEST(hook)
+START_TEST(told)
 {
     struct fixture f;
-    load(&f, true);
-    run(&f);
+    load(&f);
+    run(&f, &f.told.env);
     const struct told *t = &f.told;
     ck_assert_int_eq(t->launch[0], 0);
     ck_assert_float_eq(t->first, 64);
@@ -110,18 +113,57 @@ START_TEST(hook)
         ck_assert(op->block->parent || times[i] == 1);
     }
     ck_assert_int_ge(in_loop, 1);
-    run(&f); // the same again
+    run(&f, &f.told.env); // the same again
     ck_assert_int_eq(t->launch[t->n / 2], 0);
     unload(&f);
 }
 END_TEST
 
-START_TEST(not_hooked)
+START_TEST(not_told)
 {
     struct fixture f;
-    load(&f, false);
-    run(&f);
+    load(&f);
+    run(&f, NULL);
+    f.told.env.on_launch = NULL;
+    run(&f, &f.told.env);
     ck_assert_int_eq(f.told.n, 0);
+    unload(&f);
+}
+END_TEST
+
+// Threads that run the same code are told of their own launches.
+#define THREADS 3
+
+struct runner {
+    struct fixture *f;
+    struct told told;
+};
+
+static void *run_alone(void *runner)
+{
+    struct runner *r = runner;
+    run(r->f, &r->told.env);
+    return NULL;
+}
+
+START_TEST(told_on_threads)
+{
+    struct fixture f;
+    load(&f);
+    struct runner runners[THREADS];
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        runners[i] = (struct runner){&f, f.told};
+        if (i == 0)
+            runners[i].told.env.on_launch = NULL;
+        ck_assert(!pthread_create(&threads[i], NULL, run_alone, &runners[i]));
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    run(&f, &f.told.env);
+    ck_assert_int_gt(f.told.n, 0);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(runners[i].told.n, i ? f.told.n : 0);
     unload(&f);
 }
 END_TEST
@@ -129,7 +171,7 @@ END_TEST
 START_TEST(origins)
 {
     struct fixture f;
-    load(&f, true);
+    load(&f);
     const struct op *first = f.told.launches[0];
     struct loc *nodes;
     ck_assert_int_eq(origin_nodes(first, &f.m->arena, &nodes), 2);
@@ -141,15 +183,41 @@ START_TEST(origins)
 
     int64_t *symbols = ARENA_ARRAY(&f.m->arena, int64_t, f.m->n_symbols);
     symbols[module_symbol(f.m, "N", 1)] = N;
-    struct origin_work work;
-    ck_assert(origin_work(first, f.m, symbols, &work));
-    ck_assert_double_eq(work.flops, 2.0 * N * 64 * 32 + N * 32);
-    ck_assert_double_eq(work.bytes_read, 4.0 * (N * 64 + 64 * 32));
-    ck_assert_double_eq(work.bytes_written, 4.0 * N * 32);
+    struct origin_work work = origin_work(first, f.m);
+    int64_t flops, bytes;
+    ck_assert(dims_eval(f.m, work.flops, symbols, &flops));
+    ck_assert_int_eq(flops, 2 * N * 64 * 32 + N * 32);
+    ck_assert(dims_eval(f.m, work.bytes, symbols, &bytes));
+    ck_assert_int_eq(bytes, 4 * (N * 64 + 64 * 32) + 4 * N * 32);
     struct op unknown = *first;
     unknown.loc.origin = NULL;
-    ck_assert(!origin_work(&unknown, f.m, symbols, &work));
+    work = origin_work(&unknown, f.m);
+    ck_assert(work.flops == DIM_UNKNOWN && work.bytes == DIM_UNKNOWN);
     ck_assert_int_eq(origin_nodes(&unknown, &f.m->arena, &nodes), 1);
+    unload(&f);
+}
+END_TEST
+
+// What the code tells of its launches is what the module has.
+START_TEST(told_by_code)
+{
+    struct fixture f;
+    load(&f);
+    const struct launch *list;
+    int n = launches_read(model_code(f.loaded)->launches[0], &f.m->arena, &list);
+    ck_assert_int_eq(n, f.told.n_launches);
+    ck_assert_str_eq(list[0].kernel, "k0_einsum_mul");
+    ck_assert_str_eq(list[0].flops, "(4128 * N)");
+    ck_assert_str_eq(list[0].bytes, "(384 * N + 8192)");
+    ck_assert_int_eq(list[0].n_nodes, 2);
+    ck_assert_str_eq(list[0].nodes[0].operator, "einsum");
+    ck_assert_str_eq(list[0].nodes[1].operator, "mul");
+    ck_assert_str_eq(list[0].nodes[1].name, ":3");
+    for (int i = 0; i < n; i++) {
+        struct loc *nodes;
+        ck_assert_int_eq(list[i].n_nodes, origin_nodes(f.told.launches[i], &f.m->arena, &nodes));
+        ck_assert_int_ge(list[i].n_nodes, 1);
+    }
     unload(&f);
 }
 END_TEST
@@ -159,9 +227,11 @@ int main(void)
     Suite *s = suite_create("launch");
     TCase *t = tcase_create("launch");
     tcase_set_timeout(t, 60);
-    tcase_add_test(t, hook);
-    tcase_add_test(t, not_hooked);
+    tcase_add_test(t, told);
+    tcase_add_test(t, not_told);
+    tcase_add_test(t, told_on_threads);
     tcase_add_test(t, origins);
+    tcase_add_test(t, told_by_code);
     suite_add_tcase(s, t);
     return suite_run(s, CK_FORK_GETENV);
 }

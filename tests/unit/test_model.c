@@ -89,7 +89,7 @@ static int32_t watch_loop(const tg_env *env, int64_t n, tg_range *range, const t
 static void watch_init(struct watch *w, const tg_env *pool)
 {
     *w = (struct watch){.pool = pool};
-    w->env = (tg_env){TG_ENV_VERSION, w, watch_loop, watch_alloc, watch_free, watch_error};
+    w->env = (tg_env){TG_ENV_VERSION, w, watch_loop, watch_alloc, watch_free, watch_error, NULL};
 }
 
 // ---- A model under test ----------------------------------------------------------------------------------------
