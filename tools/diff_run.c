@@ -272,7 +272,12 @@ int diff_run(struct diff *d)
 {
     arena_init(&d->arena);
     struct launch_hook hook = {note_launch, d};
-    struct run_watch watch = {d, begin, before_run, after_run, print_nothing, true};
+    struct run_watch watch = {.data = d,
+                              .begin = begin,
+                              .before_run = before_run,
+                              .after_run = after_run,
+                              .print = print_nothing,
+                              .alone = true};
     d->options.hook = &hook;
     d->request.watch = &watch;
     d->request.repeat = 1;

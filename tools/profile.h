@@ -15,6 +15,7 @@ struct profile {
     bool table;          // is to be printed
     struct trace *trace; // NULL: nobody wants one
     const char *trace_file;
+    struct outputs outputs; // that
     struct launches launches;
     struct profile_row *rows; // by launch
     int64_t *symbols;         // values by the module's id; those that are not known are negative

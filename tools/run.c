@@ -46,8 +46,6 @@ static int compile_and_run(const struct command *c, const struct run_request *r,
         profile_loaded(profile, source.module);
     if (status == EXIT_OK)
         status = run_model(c, r, model_code(loaded), run_now_ms() - start, diags);
-    if (status == EXIT_OK && profile && profile->trace)
-        status = trace_write(profile->trace, profile->trace_file, &profile->launches, diags);
     model_unload(loaded);
     command_close(&source);
     return status;

@@ -27,6 +27,10 @@ struct run_watch {
     void (*after_run)(void *data);
     void (*print)(void *data, bool json); // behind the results; JSON: further members of the object, or nothing
     bool alone;                           // that is all that is printed
+    // Write a file, before anything is printed, and let it appear, once the outputs have. NULL: there is none. Both
+    // return an exit status after complaining.
+    int (*prepare)(void *data, struct diags *diags);
+    int (*commit)(void *data, struct diags *diags);
 };
 
 struct run_request {

@@ -7,6 +7,7 @@
 
 #include "ir/phase.h"
 #include "tools/launch.h"
+#include "tools/outputs.h"
 
 struct trace;
 
@@ -22,7 +23,8 @@ void trace_end_launch(struct trace *t, int launch, int64_t start, int64_t end);
 // An environment that does what env does, and notes what each thread works on. Belongs to the trace; one at a time.
 const tg_env *trace_env(struct trace *t, const tg_env *env);
 
-// The file. Returns an exit status after reporting.
-int trace_write(struct trace *t, const char *path, const struct launches *launches, struct diags *diags);
+// Adds the file to the outputs; what it holds lives as long as the trace. Returns an exit status after reporting.
+int trace_write(struct trace *t, const char *path, const struct launches *launches, struct outputs *outputs,
+                struct diags *diags);
 
 #endif
