@@ -45,7 +45,6 @@ struct diff {
     struct diff_row *rows; // in the order of launches
     int *row_of;           // by launch: its first row
     bool exact;            // this run gives each launch the interpreter's operands
-    bool failed;           // the interpreter did
 
     // The first rows, and how they were then: that differ given exact operands, that differ in the run, and that have
     // numbers in it which are none in the interpreter either. NULL: none.

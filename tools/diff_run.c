@@ -107,9 +107,9 @@ static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_e
     d->n_outputs = facts->code->n_outputs;
     d->symbols = launches_symbols(&d->launches, facts->code, facts->symbols, &d->arena);
     d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
-    d->failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
-                (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
-    return env;
+    bool failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
+                  (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
+    return failed ? NULL : env; // what the interpreter refuses would be told again by the run
 }
 
 // ---- Memory of launches ----------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
 static void note_launch(void *user, int32_t launch, int32_t ended, const tg_arg *args)
 {
     struct diff *d = user;
-    if (ended && !d->failed)
+    if (ended)
         for (int i = d->row_of[launch]; i < d->row_of[launch + 1]; i++)
             compare(d, &d->rows[i], args);
 }
@@ -232,7 +232,7 @@ static void before_run(void *diff, bool counts)
 static void after_run(void *diff)
 {
     struct diff *d = diff;
-    for (int i = 0; i < d->n_outputs && d->outputs[0] && !d->exact && !d->failed; i++) {
+    for (int i = 0; i < d->n_outputs && d->outputs[0] && !d->exact; i++) {
         const struct interp_tensor *want = &d->outputs[0][i];
         int64_t n = want->bytes / dtype_bytes(want->dtype);
         d->output_differences[i] =
@@ -293,7 +293,7 @@ int diff_run(struct diff *d)
         find_rows(d);
         status = run_model(d->command, &d->request, model_code(d->loaded), 0, d->diags);
     }
-    return d->failed ? EXIT_ERROR : status;
+    return status;
 }
 
 void diff_finish(struct diff *d)

@@ -338,6 +338,8 @@ static int run_all(struct session *s)
     const struct run_watch *watch = s->r->watch;
     const struct run_facts facts = {s->code, s->in, s->out, s->symbols, tg_pool_threads(s->pool)};
     s->run_env = watch ? watch->begin(watch->data, &facts, &s->env) : &s->env;
+    if (!s->run_env)
+        return EXIT_ERROR;
     tg_pool_begin(s->pool);
     int status = guarded_run(s, !n);
     for (int64_t i = 0; i < n && status == EXIT_OK; i++) {

@@ -21,7 +21,8 @@ struct run_facts {
 // Who wants to know what goes on. All functions get `data`.
 struct run_watch {
     void *data;
-    // Before the first run. Gives the environment that runs are to have: the one it gets, or one around that.
+    // Before the first run. Gives the environment that runs are to have: the one it gets, or one around that; NULL
+    // after complaining, and nothing runs.
     const tg_env *(*begin)(void *data, const struct run_facts *facts, const tg_env *env);
     void (*before_run)(void *data, bool counts); // false: it is there to warm up
     void (*after_run)(void *data);
