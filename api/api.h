@@ -52,9 +52,9 @@ struct tg_kernel_handle {
 int api_fail(tg_context *ctx, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int api_out_of_memory(tg_context *ctx);
 
-// Calls body(work, diags). Where it returns 1 the diagnostics become the thread's message, as running out of memory in
-// the compiler does, which comes back here by arena_recovery: what body makes has to hang on `work`, to be released by
-// the caller. Returns 0 or 1.
+// Calls body(work, diags) on a thread of its own, since nobody knows how much stack the caller's has left. Where it
+// returns 1 the diagnostics become the caller's message, as running out of memory in the compiler does, which comes
+// back here by arena_recovery: what body makes has to hang on `work`, to be released by the caller. Returns 0 or 1.
 typedef int api_body(void *work, struct diags *diags);
 int api_attempt(tg_context *ctx, api_body *body, void *work);
 

@@ -7,6 +7,7 @@
 
 #include "api/api.h"
 #include "codegen/compile.h"
+#include "codegen/thread.h"
 #include "passes/schedule.h"
 
 static struct api_message *find_message(const tg_context *ctx)
@@ -53,31 +54,44 @@ int api_out_of_memory(tg_context *ctx)
     return note(ctx, NULL);
 }
 
-// Apart from api_attempt, because setjmp leaves a function's own variables in doubt.
-static int guarded(tg_context *ctx, api_body *body, void *work, struct diags *diags)
+struct attempt {
+    api_body *body;
+    void *work;
+    struct diags *diags;
+    int status;
+    const char *text; // of the diagnostics, where it failed; NULL or empty: out of memory
+};
+
+static void *attempt(void *argument)
 {
-    struct arena_recovery here, *const outer = arena_get_recovery();
-    volatile int status;
-    if (setjmp(here.jump)) {
-        status = api_out_of_memory(ctx);
-    } else {
-        arena_set_recovery(&here);
-        status = body(work, diags);
-        if (status) {
-            const char *text = diag_string(diags);
-            size_t n = strlen(text); // the last line's end goes
-            status = n ? api_fail(ctx, "%.*s", (int)(n - 1), text) : api_out_of_memory(ctx);
-        }
-    }
-    arena_set_recovery(outer);
-    return status;
+    struct attempt *a = argument;
+    struct arena_recovery here;
+    diag_init(a->diags);
+    a->status = 1;
+    if (setjmp(here.jump))
+        return NULL;
+    arena_set_recovery(&here);
+    a->status = a->body(a->work, a->diags);
+    a->text = a->status ? diag_string(a->diags) : NULL;
+    return NULL;
+}
+
+static int note_failure(tg_context *ctx, const struct attempt *a)
+{
+    size_t n = a->text ? strlen(a->text) : 0;
+    return n ? api_fail(ctx, "%.*s", (int)(n - 1), a->text) : api_out_of_memory(ctx); // the last line's end goes
 }
 
 int api_attempt(tg_context *ctx, api_body *body, void *work)
 {
     struct diags diags;
-    diag_init(&diags);
-    int status = guarded(ctx, body, work, &diags);
+    struct attempt a = {.body = body, .work = work, .diags = &diags};
+    pthread_t thread;
+    int status = thread_start(&thread, attempt, &a);
+    if (status)
+        return api_fail(ctx, "there is no thread to compile on: %s", strerror(status));
+    pthread_join(thread, NULL);
+    status = a.status ? note_failure(ctx, &a) : 0;
     diag_finish(&diags);
     return status;
 }

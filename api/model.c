@@ -98,6 +98,22 @@ static void note_message(const tg_env *env, const char *message)
     api_fail(((const struct tg_model_handle *)(const void *)env)->ctx, "%s", message);
 }
 
+// NULL, or what the options announce and do not hold.
+static const char *missing_words(const tg_model_options *o)
+{
+    if (o->n_dims && !o->dims)
+        return "n_dims is not 0 and dims is NULL";
+    if (o->n_inputs && !o->inputs)
+        return "n_inputs is not 0 and inputs is NULL";
+    for (size_t i = 0; i < o->n_dims; i++)
+        if (!o->dims[i].name)
+            return "a size in the options has no name";
+    for (size_t i = 0; i < o->n_inputs; i++)
+        if (!o->inputs[i])
+            return "an input in the options has no name";
+    return NULL;
+}
+
 // data may be NULL, as above.
 static int load(tg_context *ctx, const void *data, size_t length, const char *name, const tg_model_options *options,
                 tg_model_handle **out)
@@ -115,6 +131,9 @@ static int load(tg_context *ctx, const void *data, size_t length, const char *na
         return api_fail(ctx, "cache_limit is %lld; it is a number of bytes", (long long)options->cache_limit);
     if (options->n_inputs > API_MOST_WORDS)
         return api_fail(ctx, "more than %d names of inputs", API_MOST_WORDS);
+    const char *missing = missing_words(options);
+    if (missing || !name)
+        return api_fail(ctx, "%s", missing ? missing : "the model has no name or path; messages need one");
     struct import w = {.data = data, .length = length, .name = name, .options = options};
     tg_model_handle *model = calloc(1, sizeof *model);
     int status = model ? api_attempt(ctx, compile, &w) : api_out_of_memory(ctx);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "codegen/thread.h"
 #include "runtime/cpus.h"
 
 // A unit is closed when it has that many LLVM instructions: one costs 2 ms by itself, a thousand instructions 20 ms.
@@ -147,7 +148,7 @@ struct units *units_create(struct module *m, const struct compile_options *optio
     *u = (struct units){.m = m, .options = options, .list = list, .threads = threads};
     pthread_mutex_init(&u->mutex, NULL);
     pthread_cond_init(&u->more, NULL);
-    while (u->n_threads < n_threads && !pthread_create(&threads[u->n_threads], NULL, work, u))
+    while (u->n_threads < n_threads && !thread_start(&threads[u->n_threads], work, u))
         u->n_threads++;
     return u;
 }

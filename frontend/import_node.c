@@ -238,7 +238,7 @@ bool node_axes(struct node *n, struct ints axes, int rank, bool *chosen)
         if (!node_axis(n, axes.v[i], rank, &axis))
             return false;
         if (chosen[axis]) {
-            node_error(n, "axis %d stands twice in 'axes'", axis);
+            node_error(n, "axis %d stands twice", axis);
             return false;
         }
         chosen[axis] = true;

@@ -101,6 +101,7 @@ struct model_function {
     const char *domain; // "" for ai.onnx
     const char *title;  // for diagnostics: "domain::name" or "domain::name:overload"
     struct model_opsets opsets;
+    struct map parameters; // its attributes by name, with a default or not
     struct model_graph *body;
     // Found by function_check:
     struct function_call *calls; // made by the body

@@ -143,6 +143,8 @@ static enum outcome unpack(struct model *m, struct diags *diags)
             return OUT_OF_MEMORY;
         if (other)
             diag_error(diags, loc, "the file is %s", other);
+        else if (m->wire.deep)
+            diag_error(diags, loc, "%s", m->wire.error);
         else if (m->wire.truncated)
             diag_error(diags, loc, "the file is truncated, or no ONNX model: %s", m->wire.error);
         else

@@ -24,7 +24,6 @@ struct check {
     struct model *m;
     struct diags *diags;
     struct model_function *function; // whose body it is; for the main graph the entry that stands for it
-    struct map parameters;           // the function's attributes
     struct map missing_domains;      // reported
     int depth;                       // subgraphs around
 };
@@ -249,6 +248,11 @@ static const char *wrong_content(struct check *c, const TgOnnx__AttributeProto *
     return NULL;
 }
 
+static bool function_takes(const struct model_function *f, const char *attribute)
+{
+    return map_find(&f->parameters, attribute, strlen(attribute));
+}
+
 static void check_attribute(struct check *c, struct scope *s, size_t node, const TgOnnx__AttributeProto *a)
 {
     const TgOnnx__NodeProto *n = s->graph->file_nodes[node];
@@ -257,7 +261,7 @@ static void check_attribute(struct check *c, struct scope *s, size_t node, const
         error(c, model_loc(c->m, n), "an attribute has no name");
     if (wrong)
         error(c, model_loc(c->m, n), "attribute %s %s", model_quote(c->m, a->name), wrong);
-    if (a->ref_attr_name && *a->ref_attr_name && !map_find(&c->parameters, a->ref_attr_name, strlen(a->ref_attr_name)))
+    if (a->ref_attr_name && *a->ref_attr_name && !function_takes(c->function, a->ref_attr_name))
         error(c, model_loc(c->m, n), "attribute %s refers to %s, which is no attribute of %s",
               model_quote(c->m, a->name), model_quote(c->m, a->ref_attr_name),
               in_function(c) ? "the function" : "a function");
@@ -281,6 +285,12 @@ static void check_callee(struct check *c, const TgOnnx__NodeProto *node)
         if (node->n_output > callee->proto->n_output)
             error(c, model_loc(c->m, node), "%zu outputs are wanted of function %s, which has %zu", node->n_output,
                   callee->title, callee->proto->n_output);
+        for (size_t i = 0; i < node->n_attribute && !gave_up(c); i++) {
+            const char *name = node->attribute[i]->name;
+            if (name && *name && !function_takes(callee, name))
+                error(c, model_loc(c->m, node), "function %s has no attribute %s; remove it", callee->title,
+                      model_quote(c->m, name));
+        }
         return;
     }
     if (node->overload && *node->overload)
@@ -354,7 +364,6 @@ static void check_graph(struct check *c, struct scope *s, struct model_graph *g)
 static struct check check_begin(struct model *m, struct model_function *f, struct diags *diags)
 {
     struct check c = {.m = m, .diags = diags, .function = f};
-    map_init(&c.parameters, m->secret);
     map_init(&c.missing_domains, m->secret);
     return c;
 }
@@ -364,14 +373,16 @@ static void add_parameter(struct check *c, const char *name)
     struct loc loc = {.file = c->m->file};
     if (!name || !*name)
         error(c, loc, "an attribute of the function has no name");
-    else if (map_insert(&c->parameters, &c->m->scratch, name, strlen(name), c))
+    else if (map_insert(&c->function->parameters, &c->m->arena, name, strlen(name), c->function))
         error(c, loc, "the function has two attributes %s", model_quote(c->m, name));
 }
 
-static void check_function(struct model *m, struct model_function *f, struct diags *diags)
+// Before any body is looked at, since those call functions that come later.
+static void check_parameters(struct model *m, struct model_function *f, struct diags *diags)
 {
     struct check c = check_begin(m, f, diags);
     const TgOnnx__FunctionProto *p = f->proto;
+    map_init(&f->parameters, m->secret);
     for (size_t i = 0; i < p->n_attribute && !gave_up(&c); i++)
         add_parameter(&c, p->attribute[i]);
     for (size_t i = 0; i < p->n_attribute_proto && !gave_up(&c); i++) {
@@ -383,8 +394,13 @@ static void check_function(struct model *m, struct model_function *f, struct dia
         if (wrong)
             error(&c, (struct loc){.file = m->file}, "attribute %s %s", model_quote(m, a->name), wrong);
     }
+}
+
+static void check_function(struct model *m, struct model_function *f, struct diags *diags)
+{
+    struct check c = check_begin(m, f, diags);
     f->body = ARENA_NEW(&m->arena, struct model_graph);
-    *f->body = (struct model_graph){.function = f, .n_nodes = p->n_node, .file_nodes = p->node};
+    *f->body = (struct model_graph){.function = f, .n_nodes = f->proto->n_node, .file_nodes = f->proto->node};
     check_graph(&c, &(struct scope){0}, f->body);
 }
 
@@ -392,6 +408,8 @@ void validate_model(struct model *m, struct diags *diags)
 {
     map_init(&m->graphs, m->secret);
     function_read_all(m, diags);
+    for (size_t i = 0; i < m->n_functions; i++)
+        check_parameters(m, &m->functions[i], diags);
     for (size_t i = 0; i < m->n_functions; i++)
         check_function(m, &m->functions[i], diags);
 

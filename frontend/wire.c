@@ -126,10 +126,12 @@ static bool walk_bytes(struct wire *w, const ProtobufCMessageDescriptor *message
                        size_t length_at, size_t at, size_t length, int depth)
 {
     if (is_message(field)) {
-        if (depth >= WIRE_MAX_DEPTH)
+        if (depth >= WIRE_MAX_DEPTH) {
+            w->deep = true;
             return fail(w,
-                        "messages nest deeper than %d levels at byte %zu (%s.%s): subgraphs or types within each other",
-                        WIRE_MAX_DEPTH, at, message->short_name, field->name);
+                        "messages nest deeper than %d levels at byte %zu (%s.%s); of graphs within graphs it takes %d",
+                        WIRE_MAX_DEPTH, at, message->short_name, field->name, WIRE_MAX_GRAPHS);
+        }
         if (!copy_until(w, at))
             return false;
         size_t out = w->out_size;

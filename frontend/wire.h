@@ -11,6 +11,7 @@
 // Messages nest no deeper: what protobuf's own implementations accept by default. A graph in a graph takes three
 // levels.
 #define WIRE_MAX_DEPTH 100
+#define WIRE_MAX_GRAPHS 31 // within each other; the rest is for what the innermost holds
 
 struct wire {
     const uint8_t *in;
@@ -22,6 +23,7 @@ struct wire {
     // Why it failed; no file name, ends without a newline. Empty: out of memory.
     char error[192];
     bool truncated; // what is there is in order, but the end is missing
+    bool deep;      // it nests too deeply, and may be in order otherwise
 };
 
 // Checks nesting, lengths, wire types, strings without NUL, and that no embedded message occurs twice (protobuf would

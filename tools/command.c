@@ -10,6 +10,7 @@
 #include "codegen/file.h"
 #include "codegen/link.h"
 #include "passes/schedule.h"
+#include "tools/outputs.h"
 
 bool command_ends_in(const char *path, const char *ending)
 {
@@ -230,16 +231,9 @@ int command_report(struct diags *diags, char *message)
 
 int command_write(const char *path, const void *data, size_t size, struct diags *diags)
 {
-    char *message = NULL;
-    if (path && strcmp(path, "-")) {
-        if (!file_write(path, data, size, &message))
-            return EXIT_OK;
-        return command_report(diags, message);
-    }
-    if (fwrite(data, 1, size, stdout) == size && !fflush(stdout))
-        return EXIT_OK;
-    diag_error(diags, (struct loc){0}, "cannot write to standard output: %s", strerror(errno));
-    return EXIT_ERROR;
+    struct outputs one = {0};
+    int status = outputs_add(&one, path, data, size, diags);
+    return status == EXIT_OK ? outputs_commit(&one, diags) : status;
 }
 
 int command_finish(const struct command *c, struct diags *diags, int status)

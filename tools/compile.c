@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codegen/file.h"
 #include "codegen/header.h"
 #include "codegen/model_file.h"
 #include "ir/lex.h"
 #include "tools/command.h"
+#include "tools/outputs.h"
 
 // What --emit asks for; compilation goes no further.
 enum stage { STAGE_GRAPH, STAGE_TILE, STAGE_SHAPED, STAGE_LLVM, STAGE_ASSEMBLY, STAGE_OBJECT, STAGE_COUNT };
@@ -146,15 +146,14 @@ static int write_object(const struct job *j, struct diags *diags)
 {
     const struct driver_buffer program = {(char *)tegula_program, tegula_program_size}; // is only read
     struct driver_buffer text = {0};
-    struct file_pending header = {0};
-    char *message = NULL;
+    struct outputs outputs = {0};
     int status = EXIT_OK;
     const char *slash = j->weights ? strrchr(j->weights, '/') : NULL;
     const struct header_about about = {j->input, target_names(j, &diags->arena), slash ? slash + 1 : j->weights};
     if (j->header && header_print_model(j->modules[0], &about, &text, diags))
         return EXIT_ERROR;
-    if (j->header && file_prepare(&header, j->header, text.data, text.size, &message))
-        status = command_report(diags, message);
+    if (j->header)
+        status = outputs_add(&outputs, j->header, text.data, text.size, diags);
     const struct model_job job = {.n_targets = j->n_targets,
                                   .modules = j->modules,
                                   .options = j->options,
@@ -164,9 +163,9 @@ static int write_object(const struct job *j, struct diags *diags)
                                   .weights_path = j->weights};
     if (status == EXIT_OK && model_write(&job, diags))
         status = EXIT_ERROR;
-    if (status == EXIT_OK && j->header && file_commit(&header, &message))
-        status = command_report(diags, message);
-    file_discard(&header);
+    if (status == EXIT_OK)
+        status = outputs_commit(&outputs, diags);
+    outputs_discard(&outputs);
     driver_buffer_finish(&text);
     return status;
 }

@@ -65,7 +65,6 @@ struct diff {
     struct diff_row *rows; // in the order of launches
     int *row_of;           // by launch: its first row
     bool exact;            // this run gives each launch the interpreter's operands
-    bool failed;           // the interpreter did
 
     // What was seen; once it is done, without rows that have it from those that they are computed from.
     struct diff_list faults, nonfinite;

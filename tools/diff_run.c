@@ -203,7 +203,7 @@ static void compare(struct diff *d, struct diff_row *row, const tg_arg *args)
 static void note_launch(const tg_env *env, int32_t launch, int32_t ended, const tg_arg *args)
 {
     struct diff *d = (struct diff *)(void *)env;
-    if (ended && !d->failed)
+    if (ended)
         for (int i = d->row_of[launch]; i < d->row_of[launch + 1]; i++)
             compare(d, &d->rows[i], args);
 }
@@ -285,8 +285,9 @@ static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_e
     launches_read(facts->code->launches[facts->target], &d->arena, &d->launches);
     d->symbols = symbol_values(d);
     d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
-    d->failed = (!d->launches_only && interpret_original(d) != EXIT_OK) ||
-                (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK);
+    if ((!d->launches_only && interpret_original(d) != EXIT_OK) ||
+        (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK))
+        return NULL; // what the interpreter refuses would be told again by the run
     d->env = *env;
     d->env.on_launch = note_launch;
     return &d->env;
@@ -303,7 +304,7 @@ static void before_run(void *diff, bool counts)
 static void after_run(void *diff)
 {
     struct diff *d = diff;
-    for (int i = 0; i < d->n_outputs && d->outputs[0] && !d->exact && !d->failed; i++) {
+    for (int i = 0; i < d->n_outputs && d->outputs[0] && !d->exact; i++) {
         const struct interp_tensor *want = &d->outputs[0][i];
         int64_t n = want->bytes / dtype_bytes(want->dtype);
         d->output_differences[i] =
@@ -345,7 +346,12 @@ static void find_rows(struct diff *d)
 int diff_run(struct diff *d)
 {
     arena_init(&d->arena);
-    struct run_watch watch = {d, begin, before_run, after_run, print_nothing, true};
+    struct run_watch watch = {.data = d,
+                              .begin = begin,
+                              .before_run = before_run,
+                              .after_run = after_run,
+                              .print = print_nothing,
+                              .alone = true};
     d->request.watch = &watch;
     d->request.repeat = 1;
     int status = run_open(d->command, &d->request, &d->source, d->diags);
@@ -362,7 +368,7 @@ int diff_run(struct diff *d)
         keep_causes(d, &d->faults, true);
         keep_causes(d, &d->nonfinite, false);
     }
-    return d->failed ? EXIT_ERROR : status;
+    return status;
 }
 
 void diff_finish(struct diff *d)

@@ -6,6 +6,7 @@
 #include "codegen/header.h"
 #include "codegen/link.h"
 #include "tools/command.h"
+#include "tools/outputs.h"
 
 // How an output is called on the command line, and the endings of files that ask for it.
 static const struct {
@@ -63,22 +64,19 @@ static int write_output(const struct job *j, struct module *m, const struct comp
                         struct diags *diags)
 {
     struct driver_buffer code = {0}, header = {0};
-    struct file_pending pending = {0}; // the header appears when the code has
-    char *message = NULL;
+    struct outputs pending = {0}; // the header appears when the code has
     int status = EXIT_ERROR;
-    bool to_file = j->header && strcmp(j->header, "-");
     if (!compile_module(m, options, j->kind, &code, diags) && (!j->header || !header_print(m, &header, diags)))
         status = EXIT_OK;
-    if (status == EXIT_OK && to_file && file_prepare(&pending, j->header, header.data, header.size, &message))
-        status = command_report(diags, message);
+    if (status == EXIT_OK && !j->shared_object)
+        status = outputs_add(&pending, j->output, code.data, code.size, diags);
+    if (status == EXIT_OK && j->header)
+        status = outputs_add(&pending, j->header, header.data, header.size, diags);
+    if (status == EXIT_OK && j->shared_object)
+        status = link_shared(j, &code, diags);
     if (status == EXIT_OK)
-        status =
-            j->shared_object ? link_shared(j, &code, diags) : command_write(j->output, code.data, code.size, diags);
-    if (status == EXIT_OK && to_file && file_commit(&pending, &message))
-        status = command_report(diags, message);
-    else if (status == EXIT_OK && j->header && !to_file)
-        status = command_write(j->header, header.data, header.size, diags);
-    file_discard(&pending);
+        status = outputs_commit(&pending, diags);
+    outputs_discard(&pending);
     driver_buffer_finish(&code);
     driver_buffer_finish(&header);
     return status;

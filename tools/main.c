@@ -4,6 +4,7 @@
 
 #include "tools/command.h"
 #include "tools/nearest.h"
+#include "tools/streams.h"
 
 #ifndef TEGULA_VERSION
 #define TEGULA_VERSION "unknown"
@@ -87,10 +88,6 @@ static int obey(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    int status = obey(argc, argv);
-    bool lost = fflush(stdout) || ferror(stdout);
-    if (status != EXIT_OK || !lost)
-        return status;
-    fprintf(stderr, "tegula: error: cannot write to standard output\n");
-    return EXIT_ERROR;
+    streams_begin();
+    return streams_end("tegula", obey(argc, argv));
 }

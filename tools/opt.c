@@ -4,6 +4,7 @@
 
 #include "passes/schedule.h"
 #include "tools/command.h"
+#include "tools/outputs.h"
 
 static void print_pipeline(const char *name, const char *const *passes)
 {
@@ -26,19 +27,28 @@ static int list_passes(const struct command *c, const char *target_name)
     return command_finish(c, &diags, EXIT_OK);
 }
 
-struct outputs {
+struct places {
     const char *text, *schedule; // NULL: not wanted
 };
 
-static int write_schedule(const char *path, const struct module *m, struct diags *diags)
+static int write_outputs(const struct places *places, const struct driver_buffer *text, const struct module *m,
+                         struct diags *diags)
 {
-    char *text;
-    schedules_print(&diags->arena, m, &text);
-    return command_write(path, text, strlen(text), diags);
+    struct outputs outputs = {0};
+    char *schedule;
+    int status = outputs_add(&outputs, places->text, text->data, text->size, diags);
+    if (status == EXIT_OK && places->schedule) {
+        schedules_print(&diags->arena, m, &schedule);
+        status = outputs_add(&outputs, places->schedule, schedule, strlen(schedule), diags);
+    }
+    if (status == EXIT_OK)
+        status = outputs_commit(&outputs, diags);
+    outputs_discard(&outputs);
+    return status;
 }
 
 // Writes the text of a file after the passes.
-static int run(const struct command *c, const char *file, const struct outputs *outputs,
+static int run(const struct command *c, const char *file, const struct places *places,
                const struct shared_options *shared, struct diags *diags)
 {
     struct compile_options options;
@@ -54,9 +64,7 @@ static int run(const struct command *c, const char *file, const struct outputs *
     if (status == EXIT_OK && compile_module(source.module, &options, COMPILE_SHAPED, &text, diags))
         status = EXIT_ERROR;
     if (status == EXIT_OK)
-        status = command_write(outputs->text, text.data, text.size, diags);
-    if (status == EXIT_OK && outputs->schedule)
-        status = write_schedule(outputs->schedule, source.module, diags);
+        status = write_outputs(places, &text, source.module, diags);
     driver_buffer_finish(&text);
     command_close(&source);
     return status;
@@ -64,13 +72,13 @@ static int run(const struct command *c, const char *file, const struct outputs *
 
 int command_opt(int argc, char *const *argv)
 {
-    struct outputs outputs = {"-", NULL};
+    struct places places = {"-", NULL};
     bool list = false;
     static struct words files;
     static struct shared_options shared = {.target = "native"};
     const struct option options[] = {
-        {"output", 'o', OPTION_STRING, &outputs.text, "FILE", "where the text goes; - is standard output"},
-        {"write-schedule", 0, OPTION_STRING, &outputs.schedule, "FILE", "where what was chosen for kernels goes"},
+        {"output", 'o', OPTION_STRING, &places.text, "FILE", "where the text goes; - is standard output"},
+        {"write-schedule", 0, OPTION_STRING, &places.schedule, "FILE", "where what was chosen for kernels goes"},
         {"keep-composites", 0, OPTION_STRING, &shared.pipeline.keep_composites, "A,B",
          "composites that inline-composites leaves alone"},
         {"list-passes", 0, OPTION_FLAG, &list, NULL,
@@ -94,6 +102,6 @@ int command_opt(int argc, char *const *argv)
         return options_fail(&c, "FILE is missing");
     struct diags diags;
     diag_init(&diags);
-    status = run(&c, files.word[0], &outputs, &shared, &diags);
+    status = run(&c, files.word[0], &places, &shared, &diags);
     return command_finish(&c, &diags, status);
 }

@@ -18,6 +18,7 @@ void profile_init(struct profile *p)
 
 void profile_finish(struct profile *p)
 {
+    outputs_discard(&p->outputs);
     arena_finish(&p->arena);
 }
 
@@ -248,7 +249,25 @@ static void print(void *data, bool json)
     (json ? print_json : print_text)(p, &limits, n, lines);
 }
 
+static int prepare_trace(void *data, struct diags *diags)
+{
+    struct profile *p = data;
+    return trace_write(p->trace, p->trace_file, p->launches, &p->outputs, diags);
+}
+
+static int commit_trace(void *data, struct diags *diags)
+{
+    struct profile *p = data;
+    return outputs_commit(&p->outputs, diags);
+}
+
 struct run_watch profile_watch(struct profile *p)
 {
-    return (struct run_watch){p, begin, before_run, after_run, print, false};
+    return (struct run_watch){.data = p,
+                              .begin = begin,
+                              .before_run = before_run,
+                              .after_run = after_run,
+                              .print = print,
+                              .prepare = p->trace ? prepare_trace : NULL,
+                              .commit = p->trace ? commit_trace : NULL};
 }

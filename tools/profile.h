@@ -16,6 +16,8 @@ struct profile {
     struct arena arena;
     bool table;          // is to be printed
     struct trace *trace; // NULL: nobody wants one
+    const char *trace_file;
+    struct outputs outputs; // that
     struct run_facts facts;
     int n_launches;
     const struct launch *launches;

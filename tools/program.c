@@ -1,10 +1,11 @@
 // The main program of a model that `tegula compile -o NAME` makes an executable of: what `tegula run` does with a model
 // that has been compiled.
 #include "tools/run_model.h"
+#include "tools/streams.h"
 
 extern const tg_model tegula_model;
 
-int main(int argc, char **argv)
+static int obey(int argc, char **argv)
 {
     static struct words files;
     static struct run_request r = {.format = "npy"};
@@ -28,4 +29,10 @@ int main(int argc, char **argv)
     diag_print(&diags, stderr, options_color(&c));
     diag_finish(&diags);
     return status;
+}
+
+int main(int argc, char **argv)
+{
+    streams_begin();
+    return streams_end(argv[0], obey(argc, argv));
 }

@@ -154,6 +154,7 @@ static int watch_and_run(struct job *j, struct compile_options *options)
     struct profile profile;
     profile_init(&profile);
     profile.table = j->profile;
+    profile.trace_file = j->trace;
     profile.trace = j->trace ? trace_create() : NULL;
     if (j->trace && !profile.trace) {
         profile_finish(&profile);
@@ -166,8 +167,6 @@ static int watch_and_run(struct job *j, struct compile_options *options)
     j->request.watch = &watch;
     int status = run_file(j, options);
     j->request.watch = NULL;
-    if (status == EXIT_OK && profile.trace)
-        status = trace_write(profile.trace, j->trace, profile.launches, j->diags);
     trace_destroy(profile.trace);
     profile_finish(&profile);
     return status;

@@ -30,7 +30,8 @@ struct session {
     const tg_env *run_env; // that, or the watch's
     int64_t *symbols;      // values by position; -1: not known
     tg_tensor *in, *out;
-    void *scratch; // the arena that runs work in
+    struct tensor_dir_pending files; // of the outputs
+    void *scratch;                   // the arena that runs work in
     double *run_ms;
     int status; // of the last run
     int32_t target;
@@ -337,6 +338,8 @@ static int run_all(struct session *s)
     const struct run_watch *watch = s->r->watch;
     const struct run_facts facts = {s->code, s->in, s->out, s->symbols, tg_pool_threads(s->pool), s->target};
     s->run_env = watch ? watch->begin(watch->data, &facts, &s->env) : &s->env;
+    if (!s->run_env)
+        return EXIT_ERROR;
     tg_pool_begin(s->pool);
     int status = guarded_run(s, !n);
     for (int64_t i = 0; i < n && status == EXIT_OK; i++) {
@@ -351,7 +354,7 @@ static int run_all(struct session *s)
 
 // ---- Outputs ---------------------------------------------------------------------------------------------------
 
-static int write_outputs(struct session *s)
+static int prepare_outputs(struct session *s)
 {
     if (!s->r->output_dir)
         return EXIT_OK;
@@ -365,7 +368,8 @@ static int write_outputs(struct session *s)
         for (int d = 0; d < x->ndim; d++)
             file->bytes *= file->dims[d] = x->shape[d];
     }
-    return tensor_dir_write(s->r->output_dir, "output", s->r->format, s->code->n_outputs, files, &s->arena, s->diags);
+    return tensor_dir_prepare(&s->files, s->r->output_dir, "output", s->r->format, s->code->n_outputs, files, &s->arena,
+                              s->diags);
 }
 
 // What has been printed is known to have arrived only now.
@@ -398,6 +402,43 @@ static int load_code(struct session *s)
 
 // ---- All of it -------------------------------------------------------------------------------------------------
 
+static void print_results(struct session *s, const struct run_load *load)
+{
+    if (s->r->watch && s->r->watch->alone) {
+        s->r->watch->print(s->r->watch->data, s->r->json);
+        return;
+    }
+    const struct run_results results = {
+        .code = s->code,
+        .target = s->code->targets[s->target],
+        .out = s->out,
+        .n_runs = s->r->repeat,
+        .run_ms = s->run_ms,
+        .load = *load,
+        .watch = s->r->watch,
+    };
+    (s->r->json ? run_print_json : run_print_text)(&results);
+}
+
+// Files appear when the results have been printed: what fails has left nothing.
+static int tell_results(struct session *s, const struct run_load *load)
+{
+    const struct run_watch *watch = s->r->watch;
+    int status = prepare_outputs(s);
+    if (status == EXIT_OK && watch && watch->prepare)
+        status = watch->prepare(watch->data, s->diags);
+    if (status == EXIT_OK) {
+        print_results(s, load);
+        status = finish_printing(s);
+    }
+    if (status == EXIT_OK)
+        status = tensor_dir_commit(&s->files, s->diags);
+    if (status == EXIT_OK && watch && watch->commit)
+        status = watch->commit(watch->data, s->diags);
+    tensor_dir_discard(&s->files);
+    return status;
+}
+
 static int run_session(struct session *s, const char **paths, const struct run_load *load)
 {
     const char *made = NULL;
@@ -411,27 +452,10 @@ static int run_session(struct session *s, const char **paths, const struct run_l
     if (status == EXIT_OK)
         status = run_all(s);
     if (status == EXIT_OK)
-        status = write_outputs(s);
-    if (status != EXIT_OK) {
-        if (made)
-            tensor_dir_remove(s->r->output_dir, made, &s->arena);
-        return status;
-    }
-    if (s->r->watch && s->r->watch->alone) {
-        s->r->watch->print(s->r->watch->data, s->r->json);
-        return finish_printing(s);
-    }
-    const struct run_results results = {
-        .code = s->code,
-        .target = s->code->targets[s->target],
-        .out = s->out,
-        .n_runs = s->r->repeat,
-        .run_ms = s->run_ms,
-        .load = *load,
-        .watch = s->r->watch,
-    };
-    (s->r->json ? run_print_json : run_print_text)(&results);
-    return finish_printing(s);
+        status = tell_results(s, load);
+    if (status != EXIT_OK && made)
+        tensor_dir_remove(s->r->output_dir, made, &s->arena);
+    return status;
 }
 
 int run_model(const struct command *c, const struct run_request *r, const tg_model *code, const struct run_load *load,

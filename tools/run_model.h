@@ -22,12 +22,17 @@ struct run_facts {
 // Who wants to know what goes on. All functions get `data`.
 struct run_watch {
     void *data;
-    // Before the first run. Gives the environment that runs are to have: the one it gets, or one around that.
+    // Before the first run. Gives the environment that runs are to have: the one it gets, or one around that; NULL
+    // after complaining, and nothing runs.
     const tg_env *(*begin)(void *data, const struct run_facts *facts, const tg_env *env);
     void (*before_run)(void *data, bool counts); // false: it is there to warm up
     void (*after_run)(void *data);
     void (*print)(void *data, bool json); // behind the results; JSON: further members of the object, or nothing
     bool alone;                           // that is all that is printed
+    // Write a file, before anything is printed, and let it appear, once the outputs have. NULL: there is none. Both
+    // return an exit status after complaining.
+    int (*prepare)(void *data, struct diags *diags);
+    int (*commit)(void *data, struct diags *diags);
 };
 
 struct run_request {

@@ -165,45 +165,61 @@ static int write_staged(const char *from, const char *to, const struct tensor_fi
 }
 
 // Writes the files into a folder of their own, from which they can be moved at once.
-static int stage_files(const char *stage, const char **from, const char **to, int n, const struct tensor_file *tensors,
-                       struct diags *diags)
+static int stage_files(const struct tensor_dir_pending *p, const struct tensor_file *tensors, struct diags *diags)
 {
-    if (mkdir(stage, 0777))
-        return fail(stage, "cannot make the folder", diags);
-    for (int i = 0; i < n; i++)
-        if (write_staged(from[i], to[i], &tensors[i], diags))
+    if (mkdir(p->stage, 0777))
+        return fail(p->stage, "cannot make the folder", diags);
+    for (int i = 0; i < p->n; i++)
+        if (write_staged(p->from[i], p->to[i], &tensors[i], diags))
             return 1;
     return 0;
 }
 
-static int move_files(const char **from, const char **to, int n, struct diags *diags)
+static int check_places(const struct tensor_dir_pending *p, struct diags *diags)
 {
     struct stat st;
-    for (int i = 0; i < n; i++)
-        if (!stat(to[i], &st) && S_ISDIR(st.st_mode)) {
-            diag_error(diags, (struct loc){.file = to[i]},
+    for (int i = 0; i < p->n; i++)
+        if (!stat(p->to[i], &st) && S_ISDIR(st.st_mode)) {
+            diag_error(diags, (struct loc){.file = p->to[i]},
                        "this is a folder, where a file is to be written; remove it");
             return 1;
         }
-    for (int i = 0; i < n; i++)
-        if (rename(from[i], to[i]))
-            return fail(to[i], "cannot create", diags);
     return 0;
 }
 
-int tensor_dir_write(const char *dir, const char *prefix, const char *ending, int n, const struct tensor_file *tensors,
-                     struct arena *a, struct diags *diags)
+int tensor_dir_prepare(struct tensor_dir_pending *p, const char *dir, const char *prefix, const char *ending, int n,
+                       const struct tensor_file *tensors, struct arena *a, struct diags *diags)
 {
-    const char *stage = arena_printf(a, "%s/.%s_%ld", dir, prefix, (long)getpid());
-    const char **from = ARENA_ARRAY(a, const char *, n + 1), **to = ARENA_ARRAY(a, const char *, n + 1);
+    *p = (struct tensor_dir_pending){.n = n,
+                                     .stage = arena_printf(a, "%s/.%s_%ld", dir, prefix, (long)getpid()),
+                                     .from = ARENA_ARRAY(a, const char *, n + 1),
+                                     .to = ARENA_ARRAY(a, const char *, n + 1)};
     for (int i = 0; i < n; i++) {
         const char *name = arena_printf(a, "%s_%d.%s", prefix, i, ending);
-        from[i] = arena_printf(a, "%s/%s", stage, name);
-        to[i] = arena_printf(a, "%s/%s", dir, name);
+        p->from[i] = arena_printf(a, "%s/%s", p->stage, name);
+        p->to[i] = arena_printf(a, "%s/%s", dir, name);
     }
-    int status = stage_files(stage, from, to, n, tensors, diags) || move_files(from, to, n, diags);
-    for (int i = 0; i < n && status; i++)
-        unlink(from[i]);
-    rmdir(stage);
+    int status = stage_files(p, tensors, diags) || check_places(p, diags);
+    if (status)
+        tensor_dir_discard(p);
     return status;
+}
+
+int tensor_dir_commit(struct tensor_dir_pending *p, struct diags *diags)
+{
+    int status = 0;
+    for (int i = 0; i < p->n && !status; i++)
+        if (rename(p->from[i], p->to[i]))
+            status = fail(p->to[i], "cannot create", diags);
+    tensor_dir_discard(p);
+    return status;
+}
+
+void tensor_dir_discard(struct tensor_dir_pending *p)
+{
+    for (int i = 0; i < p->n; i++)
+        unlink(p->from[i]);
+    if (p->stage)
+        rmdir(p->stage);
+    *p = (struct tensor_dir_pending){0};
 }

@@ -67,10 +67,20 @@ int tensor_dir_make(const char *dir, const char **made, struct arena *a, struct 
 // Removes what was made, where it is still empty.
 void tensor_dir_remove(const char *dir, const char *made, struct arena *a);
 
-// Writes PREFIX_0.ENDING, PREFIX_1.ENDING, ... (npy or pb) to a folder that is there. Files of these names are replaced
-// when all of them have been written. Returns 0; or 1 with a diagnostic.
-int tensor_dir_write(const char *dir, const char *prefix, const char *ending, int n, const struct tensor_file *tensors,
-                     struct arena *a, struct diags *diags);
+// PREFIX_0.ENDING, PREFIX_1.ENDING, ... (npy or pb) for a folder that is there, written but not in their places yet.
+// All zeros: nothing.
+struct tensor_dir_pending {
+    int n;
+    const char *stage; // a folder in the folder, which they are in
+    const char **from, **to;
+};
+// Writes them. What goes wrong with their places is found now, but for what others do meanwhile. Returns 0; or 1 with a
+// diagnostic, and there is nothing to discard.
+int tensor_dir_prepare(struct tensor_dir_pending *p, const char *dir, const char *prefix, const char *ending, int n,
+                       const struct tensor_file *tensors, struct arena *a, struct diags *diags);
+// Puts them into their places, where files of these names are replaced. Returns 0; or 1 with a diagnostic.
+int tensor_dir_commit(struct tensor_dir_pending *p, struct diags *diags);
+void tensor_dir_discard(struct tensor_dir_pending *p);
 
 // ---- For tensor_npy.c and tensor_pb.c ----
 

@@ -30,6 +30,7 @@ struct trace {
     int64_t n, room, lost;
     int64_t start;
     int launch; // that the thread which runs the model is at
+    char *text; // of the file, once it is written
 };
 
 // ---- Events ----------------------------------------------------------------------------------------------------
@@ -51,6 +52,7 @@ void trace_destroy(struct trace *t)
     for (int64_t i = 0; i < t->n; i++)
         free(t->events[i].name);
     free(t->events);
+    free(t->text);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -200,11 +202,11 @@ static void write_threads(FILE *out, const struct trace *t)
             i ? "," : "", seen[i], i ? "thread" : "main", i);
 }
 
-int trace_write(struct trace *t, const char *path, const struct launch *launches, struct diags *diags)
+int trace_write(struct trace *t, const char *path, const struct launch *launches, struct outputs *outputs,
+                struct diags *diags)
 {
-    char *text = NULL;
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
+    FILE *out = open_memstream(&t->text, &size);
     if (!out)
         return command_report(diags, NULL);
     fputs("{\"displayTimeUnit\": \"ns\", \"traceEvents\": [", out);
@@ -212,10 +214,9 @@ int trace_write(struct trace *t, const char *path, const struct launch *launches
     for (int64_t i = 0; i < t->n; i++)
         write_event(out, t, &t->events[i], launches);
     fputs("\n]}\n", out);
-    bool whole = !fclose(out) && text;
-    int status = whole ? command_write(path, text, size, diags) : command_report(diags, NULL);
-    free(text);
+    if (fclose(out) || !t->text)
+        return command_report(diags, NULL);
     if (t->lost)
         diag_note(diags, (struct loc){.file = path}, "%" PRId64 " events are left out: there was no memory", t->lost);
-    return status;
+    return outputs_add(outputs, path, t->text, size, diags);
 }

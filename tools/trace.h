@@ -7,6 +7,7 @@
 
 #include "ir/phase.h"
 #include "tools/launch.h"
+#include "tools/outputs.h"
 
 struct trace;
 
@@ -23,7 +24,8 @@ void trace_end_launch(struct trace *t, int launch, int64_t start, int64_t end);
 int32_t trace_parallel_for(struct trace *t, const tg_env *env, int64_t n, tg_range *range, const tg_arg *args,
                            int64_t scratch_bytes);
 
-// The file. Returns an exit status after reporting.
-int trace_write(struct trace *t, const char *path, const struct launch *launches, struct diags *diags);
+// Adds the file to the outputs; what it holds lives as long as the trace. Returns an exit status after reporting.
+int trace_write(struct trace *t, const char *path, const struct launch *launches, struct outputs *outputs,
+                struct diags *diags);
 
 #endif

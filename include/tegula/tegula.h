@@ -18,9 +18,10 @@
 //     tg_kernel_destroy(matmul);
 //
 // Functions that can fail return 0 on success, and otherwise leave their outputs untouched and describe the failure in
-// tg_last_error. Nothing is printed, and no fault of an input ends the process. Unless said otherwise what is passed in
-// need only live as long as the call and stays the caller's. A context, and what is made in it, may be used by any
-// number of threads at once; only what is destroyed must not be in use.
+// tg_last_error. Nothing is printed, and no fault of an input ends the process. Compiling needs little of the caller's
+// stack: it has threads of its own. Unless said otherwise what is passed in need only live as long as the call and
+// stays the caller's. A context, and what is made in it, may be used by any number of threads at once; only what is
+// destroyed must not be in use.
 #ifndef TEGULA_TEGULA_H
 #define TEGULA_TEGULA_H
 

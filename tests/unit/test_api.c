@@ -1,4 +1,6 @@
 // The public API: kernels are compiled and run, and every wrong argument is told apart by its message.
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,6 +240,51 @@ START_TEST(options)
 }
 END_TEST
 
+// The callers are threads with little stack of their own, and blocks nest as deep as they may, or deeper.
+struct nest {
+    int depth, status;
+    char message[100];
+};
+
+static void *compile_nest(void *nest)
+{
+    struct nest *n = nest;
+    tg_kernel_handle *k = NULL;
+    char *text;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    fprintf(out, "kernel @k(%%y: view<Mxf32>) grid [1] {\n");
+    for (int i = 0; i < n->depth; i++)
+        fprintf(out, "if eq(M, 1) {\n");
+    fprintf(out, "%%a = load %%y[0] : tile<1xf32>\nstore %%a, %%y[0]\n");
+    for (int i = 0; i <= n->depth; i++)
+        fprintf(out, "}\n");
+    fclose(out);
+    n->status = tg_kernel_compile(ctx, text, length, "nest.tile", NULL, &k);
+    snprintf(n->message, sizeof n->message, "%s", tg_last_error(ctx));
+    tg_kernel_destroy(k);
+    free(text);
+    return NULL;
+}
+
+START_TEST(callers_with_little_stack)
+{
+    struct nest nests[] = {{.depth = 190}, {.depth = 1000}};
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        pthread_attr_t attributes;
+        ck_assert_int_eq(pthread_attr_init(&attributes), 0);
+        ck_assert_int_eq(pthread_attr_setstacksize(&attributes, 64 << 10), 0);
+        ck_assert_int_eq(pthread_create(&thread, &attributes, compile_nest, &nests[i]), 0);
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
+        pthread_attr_destroy(&attributes);
+    }
+    ck_assert_msg(nests[0].status == 0, "%s", nests[0].message);
+    ck_assert_int_eq(nests[1].status, 1);
+    ck_assert_msg(strstr(nests[1].message, "nest.tile:201: error: nested too deeply"), "%s", nests[1].message);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("api");
@@ -250,6 +297,7 @@ int main(void)
     tcase_add_test(tests, strided_tensors);
     tcase_add_test(tests, wrong_kernels);
     tcase_add_test(tests, options);
+    tcase_add_test(tests, callers_with_little_stack);
     suite_add_tcase(suite, tests);
     return suite_run(suite, CK_NOFORK);
 }

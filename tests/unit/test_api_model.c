@@ -339,8 +339,19 @@ START_TEST(wrong_models)
     WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "no input has an open size called 'M'");
     size = (tg_model_size){"N", -1};
     WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "N=-1 is no size");
+    size.name = NULL;
+    WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "a size in the options has no name");
+    o.dims = NULL;
+    WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "n_dims is not 0 and dims is NULL");
     o.n_dims = SIZE_MAX;
     WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "more than 10000 sizes");
+    o.n_dims = 0;
+    o.n_inputs = 1;
+    WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "n_inputs is not 0 and inputs is NULL");
+    o.inputs = (const char *const[]){NULL};
+    WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "an input in the options has no name");
+    WRONG(tg_model_load_file(ctx, NULL, NULL, &model), "the model has no name or path");
+    WRONG(tg_model_compile(ctx, "", 0, NULL, NULL, &model), "the model has no name or path");
     o.size = 1;
     WRONG(tg_model_load_file(ctx, MODEL, &o, &model), "TG_MODEL_OPTIONS_INIT");
 #undef WRONG

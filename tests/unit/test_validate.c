@@ -266,6 +266,20 @@ START_TEST(test_functions)
     a->has_f = false;
     PUSH(f->n_attribute_proto, f->attribute_proto, attribute(NULL, "beta", ATTRIBUTE_FLOAT));
     refused(p, 1, "the function has two attributes 'beta'");
+    // Attributes of a call are the function's, with a default or without; also where the function comes later.
+    p = with_function();
+    p->functions[0]->node[0] = call("g", "a", "b");
+    f = function(p, "g", "a", "b");
+    PUSH(f->n_node, f->node, node("A", "", "a", "b"));
+    f->attribute = split("beta", &f->n_attribute);
+    PUSH(f->n_attribute_proto, f->attribute_proto, attribute(NULL, "gamma", ATTRIBUTE_FLOAT));
+    attribute(p->functions[0]->node[0], "beta", ATTRIBUTE_INT);
+    attribute(p->functions[0]->node[0], "gamma", ATTRIBUTE_INT);
+    model_destroy(read_model(p));
+    attribute(p->functions[0]->node[0], "delta", ATTRIBUTE_INT);
+    refused(p, 1, "node 'g -> b': error: in function 'd::f': function 'd::g' has no attribute 'delta'; remove it");
+    attribute(p->graph->node[0], "beta", ATTRIBUTE_INT);
+    refused(p, 2, "node 'f -> y': error: function 'd::f' has no attribute 'beta'; remove it");
     p = with_function();
     p->functions[0]->node[0]->domain = arena_strdup(&arena, "other");
     refused(p, 1, "in function 'd::f': the node is of operator set 'other', which is not imported");

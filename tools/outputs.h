@@ -1,0 +1,28 @@
+// What a command writes, to files and to standard output: all of it, or nothing that would be left of a failure. Files
+// are written beside their places first, then what is to be printed is printed, and then the files appear.
+#ifndef TEGULA_TOOLS_OUTPUTS_H
+#define TEGULA_TOOLS_OUTPUTS_H
+
+#include <stddef.h>
+
+#include "codegen/file.h"
+#include "ir/diag.h"
+
+#define OUTPUTS_MOST 2
+
+struct outputs { // all zeros: none
+    struct file_pending files[OUTPUTS_MOST];
+    struct {
+        const void *data;
+        size_t size;
+    } printed[OUTPUTS_MOST];
+    int n_files, n_printed;
+};
+
+// Adds a file, or text for standard output ("-" or NULL), which must last until the commit. Returns an exit status
+// after reporting.
+int outputs_add(struct outputs *o, const char *path, const void *data, size_t size, struct diags *diags);
+int outputs_commit(struct outputs *o, struct diags *diags);
+void outputs_discard(struct outputs *o); // what has not been committed
+
+#endif
