@@ -179,6 +179,7 @@ struct tensor_data {
     // Lives as long as the model. NULL for strings and if n is 0.
     const void *data;
     int64_t bytes;
+    bool mapped; // data is mapped from a file
     int bits;
     const ProtobufCBinaryData *strings; // n of them, if onnx_type is ONNX_STRING
     enum tensor_source source;
