@@ -30,6 +30,7 @@ int lower_kernel(struct function *k, bool launched, const struct target_desc *ta
 struct weight {
     const void *bytes;
     int64_t size, offset;
+    bool mapped; // from a file, as in struct data
 };
 
 struct weights {

@@ -40,9 +40,9 @@ static int define_piece(struct loaded_model *l, const char *name, int i, void *a
 
 // Gives the code the addresses of the constants. What the passes made of them is taken over from the module; the rest,
 // which may lie in the model's file, is copied.
-static int place_weights(struct loaded_model *l, struct module *m, const struct model_objects *objects, char **error)
+static int place_weights(struct loaded_model *l, struct module *m, const char *name, const struct weights *weights,
+                         char **error)
 {
-    const struct weights *weights = &objects->weights;
     if (!weights->n)
         return 0;
     l->weights = calloc((size_t)weights->n + 1, sizeof *l->weights);
@@ -66,9 +66,11 @@ static int place_weights(struct loaded_model *l, struct module *m, const struct 
         if (at == to) {
             if (piece->size)
                 memcpy(to, piece->bytes, (size_t)piece->size);
+            if (piece->mapped)
+                memory_let_go(piece->bytes, (size_t)piece->size);
             to += padded(piece->size);
         }
-        if (define_piece(l, objects->name, i, at, error))
+        if (define_piece(l, name, i, at, error))
             return -1;
     }
     return 0;
@@ -127,6 +129,7 @@ struct load {
     const struct compile_options *options;
     struct diags *diags;
     struct model_objects *objects;
+    struct weights weights;
     struct loaded_model *model;
     char *message; // of the code generator
     int status;
@@ -137,7 +140,8 @@ static int load_objects(struct load *w)
 {
     struct loaded_model *model = w->model;
     const struct launch_hook *hook = w->options->hook;
-    if (jit_create(&model->jit, &w->message) || place_weights(model, w->m, w->objects, &w->message) ||
+    if (jit_create(&model->jit, &w->message) ||
+        place_weights(model, w->m, w->objects->name, &w->weights, &w->message) ||
         define_load(model, w->objects, &w->message) ||
         (hook && define_hook(model, w->objects->name, hook, &w->message)) || model_objects_wait(w->objects, w->diags))
         return 1;
@@ -154,7 +158,7 @@ static void load(void *load)
 {
     struct load *w = load;
     int errors = w->diags->n_errors;
-    w->objects = model_objects_create(w->m, w->options, NULL, w->diags);
+    w->objects = model_objects_create(w->m, w->options, &w->weights, w->diags);
     w->model = w->objects ? calloc(1, sizeof *w->model) : NULL;
     w->status = w->model ? load_objects(w) : 1;
     if (w->status && w->diags->n_errors == errors)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codegen/elf.h"
 #include "codegen/error.h"
 #include "codegen/model_objects.h"
 #include "codegen/weights.h"
@@ -19,36 +20,46 @@ struct writing {
     struct model_objects **targets;
     struct driver *driver; // of `entrance`
     struct driver_buffer entrance, loader;
-    struct file_pending weights_file;
-    uint64_t identity;          // of the weights
-    struct driver_buffer *list; // of all objects; they are not its own
-    char *text;                 // some name
+    struct weights weights;           // of all targets
+    struct weights_file weights_file; // to appear beside the code, or an object that becomes part of it
+    uint64_t identity;                // of the weights, beside
+    struct driver_buffer *list;       // of all objects; they are not its own
+    char *text;                       // some name
     char *message;
     int status;
 };
 
 // ---- Objects ---------------------------------------------------------------------------------------------------
 
-static int make_targets(struct writing *w)
+static int begin_weights(struct writing *w)
 {
-    int n = w->job->n_targets;
-    w->targets = calloc((size_t)n, sizeof *w->targets);
-    if (!w->targets)
-        return error_set(&w->message, "out of memory");
-    for (int i = 0; i < n; i++) {
-        struct compile_options options = w->job->options[i];
-        options.model_form = w->job->weights_path ? MODEL_BESIDE_WEIGHTS : MODEL_IN_FILE;
-        w->targets[i] = model_objects_create(w->job->modules[i], &options, i ? w->targets[i - 1] : NULL, w->diags);
-        if (!w->targets[i])
-            return 1;
-    }
-    return 0;
+    const char *beside = w->job->weights_path;
+    return weights_begin(&w->weights_file, beside ? beside : w->job->path,
+                         beside ? WEIGHTS_FILE_START : ELF_WEIGHTS_START, &w->message);
 }
 
-// The objects of the last target know the weights of all.
-static const struct model_objects *last_target(const struct writing *w)
+// Of one target after the other, for the constants of one and the code that is being made of it take memory.
+static int make_target(struct writing *w, int i)
 {
-    return w->targets[w->job->n_targets - 1];
+    struct compile_options options = w->job->options[i];
+    options.model_form = w->job->weights_path ? MODEL_BESIDE_WEIGHTS : MODEL_IN_FILE;
+    struct module *m = w->job->module(w->job->user, i, w->diags);
+    w->targets[i] = m ? model_objects_create(m, &options, &w->weights, w->diags) : NULL;
+    if (!w->targets[i] || weights_add(&w->weights_file, &w->weights, &w->message))
+        return 1;
+    module_free_constants(m);
+    return model_objects_wait(w->targets[i], w->diags);
+}
+
+static int make_targets(struct writing *w)
+{
+    w->targets = calloc((size_t)w->job->n_targets, sizeof *w->targets);
+    if (!w->targets)
+        return error_set(&w->message, "out of memory");
+    for (int i = 0; i < w->job->n_targets; i++)
+        if (make_target(w, i))
+            return 1;
+    return 0;
 }
 
 static const char *model_name(const struct writing *w)
@@ -56,10 +67,18 @@ static const char *model_name(const struct writing *w)
     return w->targets[0]->name;
 }
 
-static int prepare_weights(struct writing *w)
+static int end_weights(struct writing *w)
 {
-    const char *path = w->job->weights_path;
-    return path && weights_prepare_file(&w->weights_file, path, &last_target(w)->weights, &w->identity, &w->message);
+    if (w->job->weights_path)
+        return weights_end_file(&w->weights_file, &w->weights, &w->identity, &w->message);
+    if (asprintf(&w->text, "%s__weights", model_name(w)) < 0) {
+        w->text = NULL;
+        return error_set(&w->message, "out of memory");
+    }
+    int status = elf_end_weights(&w->weights_file, w->text, &w->weights, &w->message);
+    free(w->text);
+    w->text = NULL;
+    return status;
 }
 
 // What leads to the code for the targets. Their interfaces are the same: the first one's host function stands for all.
@@ -73,10 +92,9 @@ static int make_entrance(struct writing *w)
     host->name = model_name(w);
     struct loader_facts facts = {.n_targets = n, .targets = rows, .found = w->job->kind != LINK_RELOCATABLE};
     if (w->job->weights_path) {
-        const struct weights *weights = &last_target(w)->weights;
         const char *slash = strrchr(w->job->weights_path, '/');
         facts.weights_file = slash ? slash + 1 : w->job->weights_path;
-        facts.weights_bytes = weights_file_bytes(weights);
+        facts.weights_bytes = weights_file_bytes(&w->weights);
         facts.weights_identity = w->identity;
     }
     struct target_desc any;
@@ -102,14 +120,6 @@ static int make_loader(struct writing *w)
     return status;
 }
 
-static int wait_for_targets(struct writing *w)
-{
-    int failed = 0;
-    for (int i = 0; i < w->job->n_targets && !failed; i++)
-        failed = model_objects_wait(w->targets[i], w->diags);
-    return failed;
-}
-
 // ---- The file --------------------------------------------------------------------------------------------------
 
 static int list_objects(struct writing *w, size_t *n)
@@ -133,37 +143,42 @@ static int list_objects(struct writing *w, size_t *n)
 
 static int link_objects(struct writing *w)
 {
-    size_t n = 0;
+    size_t n = 0, n_words = 0;
     if (list_objects(w, &n))
         return 1;
-    if (asprintf(&w->text, "%s__weights", model_name(w)) < 0) {
-        w->text = NULL;
-        return error_set(&w->message, "out of memory");
+    const char *words[3], *weights = w->weights_file.pending.temporary;
+    if (w->weights.n && !w->job->weights_path) {
+        // "./": a name must not look like an option.
+        if (asprintf(&w->text, "%s%s", *weights == '/' ? "" : "./", weights) < 0) {
+            w->text = NULL;
+            return error_set(&w->message, "out of memory");
+        }
+        words[n_words++] = w->text;
     }
-    static const char *const libraries[] = {"-pthread", "-lm"};
-    const struct weights *weights = &last_target(w)->weights;
+    if (w->job->program) {
+        words[n_words++] = "-pthread";
+        words[n_words++] = "-lm";
+    }
     const struct link_job job = {.kind = w->job->kind,
                                  .output = w->job->path,
                                  .objects = w->list,
                                  .n_objects = n,
-                                 .weights = weights->n && !w->job->weights_path ? weights : NULL,
-                                 .weights_symbol = w->text,
-                                 .arguments = libraries,
-                                 .n_arguments = w->job->program ? 2 : 0};
+                                 .arguments = words,
+                                 .n_arguments = n_words};
     return link_run(&job, &w->message);
 }
 
 // The one file appears when the other has.
 static int commit_weights(struct writing *w)
 {
-    return w->job->weights_path && file_commit(&w->weights_file, &w->message);
+    return w->job->weights_path && file_commit(&w->weights_file.pending, &w->message);
 }
 
 static void write_model(void *writing)
 {
     struct writing *w = writing;
     int errors = w->diags->n_errors;
-    w->status = make_targets(w) || prepare_weights(w) || make_entrance(w) || make_loader(w) || wait_for_targets(w) ||
+    w->status = begin_weights(w) || make_targets(w) || end_weights(w) || make_entrance(w) || make_loader(w) ||
                 link_objects(w) || commit_weights(w);
     if (w->status && w->diags->n_errors == errors)
         diag_error(w->diags, (struct loc){0}, "%s", w->message ? w->message : "out of memory");
@@ -179,7 +194,7 @@ int model_write(const struct model_job *job, struct diags *diags)
     driver_destroy(w.driver);
     driver_buffer_finish(&w.entrance);
     driver_buffer_finish(&w.loader);
-    file_discard(&w.weights_file);
+    weights_discard(&w.weights_file);
     free(w.list);
     free(w.text);
     free(w.message);
