@@ -206,7 +206,7 @@ static uint64_t key_of_piece(const struct host *h, struct data data)
 static int place_weight(struct lower *l, struct data data)
 {
     struct weights *w = l->host->weights;
-    struct arena *a = &l->kernel->module->arena;
+    struct arena *a = w->placed.arena;
     uint64_t key = key_of_piece(l->host, data);
     int *placed = table_get(&w->placed, key);
     if (placed && is_piece(l->host, &w->pieces[*placed], data))
@@ -226,7 +226,6 @@ static int place_weight(struct lower *l, struct data data)
     }
     placed = ARENA_NEW(a, int);
     *placed = w->n;
-    w->placed.arena = a;
     table_set(&w->placed, key, placed);
     w->pieces[w->n++] = (struct weight){data.bytes, data.size, offset, data.mapped};
     w->bytes = end / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;

@@ -174,7 +174,7 @@ int model_load(struct module *m, const struct compile_options *options, struct l
     }
     struct compile_options here = *options;
     here.model_form = MODEL_IN_PROCESS;
-    struct load w = {.m = m, .options = &here, .diags = diags};
+    struct load w = {.m = m, .options = &here, .diags = diags, .weights = {.placed = {.arena = &m->arena}}};
     // Running out of memory on the way must not lose what LLVM holds.
     bool done = arena_attempt(load, &w);
     model_objects_destroy(w.objects);

@@ -17,14 +17,16 @@ extern const size_t tegula_loader_size;
 struct writing {
     const struct model_job *job;
     struct diags *diags;
+    struct arena arena;
+    struct module *module; // of the target that is being made
+    const char *name;      // of the model
     struct model_objects **targets;
+    struct lowered_target *lowered;
     struct driver *driver; // of `entrance`
     struct driver_buffer entrance, loader;
     struct weights weights;           // of all targets
     struct weights_file weights_file; // to appear beside the code, or an object that becomes part of it
     uint64_t identity;                // of the weights, beside
-    struct driver_buffer *list;       // of all objects; they are not its own
-    char *text;                       // some name
     char *message;
     int status;
 };
@@ -38,59 +40,48 @@ static int begin_weights(struct writing *w)
                          beside ? WEIGHTS_FILE_START : ELF_WEIGHTS_START, &w->message);
 }
 
-// Of one target after the other, for the constants of one and the code that is being made of it take memory.
+// One after the other, for the constants and the IR of a target, and the code that is being made of it, take memory.
 static int make_target(struct writing *w, int i)
 {
     struct compile_options options = w->job->options[i];
     options.model_form = w->job->weights_path ? MODEL_BESIDE_WEIGHTS : MODEL_IN_FILE;
-    struct module *m = w->job->module(w->job->user, i, w->diags);
-    w->targets[i] = m ? model_objects_create(m, &options, &w->weights, w->diags) : NULL;
-    if (!w->targets[i] || weights_add(&w->weights_file, &w->weights, &w->message))
+    module_destroy(w->module);
+    w->module = NULL;
+    struct module *m = w->module = w->job->module(w->job->user, i, w->diags);
+    struct model_objects *made = m ? model_objects_create(m, &options, &w->weights, w->diags) : NULL;
+    w->targets[i] = made;
+    if (!made || weights_add(&w->weights_file, &w->weights, &w->message))
         return 1;
     module_free_constants(m);
-    return model_objects_wait(w->targets[i], w->diags);
+    w->name = arena_strdup(&w->arena, made->name);
+    w->lowered[i] = (struct lowered_target){arena_strdup(&w->arena, made->host->name), &w->job->options[i].target};
+    return model_objects_wait(made, w->diags);
 }
 
 static int make_targets(struct writing *w)
 {
-    w->targets = calloc((size_t)w->job->n_targets, sizeof *w->targets);
-    if (!w->targets)
-        return error_set(&w->message, "out of memory");
+    w->targets = ARENA_ARRAY(&w->arena, struct model_objects *, w->job->n_targets);
+    w->lowered = ARENA_ARRAY(&w->arena, struct lowered_target, w->job->n_targets);
     for (int i = 0; i < w->job->n_targets; i++)
         if (make_target(w, i))
             return 1;
     return 0;
 }
 
-static const char *model_name(const struct writing *w)
-{
-    return w->targets[0]->name;
-}
-
 static int end_weights(struct writing *w)
 {
     if (w->job->weights_path)
         return weights_end_file(&w->weights_file, &w->weights, &w->identity, &w->message);
-    if (asprintf(&w->text, "%s__weights", model_name(w)) < 0) {
-        w->text = NULL;
-        return error_set(&w->message, "out of memory");
-    }
-    int status = elf_end_weights(&w->weights_file, w->text, &w->weights, &w->message);
-    free(w->text);
-    w->text = NULL;
-    return status;
+    return elf_end_weights(&w->weights_file, arena_printf(&w->arena, "%s__weights", w->name), &w->weights, &w->message);
 }
 
-// What leads to the code for the targets. Their interfaces are the same: the first one's host function stands for all.
+// What leads to the code for the targets. Their interfaces are the same: the last one's host function stands for all.
 static int make_entrance(struct writing *w)
 {
     int n = w->job->n_targets;
-    struct function *host = w->targets[0]->host;
-    struct lowered_target *rows = ARENA_ARRAY(&host->module->arena, struct lowered_target, n);
-    for (int i = 0; i < n; i++)
-        rows[i] = (struct lowered_target){w->targets[i]->host->name, &w->job->options[i].target};
-    host->name = model_name(w);
-    struct loader_facts facts = {.n_targets = n, .targets = rows, .found = w->job->kind != LINK_RELOCATABLE};
+    struct function *host = w->targets[n - 1]->host;
+    host->name = w->name;
+    struct loader_facts facts = {.n_targets = n, .targets = w->lowered, .found = w->job->kind != LINK_RELOCATABLE};
     if (w->job->weights_path) {
         const char *slash = strrchr(w->job->weights_path, '/');
         facts.weights_file = slash ? slash + 1 : w->job->weights_path;
@@ -110,58 +101,43 @@ static int make_entrance(struct writing *w)
 static int make_loader(struct writing *w)
 {
     const struct driver_buffer loader = {(char *)tegula_loader, tegula_loader_size}; // is only read
-    if (asprintf(&w->text, "%s__", model_name(w)) < 0) {
-        w->text = NULL;
-        return error_set(&w->message, "out of memory");
-    }
-    int status = elf_prefix_symbols(&loader, w->text, &w->loader, &w->message);
-    free(w->text);
-    w->text = NULL;
-    return status;
+    return elf_prefix_symbols(&loader, arena_printf(&w->arena, "%s__", w->name), &w->loader, &w->message);
 }
 
 // ---- The file --------------------------------------------------------------------------------------------------
 
-static int list_objects(struct writing *w, size_t *n)
+// The objects are not the list's own.
+static struct driver_buffer *list_objects(struct writing *w, size_t *n)
 {
     size_t most = 3; // besides the targets'
     for (int i = 0; i < w->job->n_targets; i++)
         most += (size_t)model_objects_count(w->targets[i]);
-    w->list = calloc(most, sizeof *w->list);
-    if (!w->list)
-        return error_set(&w->message, "out of memory");
-    w->list[0] = w->entrance;
-    w->list[1] = w->loader;
+    struct driver_buffer *list = ARENA_ARRAY(&w->arena, struct driver_buffer, most);
+    list[0] = w->entrance;
+    list[1] = w->loader;
     *n = 2;
     for (int i = 0; i < w->job->n_targets; i++)
         for (int j = 0; j < model_objects_count(w->targets[i]); j++)
-            w->list[(*n)++] = *model_objects_get(w->targets[i], j);
+            list[(*n)++] = *model_objects_get(w->targets[i], j);
     if (w->job->program)
-        w->list[(*n)++] = *w->job->program;
-    return 0;
+        list[(*n)++] = *w->job->program;
+    return list;
 }
 
 static int link_objects(struct writing *w)
 {
-    size_t n = 0, n_words = 0;
-    if (list_objects(w, &n))
-        return 1;
+    size_t n, n_words = 0;
+    const struct driver_buffer *list = list_objects(w, &n);
     const char *words[3], *weights = w->weights_file.pending.temporary;
-    if (w->weights.n && !w->job->weights_path) {
-        // "./": a name must not look like an option.
-        if (asprintf(&w->text, "%s%s", *weights == '/' ? "" : "./", weights) < 0) {
-            w->text = NULL;
-            return error_set(&w->message, "out of memory");
-        }
-        words[n_words++] = w->text;
-    }
+    if (w->weights.n && !w->job->weights_path) // "./": a name must not look like an option
+        words[n_words++] = arena_printf(&w->arena, "%s%s", *weights == '/' ? "" : "./", weights);
     if (w->job->program) {
         words[n_words++] = "-pthread";
         words[n_words++] = "-lm";
     }
     const struct link_job job = {.kind = w->job->kind,
                                  .output = w->job->path,
-                                 .objects = w->list,
+                                 .objects = list,
                                  .n_objects = n,
                                  .arguments = words,
                                  .n_arguments = n_words};
@@ -187,17 +163,18 @@ static void write_model(void *writing)
 int model_write(const struct model_job *job, struct diags *diags)
 {
     struct writing w = {.job = job, .diags = diags, .status = 1};
+    arena_init(&w.arena);
+    w.weights.placed.arena = &w.arena;
     bool done = arena_attempt(write_model, &w);
     for (int i = 0; w.targets && i < job->n_targets; i++)
         model_objects_destroy(w.targets[i]);
-    free(w.targets);
+    module_destroy(w.module);
     driver_destroy(w.driver);
     driver_buffer_finish(&w.entrance);
     driver_buffer_finish(&w.loader);
     weights_discard(&w.weights_file);
-    free(w.list);
-    free(w.text);
     free(w.message);
+    arena_finish(&w.arena);
     if (!done)
         arena_unwind();
     return w.status;

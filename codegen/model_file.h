@@ -11,8 +11,8 @@ struct model_job {
     int n_targets;
     const struct compile_options *options;
     // Gives the model as a module for a target, which holds one host function whose memory is planned and its kernels;
-    // NULL after reporting. It is asked for when the constants of the targets before are in the file and have been
-    // freed, so that memory need only hold those of one. The module is the caller's, and must outlive the call.
+    // NULL after reporting. It is asked for when the one before is in files and has been destroyed, so that memory need
+    // only hold one.
     struct module *(*module)(void *user, int target, struct diags *diags);
     void *user;
     enum link_kind kind;
@@ -22,8 +22,7 @@ struct model_job {
     const char *weights_path; // of a file for the constants; NULL: they are part of the other one
 };
 
-// Runs the passes of kernels over the modules, and writes their code with the constants. The modules are left as the
-// passes made them, their functions renamed and without the constants that were theirs. Returns 0, or 1 after
+// Runs the passes of kernels over the modules, and writes their code with the constants. Returns 0, or 1 after
 // reporting; the files are then as they were before.
 int model_write(const struct model_job *job, struct diags *diags);
 

@@ -28,8 +28,7 @@ struct job {
     enum link_kind kind; // of STAGE_OBJECT
     int n_targets;
     struct compile_options options[MOST_TARGETS]; // for each, in the order of target_compare
-    struct command_source source;
-    struct module *modules[MOST_TARGETS]; // for each; the first is the source's. NULL: not made yet
+    struct command_source source;                 // its module is for the first
 };
 
 // ---- What to make ----------------------------------------------------------------------------------------------
@@ -120,18 +119,28 @@ static int read_targets(const struct command *c, struct job *j, struct diags *di
 
 // ---- Making it -------------------------------------------------------------------------------------------------
 
-// The source for a target; NULL after reporting.
+// Returns 0, or 1 after reporting.
+static int prepare_module(const struct job *j, int target, struct module *m, struct diags *diags)
+{
+    name_model(j, m);
+    return j->stage != STAGE_GRAPH && graph_compile(m, &j->options[target], diags);
+}
+
+// What model_write asks for.
 static struct module *module_for(void *job, int target, struct diags *diags)
 {
     struct job *j = job;
-    struct module **m = &j->modules[target];
-    if (*m)
-        return *m;
-    *m = target ? command_make_module(&j->source, diags) : j->source.module;
-    if (!*m)
-        return NULL;
-    name_model(j, *m);
-    return j->stage == STAGE_GRAPH || !graph_compile(*m, &j->options[target], diags) ? *m : NULL;
+    struct module *m = target ? command_make_module(&j->source, diags) : j->source.module;
+    if (!target)
+        j->source.module = NULL;
+    struct arena_hold hold;
+    module_hold(&hold, m);
+    bool failed = !m || (target && prepare_module(j, target, m, diags));
+    arena_let_go(&hold);
+    if (!failed)
+        return m;
+    module_destroy(m);
+    return NULL;
 }
 
 static int write_text(struct job *j, struct diags *diags)
@@ -142,8 +151,7 @@ static int write_text(struct job *j, struct diags *diags)
     };
     struct driver_buffer text = {0};
     int status = EXIT_ERROR;
-    struct module *m = module_for(j, 0, diags);
-    if (m && !compile_module(m, &j->options[0], outputs[j->stage], &text, diags))
+    if (!compile_module(j->source.module, &j->options[0], outputs[j->stage], &text, diags))
         status = command_write(j->output, text.data, text.size, diags);
     driver_buffer_finish(&text);
     return status;
@@ -167,8 +175,7 @@ static int write_object(struct job *j, struct diags *diags)
     int status = EXIT_OK;
     const char *slash = j->weights ? strrchr(j->weights, '/') : NULL;
     const struct header_about about = {j->input, target_names(j, &diags->arena), slash ? slash + 1 : j->weights};
-    struct module *first = module_for(j, 0, diags);
-    if (!first || (j->header && header_print_model(first, &about, &text, diags)))
+    if (j->header && header_print_model(j->source.module, &about, &text, diags))
         return EXIT_ERROR;
     if (j->header && file_prepare(&header, j->header, text.data, text.size, &message))
         status = command_report(diags, message);
@@ -196,10 +203,10 @@ static int run(const struct command *c, struct job *j, struct diags *diags)
         return status;
     struct command_given given = {.sizes = &j->shared.dims};
     status = command_open(c, j->input, &given, &j->source, diags);
+    if (status == EXIT_OK && prepare_module(j, 0, j->source.module, diags))
+        status = EXIT_ERROR;
     if (status == EXIT_OK)
         status = j->stage == STAGE_OBJECT ? write_object(j, diags) : write_text(j, diags);
-    for (int i = 1; i < j->n_targets; i++) // the first belongs to the source
-        module_destroy(j->modules[i]);
     command_close(&j->source);
     return status;
 }

@@ -26,7 +26,7 @@ except ImportError:
 
 import compiled  # noqa: E402
 
-LAYERS, LARGE, SMALL = 6, 2048, 64
+LAYERS, LARGE, SMALL = 4, 2048, 64
 MOST_TIMES = 2.3
 
 
