@@ -55,7 +55,7 @@ SIZES = {
     "unet": ["N=0", "N=1", "N=3"],
     "text_detector": ["N=1,H=32,W=64", "N=2,H=64,W=32", "N=0,H=32,W=32", "N=1,H=0,W=32", "N=1,H=96,W=160"],
     "vit_tiny": ["batch=0", "batch=1", "batch=3"],
-    "bert_base": [f"batch={n},sequence={s}" for n, s in ((1, 1), (2, 24), (3, 7), (0, 5), (1, 32))],
+    "bert_base": [f"batch={n},sequence={s}" for n, s in ((1, 1), (2, 24), (3, 7), (0, 5), (1, 23))],
     "gpt2_decode": [f"batch={n},past={p},sequence={s},total={p + s}" for n, p, s in
                     ((1, 0, 1), (2, 3, 2), (1, 0, 32), (1, 31, 1), (0, 3, 2), (2, 5, 0), (3, 13, 11))],
     "t5_encoder": [f"batch={n},sequence={s}" for n, s in ((1, 1), (2, 70), (0, 5), (3, 0), (1, 131))],
