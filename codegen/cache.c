@@ -274,13 +274,14 @@ void cache_note_files(struct cache *c, int n, const struct named_bytes *files)
     c->files = files;
 }
 
-static int store(const struct cache *c, const struct model_objects *objects, char **error)
+static int store(const struct cache *c, const struct model_objects *objects, const struct weights *weights,
+                 char **error)
 {
     struct file_pending pending;
     FILE *f;
     if (file_begin(&pending, c->path, &f, error))
         return -1;
-    if (cache_entry_write(f, c->key, objects, c->n_files, c->files)) {
+    if (cache_entry_write(f, c->key, objects, weights, c->n_files, c->files)) {
         fclose(f);
         file_discard(&pending);
         return error_set(error, "out of memory");
@@ -288,13 +289,14 @@ static int store(const struct cache *c, const struct model_objects *objects, cha
     return file_end(&pending, f, error) || file_commit(&pending, error);
 }
 
-void cache_store(struct cache *c, const struct model_objects *objects, struct diags *diags)
+void cache_store(struct cache *c, const struct model_objects *objects, const struct weights *weights,
+                 struct diags *diags)
 {
     if (!c)
         return;
     int64_t start = phase_now();
     char *message = NULL;
-    int status = store(c, objects, &message);
+    int status = store(c, objects, weights, &message);
     cache_sweep(c->folder, c->path, c->limit);
     if (status)
         diag_warning(diags, (struct loc){0}, "%s; the model is not in the cache", message ? message : "out of memory");

@@ -53,6 +53,7 @@ void cache_note_files(struct cache *c, int n, const struct named_bytes *files);
 
 // Writes the entry of a model whose objects are made, in process. That this fails is a warning: the model itself is
 // none the worse.
-void cache_store(struct cache *c, const struct model_objects *objects, struct diags *diags);
+void cache_store(struct cache *c, const struct model_objects *objects, const struct weights *weights,
+                 struct diags *diags);
 
 #endif

@@ -80,6 +80,7 @@ const char *cache_entry_read(const struct file_bytes *file, struct cache_hash ke
 struct layout {
     struct cache_header header;
     const struct model_objects *objects;
+    const struct weights *weights;
     const struct named_bytes *files;
     struct cache_span *spans; // the first table
     uint64_t n_spans;
@@ -114,7 +115,7 @@ static int lay_out(struct layout *l)
     for (uint32_t i = 0; i < h->n_objects; i++)
         *next++ = place(l, model_objects_get(l->objects, (int)i)->size);
     for (uint32_t i = 0; i < h->n_weights; i++)
-        *next++ = place(l, (uint64_t)l->objects->weights.pieces[i].size);
+        *next++ = place(l, (uint64_t)l->weights->pieces[i].size);
     for (uint32_t i = 0; i < h->n_sources; i++)
         l->sources[i] = (struct cache_source){place(l, strlen(l->files[i].path) + 1),
                                               cache_hash_bytes(l->files[i].data, l->files[i].size)};
@@ -157,7 +158,7 @@ static void put_all(struct sink *s, struct layout *l)
     for (uint32_t i = 0; i < h->n_objects; i++)
         put_at(s, *next++, model_objects_get(l->objects, (int)i)->data);
     for (uint32_t i = 0; i < h->n_weights; i++)
-        put_at(s, *next++, l->objects->weights.pieces[i].bytes);
+        put_at(s, *next++, l->weights->pieces[i].bytes);
     for (uint32_t i = 0; i < h->n_sources; i++)
         put_at(s, l->sources[i].path, l->files[i].path);
     h->hash = from_xxh(XXH3_128bits_digest(s->hash));
@@ -166,15 +167,16 @@ static void put_all(struct sink *s, struct layout *l)
     fseeko(s->f, 0, SEEK_END);
 }
 
-int cache_entry_write(FILE *f, struct cache_hash key, const struct model_objects *objects, int n_files,
-                      const struct named_bytes *files)
+int cache_entry_write(FILE *f, struct cache_hash key, const struct model_objects *objects,
+                      const struct weights *weights, int n_files, const struct named_bytes *files)
 {
     struct layout l = {.header = {.magic = CACHE_MAGIC,
                                   .key = key,
                                   .n_objects = (uint32_t)model_objects_count(objects),
-                                  .n_weights = (uint32_t)objects->weights.n,
+                                  .n_weights = (uint32_t)weights->n,
                                   .n_sources = (uint32_t)n_files},
                        .objects = objects,
+                       .weights = weights,
                        .files = files};
     struct sink s = {.f = f, .hash = XXH3_createState()};
     int status = s.hash ? lay_out(&l) : -1;

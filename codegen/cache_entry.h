@@ -51,7 +51,7 @@ bool cache_hash_equal(struct cache_hash a, struct cache_hash b);
 const char *cache_entry_read(const struct file_bytes *file, struct cache_hash key, struct cache_entry *out);
 
 // Writes an entry to a file that is new. Returns 0; or -1 without memory. A failure to write is found by ferror.
-int cache_entry_write(FILE *f, struct cache_hash key, const struct model_objects *objects, int n_files,
-                      const struct named_bytes *files);
+int cache_entry_write(FILE *f, struct cache_hash key, const struct model_objects *objects,
+                      const struct weights *weights, int n_files, const struct named_bytes *files);
 
 #endif

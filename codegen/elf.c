@@ -42,8 +42,9 @@ static void put_zeros(FILE *f, size_t n)
     put(f, zeros, n);
 }
 
-static void put_object(FILE *f, const char *symbol, const struct weights *w)
+int elf_end_weights(struct weights_file *file, const char *symbol, const struct weights *w, char **error)
 {
+    FILE *f = file->f;
     bool large = w->bytes > LARGE;
     size_t length = strlen(symbol) + 1;
     const Elf64_Sym symbols[2] = {
@@ -54,9 +55,8 @@ static void put_object(FILE *f, const char *symbol, const struct weights *w)
          .st_shndx = SECTION_DATA,
          .st_size = (uint64_t)w->bytes},
     };
-    size_t data = align(sizeof(Elf64_Ehdr), ALIGNMENT), table = align(data + (size_t)w->bytes, 8),
-           strings = table + sizeof symbols, names = strings + 1 + length,
-           headers = align(names + sizeof section_names, 8);
+    size_t data = (size_t)file->start, table = align(data + (size_t)w->bytes, 8), strings = table + sizeof symbols,
+           names = strings + 1 + length, headers = align(names + sizeof section_names, 8);
     const Elf64_Shdr sections[SECTION_COUNT] = {
         [SECTION_DATA] = {.sh_name = large ? NAME_LRODATA : NAME_RODATA,
                           .sh_type = SHT_PROGBITS,
@@ -96,9 +96,7 @@ static void put_object(FILE *f, const char *symbol, const struct weights *w)
         .e_shnum = SECTION_COUNT,
         .e_shstrndx = SECTION_NAMES,
     };
-    put(f, &header, sizeof header);
-    put_zeros(f, data - sizeof header);
-    weights_put(f, w);
+    weights_go_to_end(file, w);
     put_zeros(f, table - data - (size_t)w->bytes);
     put(f, symbols, sizeof symbols);
     put(f, "", 1);
@@ -106,21 +104,10 @@ static void put_object(FILE *f, const char *symbol, const struct weights *w)
     put(f, section_names, sizeof section_names);
     put_zeros(f, headers - names - sizeof section_names);
     put(f, sections, sizeof sections);
-}
-
-int elf_write_weights(const char *path, const char *symbol, const struct weights *weights, char **error)
-{
-    FILE *f = fopen(path, "wbe");
-    if (!f)
-        return error_set(error, "%s: cannot create: %s", path, strerror(errno));
-    put_object(f, symbol, weights);
-    bool failed = ferror(f);
-    int reason = errno;
-    if (fclose(f) && !failed) {
-        failed = true;
-        reason = errno;
-    }
-    return failed ? error_set(error, "%s: cannot write: %s", path, strerror(reason)) : 0;
+    fseeko(f, 0, SEEK_SET); // rewind would forget a failure
+    put(f, &header, sizeof header);
+    fseeko(f, 0, SEEK_END);
+    return weights_close(file, error);
 }
 
 // ---- Symbols' names --------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ static int create(struct file_pending *f, const char *path, char **error)
         return error_set(error, "%s: not a regular file", path);
     }
     unlink(f->temporary); // a leftover of a dead process of the same number
-    int fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = open(f->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno)) : fd;
 }
 
@@ -92,7 +92,7 @@ int file_prepare(struct file_pending *f, const char *path, const void *data, siz
 int file_begin(struct file_pending *f, const char *path, FILE **out, char **error)
 {
     int fd = create(f, path, error);
-    *out = fd < 0 ? NULL : fdopen(fd, "wb");
+    *out = fd < 0 ? NULL : fdopen(fd, "w+b");
     if (*out)
         return 0;
     if (fd >= 0) {

@@ -85,7 +85,6 @@ struct work {
     char *output;   // resolved
     char *folder;   // private; NULL: not made
     char *result;   // in folder
-    size_t n;       // objects: those of the job, and perhaps one of its weights
     char **objects; // in folder
 };
 
@@ -95,7 +94,7 @@ static int run_linker(const struct work *w, const char *program, char **error)
     const struct link_job *job = w->job;
     char *words = strdup(program);
     // A word of the program takes two bytes of it at least; 4 words of ours, and the NULL.
-    char **argv = words ? calloc(strlen(words) / 2 + 1 + w->n + job->n_arguments + 5, sizeof *argv) : NULL;
+    char **argv = words ? calloc(strlen(words) / 2 + 1 + job->n_objects + job->n_arguments + 5, sizeof *argv) : NULL;
     int status;
     if (!argv) {
         status = error_set(error, "out of memory");
@@ -115,7 +114,7 @@ static int run_linker(const struct work *w, const char *program, char **error)
         argv[n++] = "-r";
     argv[n++] = "-o";
     argv[n++] = w->result;
-    for (size_t i = 0; i < w->n; i++)
+    for (size_t i = 0; i < job->n_objects; i++)
         argv[n++] = w->objects[i];
     for (size_t i = 0; i < job->n_arguments; i++)
         argv[n++] = (char *)job->arguments[i]; // posix_spawn does not write to it
@@ -155,8 +154,7 @@ static int prepare(struct work *w, char **error)
     if (stat(job->output, &st) == 0 && !S_ISREG(st.st_mode))
         return error_set(error, "%s: not a regular file", job->output);
     w->output = file_resolve(job->output);
-    w->n = job->n_objects + (job->weights != NULL);
-    w->objects = calloc(w->n + 1, sizeof *w->objects);
+    w->objects = calloc(job->n_objects + 1, sizeof *w->objects);
     // "./": a name must not look like an option.
     if (!w->output || !w->objects ||
         asprintf(&w->folder, "%s%s.tmpXXXXXX", *w->output == '/' ? "" : "./", w->output) < 0) {
@@ -173,14 +171,12 @@ static int prepare(struct work *w, char **error)
         w->result = NULL;
         return error_set(error, "out of memory");
     }
-    for (size_t i = 0; i < w->n; i++) {
+    for (size_t i = 0; i < job->n_objects; i++) {
         if (asprintf(&w->objects[i], "%s/%zu.o", w->folder, i) < 0) {
             w->objects[i] = NULL;
             return error_set(error, "out of memory");
         }
-        int failed = i < job->n_objects ? file_write(w->objects[i], job->objects[i].data, job->objects[i].size, error)
-                                        : elf_write_weights(w->objects[i], job->weights_symbol, job->weights, error);
-        if (failed)
+        if (file_write(w->objects[i], job->objects[i].data, job->objects[i].size, error))
             return -1;
     }
     return 0;
@@ -196,7 +192,7 @@ static void clean_up(struct work *w)
         closedir(folder);
     if (w->folder)
         rmdir(w->folder);
-    for (size_t i = 0; w->objects && i < w->n; i++)
+    for (size_t i = 0; w->objects && i < w->job->n_objects; i++)
         free(w->objects[i]);
     free(w->objects);
     free(w->result);

@@ -8,7 +8,6 @@
 #include <stddef.h>
 
 #include "codegen/driver.h"
-#include "codegen/elf.h"
 
 enum link_kind { LINK_SHARED, LINK_EXECUTABLE, LINK_RELOCATABLE };
 
@@ -18,8 +17,6 @@ struct link_job {
     const char *output;
     const struct driver_buffer *objects; // object files, in memory
     size_t n_objects;
-    const struct weights *weights; // NULL: none; else one more object, which defines weights_symbol (elf.h)
-    const char *weights_symbol;
     const char *const *arguments; // handed to the linker after them, one word each: files, "-lm", "-Wl,-soname,x"
     size_t n_arguments;
 };

@@ -502,7 +502,7 @@ int lower_kernel(struct function *k, bool launched, const struct target_desc *ta
 int lower_host(struct function *f, const struct target_desc *target, LLVMContextRef context, LLVMModuleRef out,
                const struct model_linkage *linkage, struct diags *diags)
 {
-    struct weights own = {0};
+    struct weights own = {.placed = {.arena = &f->module->arena}};
     struct host host = {.form = linkage->form,
                         .model = linkage->name ? linkage->name : f->name,
                         .weights = linkage->weights ? linkage->weights : &own,

@@ -30,13 +30,15 @@ int lower_kernel(struct function *k, bool launched, const struct target_desc *ta
 struct weight {
     const void *bytes;
     int64_t size, offset;
+    bool mapped; // from a file, as in struct data
 };
 
 struct weights {
     int n, size;
     int64_t bytes;         // of all, with what lies between them
-    struct weight *pieces; // by offset; room for `size`, in the arena of a module that was lowered with them
-    struct table placed;   // by a hash of the bytes, in a process by their address: the int that is their piece
+    struct weight *pieces; // by offset; room for `size`, in the arena
+    struct table
+        placed; // by a hash of the bytes, in a process by their address: the int that is their piece. Has the arena
 };
 
 // What a model's code is for: a file, in which there may be code for several targets; such a file, with the constants

@@ -12,6 +12,7 @@
 #include "ir/dims.h"
 #include "ir/scalar.h"
 #include "runtime/loader.h"
+#include "runtime/memory.h"
 
 #define WEIGHT_ALIGNMENT 64
 #define MOST_SHOWN 8  // sizes in the message of an assertion
@@ -185,8 +186,12 @@ static bool is_piece(const struct host *h, const struct weight *piece, struct da
 {
     if (piece->size != data.size)
         return false;
-    return piece->bytes == data.bytes ||
-           (h->form != MODEL_IN_PROCESS && data.size && !memcmp(piece->bytes, data.bytes, (size_t)data.size));
+    if (piece->bytes == data.bytes || h->form == MODEL_IN_PROCESS || !data.size)
+        return piece->bytes == data.bytes;
+    bool equal = !memcmp(piece->bytes, data.bytes, (size_t)data.size);
+    if (piece->mapped)
+        memory_let_go(piece->bytes, (size_t)piece->size);
+    return equal;
 }
 
 static uint64_t key_of_piece(const struct host *h, struct data data)
@@ -199,7 +204,7 @@ static uint64_t key_of_piece(const struct host *h, struct data data)
 static int place_weight(struct lower *l, struct data data)
 {
     struct weights *w = l->host->weights;
-    struct arena *a = &l->kernel->module->arena;
+    struct arena *a = w->placed.arena;
     uint64_t key = key_of_piece(l->host, data);
     int *placed = table_get(&w->placed, key);
     if (placed && is_piece(l->host, &w->pieces[*placed], data))
@@ -219,9 +224,8 @@ static int place_weight(struct lower *l, struct data data)
     }
     placed = ARENA_NEW(a, int);
     *placed = w->n;
-    w->placed.arena = a;
     table_set(&w->placed, key, placed);
-    w->pieces[w->n++] = (struct weight){data.bytes, data.size, offset};
+    w->pieces[w->n++] = (struct weight){data.bytes, data.size, offset, data.mapped};
     w->bytes = end / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
     return *placed;
 }

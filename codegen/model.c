@@ -42,9 +42,9 @@ static int define_piece(struct loaded_model *l, const char *name, int i, void *a
 
 // Gives the code the addresses of the constants. What the passes made of them is taken over from the module; the rest,
 // which may lie in the model's file, is copied.
-static int place_weights(struct loaded_model *l, struct module *m, const struct model_objects *objects, char **error)
+static int place_weights(struct loaded_model *l, struct module *m, const char *name, const struct weights *weights,
+                         char **error)
 {
-    const struct weights *weights = &objects->weights;
     if (!weights->n)
         return 0;
     l->weights = calloc((size_t)weights->n + 1, sizeof *l->weights);
@@ -68,9 +68,11 @@ static int place_weights(struct loaded_model *l, struct module *m, const struct 
         if (at == to) {
             if (piece->size)
                 memcpy(to, piece->bytes, (size_t)piece->size);
+            if (piece->mapped)
+                memory_let_go(piece->bytes, (size_t)piece->size);
             to += padded(piece->size);
         }
-        if (define_piece(l, objects->name, i, at, error))
+        if (define_piece(l, name, i, at, error))
             return -1;
     }
     return 0;
@@ -116,6 +118,7 @@ struct load {
     const struct compile_options *options;
     struct diags *diags;
     struct model_objects *objects;
+    struct weights weights;
     struct loaded_model *model;
     char *message; // of the code generator
     int status;
@@ -125,7 +128,8 @@ struct load {
 static int load_objects(struct load *w)
 {
     struct loaded_model *model = w->model;
-    if (jit_create(&model->jit, &w->message) || place_weights(model, w->m, w->objects, &w->message) ||
+    if (jit_create(&model->jit, &w->message) ||
+        place_weights(model, w->m, w->objects->name, &w->weights, &w->message) ||
         define_load(model, w->objects->name, &w->message) || model_objects_wait(w->objects, w->diags))
         return 1;
     int64_t start = phase_now();
@@ -135,7 +139,7 @@ static int load_objects(struct load *w)
     if (find_model(model, w->objects->name, &w->message))
         return 1;
     phase_end(w->options->pipeline.phases, "linking", start);
-    cache_store(w->options->cache, w->objects, w->diags);
+    cache_store(w->options->cache, w->objects, &w->weights, w->diags);
     return 0;
 }
 
@@ -143,7 +147,7 @@ static void load(void *load)
 {
     struct load *w = load;
     int errors = w->diags->n_errors;
-    w->objects = model_objects_create(w->m, w->options, NULL, w->diags);
+    w->objects = model_objects_create(w->m, w->options, &w->weights, w->diags);
     w->model = w->objects ? calloc(1, sizeof *w->model) : NULL;
     w->status = w->model ? load_objects(w) : 1;
     if (w->status && w->diags->n_errors == errors)
@@ -159,7 +163,7 @@ int model_load(struct module *m, const struct compile_options *options, struct l
     }
     struct compile_options here = *options;
     here.model_form = MODEL_IN_PROCESS;
-    struct load w = {.m = m, .options = &here, .diags = diags};
+    struct load w = {.m = m, .options = &here, .diags = diags, .weights = {.placed = {.arena = &m->arena}}};
     // Running out of memory on the way must not lose what LLVM holds.
     bool done = arena_attempt(load, &w);
     model_objects_destroy(w.objects);

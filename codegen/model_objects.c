@@ -63,6 +63,7 @@ struct making {
     struct module *m;
     struct diags *diags;
     struct model_objects *objects;
+    struct weights *weights;
     int status;
 };
 
@@ -82,12 +83,12 @@ static void make(void *making)
     if (!objects->units)
         diag_error(w->diags, objects->host->loc, "out of memory");
     else
-        w->status = units_lower(objects->units, &objects->weights, w->diags);
+        w->status = units_lower(objects->units, w->weights, w->diags);
     phase_end(options->pipeline.phases, "lowering to LLVM", start);
 }
 
 struct model_objects *model_objects_create(struct module *m, const struct compile_options *options,
-                                           const struct model_objects *before, struct diags *diags)
+                                           struct weights *weights, struct diags *diags)
 {
     struct model_objects *objects = calloc(1, sizeof *objects);
     if (!objects) {
@@ -95,9 +96,7 @@ struct model_objects *model_objects_create(struct module *m, const struct compil
         return NULL;
     }
     objects->options = *options;
-    if (before)
-        objects->weights = before->weights;
-    struct making w = {m, diags, objects, 1};
+    struct making w = {m, diags, objects, weights, 1};
     bool done = arena_attempt(make, &w);
     if (done && !w.status)
         return objects;

@@ -1,7 +1,7 @@
 // The code of a model before it is loaded or linked: object files in memory, and the pieces of its constants.
 //
-//     struct model_objects *objects = model_objects_create(m, &options, diags);
-//     ... objects->weights can be put where they belong while other threads make the objects ...
+//     struct model_objects *objects = model_objects_create(m, &options, &weights, diags);
+//     ... the weights can be put where they belong while other threads make the objects ...
 //     if (objects && !model_objects_wait(objects, diags))
 //         for (int i = 0; i < model_objects_count(objects); i++)
 //             ... model_objects_get(objects, i) ...
@@ -13,21 +13,21 @@
 #include "codegen/lower.h"
 
 struct model_objects {
-    const char *name;       // all symbols begin with it
-    struct function *host;  // of the module; in a file it is called NAME__TARGET
-    struct weights weights; // the bytes at the symbol NAME__weights, which no object defines; the pieces point into the
-                            // module and what it was made from
+    const char *name;               // all symbols begin with it
+    struct function *host;          // of the module; in a file it is called NAME__TARGET
     struct compile_options options; // private
     struct units *units;            // private
 };
 
 // Runs the passes of kernels over the module, which holds one host function whose memory is planned and its kernels,
 // lowers all of it, and has other threads begin with the objects. The module stays as the passes made it, its kernels
-// named after the host function, and must outlive the code. `before`, which may be NULL, is the same model for another
-// target, which will be in the same file: the weights are those of both. NULL after reporting. Belongs to the caller.
+// named after the host function, and must outlive the code, but not its constants. Those are added to *weights, which
+// may have those of the same model for another target, that will be in the same file: they are the bytes at the symbol
+// NAME__weights, which no object defines. What is added points into the module and what it was made from. NULL after
+// reporting. Belongs to the caller.
 // Running out of memory unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
 struct model_objects *model_objects_create(struct module *m, const struct compile_options *options,
-                                           const struct model_objects *before, struct diags *diags);
+                                           struct weights *weights, struct diags *diags);
 
 // Waits for the objects. Returns 0, or 1 after reporting.
 int model_objects_wait(struct model_objects *objects, struct diags *diags);

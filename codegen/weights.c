@@ -1,9 +1,38 @@
 #include "codegen/weights.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "codegen/error.h"
-#include "runtime/loader.h"
+#include "runtime/memory.h"
+
+// ---- Identity --------------------------------------------------------------------------------------------------
+
+static uint64_t mix(uint64_t h, uint64_t x)
+{
+    h = (h ^ x) * UINT64_C(0x9e3779b97f4a7c15); // 2^64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
+    return h ^ h >> 32;
+}
+
+static uint64_t identify(uint64_t h, const struct weight *piece)
+{
+    h = mix(mix(h, (uint64_t)piece->offset), (uint64_t)piece->size);
+    for (int64_t at = 0; at < piece->size; at += 8) {
+        uint64_t word = 0;
+        memcpy(&word, (const char *)piece->bytes + at, piece->size - at < 8 ? (size_t)(piece->size - at) : 8);
+        h = mix(h, word);
+    }
+    return h;
+}
+
+// ---- A file that grows -----------------------------------------------------------------------------------------
+
+int weights_begin(struct weights_file *file, const char *path, int64_t start, char **error)
+{
+    *file = (struct weights_file){.start = start, .identity = 1};
+    return file_begin(&file->pending, path, &file->f, error);
+}
 
 // What lies between pieces is left out, and reads as zeros.
 static void go_to(FILE *f, int64_t at)
@@ -12,53 +41,86 @@ static void go_to(FILE *f, int64_t at)
         fseeko(f, at, SEEK_SET);
 }
 
-void weights_put(FILE *f, const struct weights *w)
+static void put(struct weights_file *file, const struct weight *piece)
 {
-    int64_t start = ftello(f);
-    for (int i = 0; i < w->n; i++) {
-        const struct weight *piece = &w->pieces[i];
-        go_to(f, start + piece->offset);
-        if (piece->size) // a failure is found at the end
-            fwrite(piece->bytes, 1, (size_t)piece->size, f);
-    }
-    go_to(f, start + w->bytes);
+    go_to(file->f, file->start + piece->offset);
+    if (piece->size) // a failure is found at the end
+        fwrite(piece->bytes, 1, (size_t)piece->size, file->f);
+    file->identity = identify(file->identity, piece);
+    if (piece->mapped)
+        memory_let_go(piece->bytes, (size_t)piece->size);
 }
 
-static uint64_t mix(uint64_t h, uint64_t x)
+static void unmap(struct weights_file *file)
 {
-    h = (h ^ x) * UINT64_C(0x9e3779b97f4a7c15); // 2^64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
-    return h ^ h >> 32;
+    if (file->map)
+        munmap(file->map, file->map_bytes);
+    file->map = NULL;
 }
 
-static uint64_t identify(const struct weights *w)
+// The pages that were read since the last time leave memory.
+static int map_again(struct weights_file *file, struct weights *w, char **error)
 {
-    uint64_t h = mix(1, (uint64_t)w->bytes);
-    for (int i = 0; i < w->n; i++) {
-        const struct weight *piece = &w->pieces[i];
-        h = mix(mix(h, (uint64_t)piece->offset), (uint64_t)piece->size);
-        for (int64_t at = 0; at < piece->size; at += 8) {
-            uint64_t word = 0;
-            memcpy(&word, (const char *)piece->bytes + at, piece->size - at < 8 ? (size_t)(piece->size - at) : 8);
-            h = mix(h, word);
+    unmap(file);
+    const struct weight *last = &w->pieces[w->n - 1];
+    file->map_bytes = (size_t)(file->start + last->offset + last->size);
+    void *map = mmap(NULL, file->map_bytes, PROT_READ, MAP_SHARED, fileno(file->f), 0);
+    if (map == MAP_FAILED)
+        return error_set(error, "%s: cannot be mapped: %s", file->pending.final, strerror(errno));
+    file->map = map;
+    for (int i = 0; i < w->n; i++)
+        if (w->pieces[i].size) {
+            w->pieces[i].bytes = (const char *)map + file->start + w->pieces[i].offset;
+            w->pieces[i].mapped = true;
         }
-    }
-    return h;
+    return 0;
 }
+
+int weights_add(struct weights_file *file, struct weights *w, char **error)
+{
+    if (file->n == w->n)
+        return 0;
+    for (; file->n < w->n; file->n++)
+        put(file, &w->pieces[file->n]);
+    if (fflush(file->f) || ferror(file->f))
+        return error_set(error, "%s: cannot write: %s", file->pending.final, strerror(errno));
+    return map_again(file, w, error);
+}
+
+void weights_go_to_end(const struct weights_file *file, const struct weights *w)
+{
+    go_to(file->f, file->start + w->bytes);
+}
+
+int weights_close(struct weights_file *file, char **error)
+{
+    FILE *f = file->f;
+    file->f = NULL;
+    unmap(file);
+    return file_end(&file->pending, f, error);
+}
+
+void weights_discard(struct weights_file *file)
+{
+    unmap(file);
+    if (file->f)
+        fclose(file->f);
+    file_discard(&file->pending);
+}
+
+// ---- A file for constants alone --------------------------------------------------------------------------------
 
 int64_t weights_file_bytes(const struct weights *w)
 {
-    return (int64_t)sizeof(struct loader_file) + w->bytes;
+    return WEIGHTS_FILE_START + w->bytes;
 }
 
-int weights_prepare_file(struct file_pending *pending, const char *path, const struct weights *w, uint64_t *identity,
-                         char **error)
+int weights_end_file(struct weights_file *file, const struct weights *w, uint64_t *identity, char **error)
 {
-    FILE *f;
-    if (file_begin(pending, path, &f, error))
-        return -1;
-    struct loader_file header = {
-        .magic = LOADER_FILE_MAGIC, .bytes = weights_file_bytes(w), .identity = *identity = identify(w)};
-    fwrite(&header, sizeof header, 1, f);
-    weights_put(f, w);
-    return file_end(pending, f, error);
+    *identity = mix(file->identity, (uint64_t)w->bytes);
+    struct loader_file header = {.magic = LOADER_FILE_MAGIC, .bytes = weights_file_bytes(w), .identity = *identity};
+    go_to(file->f, 0);
+    fwrite(&header, sizeof header, 1, file->f);
+    weights_go_to_end(file, w);
+    return weights_close(file, error);
 }

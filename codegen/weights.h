@@ -6,16 +6,36 @@
 
 #include "codegen/file.h"
 #include "codegen/lower.h"
+#include "runtime/loader.h"
 
-// Writes them to a file that is new behind its position, and leaves that behind them. The pieces go straight from where
-// they are: there is no second copy of them in memory. A failure is found by ferror.
-void weights_put(FILE *f, const struct weights *w);
+// A file that grows by the constants of one target after the other, so that memory need not hold those of all. What is
+// all zeros may be discarded.
+struct weights_file {
+    struct file_pending pending;
+    FILE *f;           // NULL: it is closed
+    int64_t start;     // of the constants
+    int n;             // pieces that are in it
+    uint64_t identity; // of those
+    void *map;         // of what is in it; NULL: nothing
+    size_t map_bytes;
+};
 
-int64_t weights_file_bytes(const struct weights *w); // of the file below
+// Begins a file (file.h) with the constants from `start` on. Returns 0; else *error receives a message that the caller
+// frees.
+int weights_begin(struct weights_file *file, const char *path, int64_t start, char **error);
+// Writes the pieces that are not there yet. All pieces are in the file then, which is mapped until the next call that
+// is given it: what held them before is not needed any more. Returns like weights_begin.
+int weights_add(struct weights_file *file, struct weights *w, char **error);
+// Goes behind the constants. A failure is found by weights_close.
+void weights_go_to_end(const struct weights_file *file, const struct weights *w);
+// Ends the file at its position, ready for file_commit. Returns like weights_begin.
+int weights_close(struct weights_file *file, char **error);
+void weights_discard(struct weights_file *file);
 
-// Prepares (file.h) the file of constants that runtime/loader.h describes. Returns 0 and stores a number that tells
-// these constants from others in *identity; else *error receives a message that the caller frees.
-int weights_prepare_file(struct file_pending *pending, const char *path, const struct weights *w, uint64_t *identity,
-                         char **error);
+// The file that runtime/loader.h describes: where its constants begin, how long it is, and its end, which stores a
+// number that tells these constants from others in *identity.
+#define WEIGHTS_FILE_START ((int64_t)sizeof(struct loader_file))
+int64_t weights_file_bytes(const struct weights *w);
+int weights_end_file(struct weights_file *file, const struct weights *w, uint64_t *identity, char **error);
 
 #endif

@@ -193,6 +193,8 @@ static struct value *border(struct node *n, struct value *v, int d, dim count, b
     dim size = v->type->dims[d], dims[MAX_RANK];
     dim last = dims_sub(m, size, 1);
     if (mode == PAD_EDGE) {
+        if (!import_assert_index(n, 0, size))
+            return NULL;
         memcpy(dims, v->type->dims, sizeof dims);
         dims[d] = count;
         return import_broadcast_to(n->im, import_slice_axis(n->im, v, d, high ? last : 0, 1, 1), v->type->rank, dims);

@@ -159,6 +159,7 @@ struct value *import_stretch_onto(struct node *n, struct value *v, const struct 
 bool import_broadcast(struct node *n, int count, struct value **v, struct type *shape);
 // Asserts what is not known: the size is not negative; a is a multiple of b.
 void import_assert_size(struct node *n, dim size);
+bool import_assert_index(struct node *n, dim index, dim size); // within the size
 bool import_assert_divides(struct node *n, dim a, dim b);
 // The value whose size at an axis is written as a product, `by` times *quotient, which an assert makes sure of where it
 // is open; NULL after node_error.

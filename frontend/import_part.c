@@ -109,11 +109,8 @@ static bool gather_one(struct node *n, int axis)
     dims_range(n->im->module, at.v[0], &lo, &hi);
     if (lo != hi || !resolve_index(n, t->dims[axis], at.v[0], &index))
         return n->failed;
-    dims_range(n->im->module, index, &lo, &hi);
-    if (hi < 0) {
-        node_error(n, "an index is out of range for size %s", dim_string(&n->im->arena, n->im->module, t->dims[axis]));
+    if (!import_assert_index(n, index, t->dims[axis]))
         return true;
-    }
     struct value *v = import_slice_axis(n->im, node_input(n, 0), axis, index, 1, 1);
     dim dims[MAX_RANK];
     int rank = 0;

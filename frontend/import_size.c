@@ -275,6 +275,24 @@ void import_assert_size(struct node *n, dim size)
                       arena_printf(&n->im->arena, "the size %s is negative", size_text(n->im, size)));
 }
 
+bool import_assert_index(struct node *n, dim index, dim size)
+{
+    struct module *m = n->im->module;
+    const dim rest[2] = {index, dims_sub(m, dims_sub(m, size, 1), index)}; // before it and behind it
+    const char *message = arena_printf(&n->im->arena, "an index is out of range for size %s", size_text(n->im, size));
+    for (int i = 0; i < 2 && rest[i] != DIM_UNKNOWN; i++) {
+        int64_t lo, hi;
+        dims_range(m, rest[i], &lo, &hi);
+        if (hi < 0) {
+            node_error(n, "%s", message);
+            return false;
+        }
+        if (lo < 0)
+            import_assert(n, OP_GE, rest[i], 0, message);
+    }
+    return true;
+}
+
 bool import_assert_divides(struct node *n, dim a, dim b)
 {
     struct import *im = n->im;

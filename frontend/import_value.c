@@ -68,7 +68,7 @@ static struct value *need_data(struct import *im, const struct import_value *v)
     const struct tensor_data *t = v->data;
     if (t->n == 1) // a number is easier to see through than bytes
         return place_constant(im, v->loc, OP_CONSTANT, (struct attr){ATTR_VALUE, {.number = number_at(t, 0)}}, v->type);
-    struct attr attr = {ATTR_DATA, {.data = {v->name, t->data, t->bytes}}};
+    struct attr attr = {ATTR_DATA, {.data = {v->name, t->data, t->bytes, t->mapped}}};
     return place_constant(im, v->loc, OP_DATA, attr, v->type);
 }
 

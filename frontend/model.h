@@ -129,6 +129,7 @@ struct model {
     size_t longest_key;
     struct map tensors;      // converted data, by address of the TensorProto
     struct wire wire;        // the file's bytes
+    bool mapped;             // they are
     struct file_bytes bytes; // the same, if they are the model's own
     struct unpack *unpack;
     struct external *external;
@@ -186,6 +187,7 @@ struct tensor_data {
     // Lives as long as the model. NULL for strings and if n is 0.
     const void *data;
     int64_t bytes;
+    bool mapped; // data is mapped from a file
     int bits;
     const ProtobufCBinaryData *strings; // n of them, if onnx_type is ONNX_STRING
     enum tensor_source source;

@@ -221,6 +221,7 @@ static const char *folder_of(struct model *m, const char *path)
 struct source {
     const void *data;
     size_t size;
+    bool mapped;
     const char *name, *path, *folder; // the first for messages, one of the others for external data, or neither
 };
 
@@ -237,6 +238,7 @@ static enum outcome read_source(struct model *m, const struct source *s, struct 
     m->external = external_create(&m->arena, m->secret, s->path ? m->file : NULL, folder);
     m->wire.in = s->data;
     m->wire.size = s->size;
+    m->mapped = s->mapped;
     return read_model(m, diags);
 }
 
@@ -269,12 +271,18 @@ static struct model *read_or_recover(struct model *m, const struct source *s, st
     return NULL;
 }
 
+static struct source source_of(const struct file_bytes *bytes, const char *path)
+{
+    return (struct source){
+        .data = bytes->data, .size = bytes->size, .mapped = bytes->mapped, .name = path, .path = path};
+}
+
 struct model *model_read_file(const char *path, struct diags *diags)
 {
     struct file_bytes bytes = {0};
     if (bytes_open(path, &bytes, diags))
         return NULL;
-    const struct source s = {.data = bytes.data, .size = bytes.size, .name = path, .path = path};
+    const struct source s = source_of(&bytes, path);
     struct model *m = calloc(1, sizeof *m);
     if (m)
         m->bytes = bytes;
@@ -285,7 +293,7 @@ struct model *model_read_file(const char *path, struct diags *diags)
 
 struct model *model_read_bytes(const struct file_bytes *bytes, const char *path, struct diags *diags)
 {
-    const struct source s = {.data = bytes->data, .size = bytes->size, .name = path, .path = path};
+    const struct source s = source_of(bytes, path);
     return read_or_recover(calloc(1, sizeof(struct model)), &s, diags);
 }
 

@@ -256,6 +256,15 @@ static void normalize_booleans(struct fetch *f)
     for (; i < f->out.n; i++)
         copy[i] = copy[i] != 0;
     f->out.data = copy;
+    f->out.mapped = false;
+}
+
+// Short raw data has been copied from the file.
+static bool is_mapped(const struct fetch *f)
+{
+    const struct wire *w = &f->m->wire;
+    uintptr_t at = (uintptr_t)f->out.data, begin = (uintptr_t)w->in;
+    return f->out.data && (f->out.source == TENSOR_EXTERNAL || (f->m->mapped && at >= begin && at < begin + w->size));
 }
 
 static bool fetch(struct fetch *f)
@@ -276,6 +285,7 @@ static bool fetch(struct fetch *f)
         done = fetch_raw(f);
     else
         done = fetch_typed(f);
+    f->out.mapped = done && is_mapped(f);
     if (done && f->out.dtype == DTYPE_I1)
         normalize_booleans(f);
     if (!f->out.n)

@@ -428,6 +428,11 @@ static bool find_source(struct interp *in, const struct op *op, const struct val
     return !in->undecided;
 }
 
+static bool is_rearranging(const struct op *op)
+{
+    return op->code == OP_TRANSPOSE || op->code == OP_RESHAPE || op->code == OP_BROADCAST;
+}
+
 // Element by element from memory to memory: as elements of the interpreter large weights would take several times the
 // room.
 static bool stream(struct interp *in, const struct op *op, const struct interp_tensor *operands,
@@ -441,10 +446,10 @@ static bool stream(struct interp *in, const struct op *op, const struct interp_t
     if (!interp_resolve(in, op, r) || !interp_charge(in, op, type_elements(interp_type(in, r))))
         return false;
     struct walk w = walk_create(r->type->rank, interp_type(in, r)->dims);
-    for (int i = 0; i < op->n_operands; i++)
+    for (int i = 0; i < op->n_operands && !is_rearranging(op); i++)
         walk_broadcast(&w, i, interp_type(in, op->operands[i]));
     struct interp_tensor made;
-    if (!make_tensor(in, op, r, &made))
+    if ((is_rearranging(op) && !interp_rearranged(in, op, &w)) || !make_tensor(in, op, r, &made))
         return false;
     int64_t at = 0;
     for (bool more = walk_first(&w); more; more = walk_next(&w)) {
@@ -452,7 +457,7 @@ static bool stream(struct interp *in, const struct op *op, const struct interp_t
         for (int i = 0; i < op->n_operands; i++)
             x[i] =
                 from[i].bytes ? dtype_array_load(op->operands[i]->type->dtype, from[i].bytes, w.at[i]) : from[i].splat;
-        dtype_array_store(r->type->dtype, made.data, at++, interp_element(op, x));
+        dtype_array_store(r->type->dtype, made.data, at++, is_rearranging(op) ? x[0] : interp_element(op, x));
     }
     *result = made;
     return true;
@@ -461,7 +466,7 @@ static bool stream(struct interp *in, const struct op *op, const struct interp_t
 static bool run_one(struct interp *in, const struct op *op, const struct interp_tensor *operands,
                     struct interp_tensor *results)
 {
-    if (opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_BITCAST)
+    if (opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_BITCAST || is_rearranging(op))
         return stream(in, op, operands, results);
     for (int i = 0; operands && i < op->n_operands; i++)
         if (!in->contents[op->operands[i]->id].elements && !read_elements(in, op, op->operands[i], operands[i].data))

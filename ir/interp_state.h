@@ -101,7 +101,8 @@ bool interp_iota(struct interp *in, const struct op *op);
 bool interp_dot(struct interp *in, const struct op *op); // and einsum
 bool interp_reduce(struct interp *in, const struct op *op);
 bool interp_scan(struct interp *in, const struct op *op);
-bool interp_rearrange(struct interp *in, const struct op *op); // broadcast, reshape, transpose
+bool interp_rearrange(struct interp *in, const struct op *op);                  // broadcast, reshape, transpose
+bool interp_rearranged(struct interp *in, const struct op *op, struct walk *w); // its result, and what it reads as 0
 bool interp_extract(struct interp *in, const struct op *op);
 // An element of the result of a scalar operation, cast or bitcast.
 union scalar interp_element(const struct op *op, const union scalar *x);

@@ -122,28 +122,31 @@ static bool check_stretch(struct interp *in, const struct op *op, const struct t
     return true;
 }
 
-bool interp_rearrange(struct interp *in, const struct op *op)
+bool interp_rearranged(struct interp *in, const struct op *op, struct walk *w)
 {
     const struct type *from = interp_type(in, op->operands[0]), *to = interp_type(in, op->results[0]);
-    union scalar *result = interp_result(in, op, op->results[0]);
-    if (!result || !interp_charge(in, op, type_elements(to)))
+    *w = walk_create(to->rank, to->dims);
+    if (op->code == OP_BROADCAST && !check_stretch(in, op, from, to))
         return false;
-    const union scalar *x = interp_elements(in, op->operands[0]);
-    if (op->code == OP_RESHAPE || op->code == OP_CONVERT_LAYOUT) {
-        memcpy(result, x, sizeof *x * (size_t)type_elements(to));
+    if (op->code != OP_TRANSPOSE) {
+        walk_broadcast(w, 0, op->code == OP_BROADCAST ? from : to);
         return true;
     }
-    struct walk w = walk_create(to->rank, to->dims);
-    if (op->code == OP_BROADCAST) {
-        if (!check_stretch(in, op, from, to))
-            return false;
-        walk_broadcast(&w, 0, from);
-    } else { // dimension d of the result is dimension axes[d] of the operand
-        int64_t strides[MAX_RANK];
-        tile_strides(from, strides);
-        for (int d = 0; d < to->rank; d++)
-            w.step[0][d] = strides[op_ints(op, ATTR_AXES).v[d]];
-    }
+    int64_t strides[MAX_RANK];
+    tile_strides(from, strides);
+    for (int d = 0; d < to->rank; d++) // dimension d of the result is dimension axes[d] of the operand
+        w->step[0][d] = strides[op_ints(op, ATTR_AXES).v[d]];
+    return true;
+}
+
+bool interp_rearrange(struct interp *in, const struct op *op)
+{
+    struct walk w;
+    union scalar *result = interp_result(in, op, op->results[0]);
+    if (!result || !interp_charge(in, op, type_elements(interp_type(in, op->results[0]))) ||
+        !interp_rearranged(in, op, &w))
+        return false;
+    const union scalar *x = interp_elements(in, op->operands[0]);
     for (bool more = walk_first(&w); more; more = walk_next(&w))
         *result++ = x[w.at[0]];
     return true;

@@ -5,6 +5,7 @@
 
 #include "ir/layout.h"
 #include "ir/scalar.h"
+#include "ir/table.h"
 #include "runtime/memory.h"
 
 const struct op_info op_info[OP_COUNT] = {
@@ -80,12 +81,43 @@ void *module_bytes(struct module *m, size_t bytes)
     return o->p;
 }
 
+static void note_read(struct table *read, const struct block *b)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        const struct attr *data = op_attr(op, ATTR_DATA);
+        if (data && data->data.bytes)
+            table_set(read, table_key(data->data.bytes), (void *)op);
+        for (int i = 0; i < op->n_blocks; i++)
+            note_read(read, op->blocks[i]);
+    }
+}
+
+void module_free_unread(struct module *m)
+{
+    struct table read = {.arena = &m->arena};
+    for (const struct function *f = m->first_function; f; f = f->next)
+        note_read(&read, f->body);
+    for (struct owned **o = &m->owned; *o;) {
+        if (table_get(&read, table_key((*o)->p))) {
+            o = &(*o)->next;
+            continue;
+        }
+        memory_free((*o)->p);
+        *o = (*o)->next;
+    }
+}
+
+void module_free_constants(struct module *m)
+{
+    for (; m->owned; m->owned = m->owned->next)
+        memory_free(m->owned->p);
+}
+
 void module_destroy(struct module *m)
 {
     if (!m)
         return;
-    for (struct owned *o = m->owned; o; o = o->next)
-        free(o->p);
+    module_free_constants(m);
     struct arena a = m->arena; // m lives in it
     arena_finish(&a);
 }

@@ -176,6 +176,7 @@ struct data {
     const char *name; // for people; may be NULL
     const void *bytes;
     int64_t size; // in bytes
+    bool mapped;  // from a file: memory_let_go is allowed
 };
 
 // root index r = offset[r] + sum over view indices d of coefficient[r][d] * index[d]; the offsets are operands.
@@ -274,6 +275,9 @@ void module_own(struct module *m, void *p); // frees p, which came from malloc, 
 bool module_disown(struct module *m, void *p);
 // Memory for a constant, not cleared, aligned to 64 bytes; the module owns it.
 void *module_bytes(struct module *m, size_t bytes);
+// Frees the constants' memory that no operation's `data` begins at; or all of it, after which none may be read.
+void module_free_unread(struct module *m);
+void module_free_constants(struct module *m);
 
 int module_symbol(struct module *m, const char *name, size_t length); // the id, made if new
 struct function *module_function(struct module *m, const char *name); // NULL if there is none

@@ -194,8 +194,9 @@ static bool pack_panels(struct product *p, struct lowering *l)
                           bytes);
         }
     }
+    lower_graph_let_go(b->storage);
     // The panels as a tensor [panel][k ..][column].
-    struct data data = {b->storage->data.name, to, panels * depth * width * bytes};
+    struct data data = {b->storage->data.name, to, panels * depth * width * bytes, false};
     dim dims[MAX_RANK] = {panels};
     for (int i = 0; i < n_k; i++)
         dims[1 + i] = sizes[order[i]];

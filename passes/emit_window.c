@@ -330,7 +330,8 @@ struct storage *windows_pack_weights(struct windows *w, int64_t groups, int64_t 
                 copy_elements(to + (size_t)(row * panel + i % panel) * bytes, panel, from + (size_t)at * bytes,
                               strides[1], c, (int)bytes);
             }
-    struct data data = {p->storage->data.name, to, (int64_t)total};
+    lower_graph_let_go(p->storage);
+    struct data data = {p->storage->data.name, to, (int64_t)total, false};
     dim dims[MAX_RANK] = {groups * panels, taps * c, panel};
     return lower_graph_constant(w->l, type_tensor(w->l->m, v->type->dtype, 3, dims), data);
 }

@@ -20,6 +20,7 @@
 #include "ir/scalar.h"
 #include "passes/fold.h"
 #include "passes/pass.h"
+#include "runtime/memory.h"
 
 #define MOST_GROWTH ((int64_t)1 << 20) // in bytes
 #define MOST_WORK ((int64_t)1 << 24)   // beyond a few elements of work for each element of operands and results
@@ -153,7 +154,7 @@ static struct value *make_value(struct graph_folder *f, struct op *op, const str
         return fold_make_constant(&f->fold, op, result->type, x);
     }
     struct builder b = {.function = f->fold.k, .block = op->block, .before = op, .loc = op->loc};
-    struct attr data = {ATTR_DATA, {.data = {NULL, t->data, t->bytes}}};
+    struct attr data = {ATTR_DATA, {.data = {NULL, t->data, t->bytes, false}}};
     struct value *v = build_value(&b, OP_DATA, 0, NULL, 1, &data, result->type);
     struct folded *made = ARENA_NEW(f->c->scratch, struct folded);
     *made = (struct folded){v->def, t->data, f->folded};
@@ -187,6 +188,15 @@ static void settle(struct graph_folder *f)
     }
 }
 
+static void let_go(const struct op *op)
+{
+    for (int i = 0; i < op->n_operands; i++) {
+        const struct attr *data = op->operands[i]->def ? op_attr(op->operands[i]->def, ATTR_DATA) : NULL;
+        if (data && data->data.mapped)
+            memory_let_go(data->data.bytes, (size_t)data->data.size);
+    }
+}
+
 // ---- The walk --------------------------------------------------------------------------------------------------
 
 static void fold_op(struct graph_folder *f, struct op *op, bool always)
@@ -201,6 +211,7 @@ static void fold_op(struct graph_folder *f, struct op *op, bool always)
     diag_finish(&unseen);
     if (status)
         return;
+    let_go(op);
     for (int i = 0; i < op->n_results; i++)
         replace_set(&f->fold.replace, op->results[i], make_value(f, op, op->results[i], &results[i]));
     op_remove(op);

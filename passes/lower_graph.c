@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "ir/dims.h"
+#include "runtime/memory.h"
 
 void lower_graph_error(struct lowering *l, struct loc loc, const char *format, ...)
 {
@@ -45,6 +46,12 @@ struct storage *lower_graph_constant(struct lowering *l, const struct type *t, s
     s->type = t;
     s->data = data;
     return s;
+}
+
+void lower_graph_let_go(const struct storage *s)
+{
+    if (s->data.mapped)
+        memory_let_go(s->data.bytes, (size_t)s->data.size);
 }
 
 struct value *lower_graph_memory(struct lowering *l, struct storage *s)
@@ -77,7 +84,8 @@ static struct place splat(struct lowering *l, const struct type *t, struct numbe
     uint64_t bits = dtype_bits(t->dtype, x);
     char *p = arena_alloc(&l->m->arena, sizeof bits);
     memcpy(p, &bits, sizeof bits);
-    return repeat(lower_graph_constant(l, type_tensor(l->m, t->dtype, 0, NULL), (struct data){NULL, p, bytes}), t);
+    return repeat(lower_graph_constant(l, type_tensor(l->m, t->dtype, 0, NULL), (struct data){NULL, p, bytes, false}),
+                  t);
 }
 
 // A scalar of the host where memory is needed.
@@ -493,5 +501,6 @@ bool pass_lower_graph(struct module *m, struct pass_context *c)
         remove_function(m, f);
         changed = true;
     }
+    module_free_unread(m); // of what panels have been made
     return changed;
 }

@@ -144,6 +144,7 @@ struct place lower_graph_walked(struct lowering *l, const struct value *v);
 struct place lower_graph_allocate(struct lowering *l, const struct type *t, const int *order);
 // A constant of the given elements, which are not copied.
 struct storage *lower_graph_constant(struct lowering *l, const struct type *t, struct data data);
+void lower_graph_let_go(const struct storage *s); // a constant, of which another has been made
 // The storage's view in the host function; a constant's is made when first asked for.
 struct value *lower_graph_memory(struct lowering *l, struct storage *s);
 // A scalar of the graph in the host function.

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define MOST_BYTES (SIZE_MAX >> 17) // what a 64-bit process can address
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -27,4 +28,12 @@ void *memory_alloc(size_t bytes)
 void memory_free(void *memory)
 {
     free(memory);
+}
+
+void memory_let_go(const void *bytes, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)bytes + page - 1) / page * page, end = ((uintptr_t)bytes + size) / page * page;
+    if (begin < end) // neighbours share the pages at both ends
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

@@ -10,4 +10,8 @@
 void *memory_alloc(size_t bytes);
 void memory_free(void *memory);
 
+// Bytes that are mapped from a file, and read only, will not be needed soon: their pages leave memory, and come back
+// when they are read.
+void memory_let_go(const void *bytes, size_t size);
+
 #endif

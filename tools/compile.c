@@ -28,7 +28,7 @@ struct job {
     enum link_kind kind; // of STAGE_OBJECT
     int n_targets;
     struct compile_options options[MOST_TARGETS]; // for each, in the order of target_compare
-    struct module *modules[MOST_TARGETS];
+    struct command_source source;                 // its module is for the first
 };
 
 // ---- What to make ----------------------------------------------------------------------------------------------
@@ -70,9 +70,9 @@ static const char *name_of_file(const struct job *j, struct arena *a)
 }
 
 // The symbols begin with --name. Without one an ONNX model is called after a file; text has a name of its own.
-static void name_model(const struct job *j, const struct command_source *source, struct module *m)
+static void name_model(const struct job *j, struct module *m)
 {
-    const char *name = j->name ? j->name : source->model ? name_of_file(j, &m->arena) : NULL;
+    const char *name = j->name ? j->name : j->source.model ? name_of_file(j, &m->arena) : NULL;
     for (struct function *f = m->first_function; f && name; f = f->next)
         if (f->kind != FUNCTION_KERNEL)
             f->name = name;
@@ -119,7 +119,31 @@ static int read_targets(const struct command *c, struct job *j, struct diags *di
 
 // ---- Making it -------------------------------------------------------------------------------------------------
 
-static int write_text(const struct job *j, struct module *m, const struct compile_options *options, struct diags *diags)
+// Returns 0, or 1 after reporting.
+static int prepare_module(const struct job *j, int target, struct module *m, struct diags *diags)
+{
+    name_model(j, m);
+    return j->stage != STAGE_GRAPH && graph_compile(m, &j->options[target], diags);
+}
+
+// What model_write asks for.
+static struct module *module_for(void *job, int target, struct diags *diags)
+{
+    struct job *j = job;
+    struct module *m = target ? command_make_module(&j->source, diags) : j->source.module;
+    if (!target)
+        j->source.module = NULL;
+    struct arena_hold hold;
+    module_hold(&hold, m);
+    bool failed = !m || (target && prepare_module(j, target, m, diags));
+    arena_let_go(&hold);
+    if (!failed)
+        return m;
+    module_destroy(m);
+    return NULL;
+}
+
+static int write_text(struct job *j, struct diags *diags)
 {
     static const enum compile_output outputs[] = {
         [STAGE_GRAPH] = COMPILE_TILE, [STAGE_TILE] = COMPILE_TILE,         [STAGE_SHAPED] = COMPILE_SHAPED,
@@ -127,7 +151,7 @@ static int write_text(const struct job *j, struct module *m, const struct compil
     };
     struct driver_buffer text = {0};
     int status = EXIT_ERROR;
-    if (!compile_module(m, options, outputs[j->stage], &text, diags))
+    if (!compile_module(j->source.module, &j->options[0], outputs[j->stage], &text, diags))
         status = command_write(j->output, text.data, text.size, diags);
     driver_buffer_finish(&text);
     return status;
@@ -142,7 +166,7 @@ static const char *target_names(const struct job *j, struct arena *a)
 }
 
 // The header appears when the object has.
-static int write_object(const struct job *j, struct diags *diags)
+static int write_object(struct job *j, struct diags *diags)
 {
     const struct driver_buffer program = {(char *)tegula_program, tegula_program_size}; // is only read
     struct driver_buffer text = {0};
@@ -150,13 +174,14 @@ static int write_object(const struct job *j, struct diags *diags)
     int status = EXIT_OK;
     const char *slash = j->weights ? strrchr(j->weights, '/') : NULL;
     const struct header_about about = {j->input, target_names(j, &diags->arena), slash ? slash + 1 : j->weights};
-    if (j->header && header_print_model(j->modules[0], &about, &text, diags))
+    if (j->header && header_print_model(j->source.module, &about, &text, diags))
         return EXIT_ERROR;
     if (j->header)
         status = outputs_add(&outputs, j->header, text.data, text.size, diags);
     const struct model_job job = {.n_targets = j->n_targets,
-                                  .modules = j->modules,
                                   .options = j->options,
+                                  .module = module_for,
+                                  .user = j,
                                   .kind = j->kind,
                                   .program = j->kind == LINK_EXECUTABLE ? &program : NULL,
                                   .path = j->output,
@@ -170,36 +195,18 @@ static int write_object(const struct job *j, struct diags *diags)
     return status;
 }
 
-// A module of the source for each target.
-static int make_modules(struct job *j, const struct command_source *source, struct diags *diags)
-{
-    for (int i = 0; i < j->n_targets; i++) {
-        j->modules[i] = i ? command_make_module(source, diags) : source->module;
-        if (!j->modules[i])
-            return EXIT_ERROR;
-        name_model(j, source, j->modules[i]);
-        if (j->stage != STAGE_GRAPH && graph_compile(j->modules[i], &j->options[i], diags))
-            return EXIT_ERROR;
-    }
-    return EXIT_OK;
-}
-
 static int run(const struct command *c, struct job *j, struct diags *diags)
 {
     int status = read_targets(c, j, diags);
     if (status != EXIT_OK)
         return status;
-    struct command_source source;
     struct command_given given = {.sizes = &j->shared.dims};
-    status = command_open(c, j->input, &given, &source, diags);
+    status = command_open(c, j->input, &given, &j->source, diags);
+    if (status == EXIT_OK && prepare_module(j, 0, j->source.module, diags))
+        status = EXIT_ERROR;
     if (status == EXIT_OK)
-        status = make_modules(j, &source, diags);
-    if (status == EXIT_OK)
-        status =
-            j->stage == STAGE_OBJECT ? write_object(j, diags) : write_text(j, j->modules[0], &j->options[0], diags);
-    for (int i = 1; i < j->n_targets; i++) // the first belongs to the source
-        module_destroy(j->modules[i]);
-    command_close(&source);
+        status = j->stage == STAGE_OBJECT ? write_object(j, diags) : write_text(j, diags);
+    command_close(&j->source);
     return status;
 }
 

@@ -1,8 +1,24 @@
 """Compiled models run as the tests of this folder do; imported once the packages are there."""
 
+import os
 import subprocess
+import sys
 
 import numpy as np
+
+# Starts a command and prints the most memory that it, or what it started, had in KB. In a process of its own, for one
+# that is started by a large process counts that one's memory as its peak.
+MEASURE = """import os, resource, sys
+status = os.spawnvp(os.P_WAIT, sys.argv[1], sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)"""
+
+
+def peak_bytes(*command, **environment):
+    """The memory that a command takes, which has to succeed."""
+    done = subprocess.run([sys.executable, "-S", "-c", MEASURE, *command], check=True, stdout=subprocess.PIPE,
+                          universal_newlines=True, env={**os.environ, **environment})
+    return int(done.stdout.split()[-1]) * 1024
 
 
 def output_of(*words):

@@ -82,8 +82,9 @@ END_TEST
 
 // What lies between pieces takes no room in the file.
 #define FAR (INT64_C(5) << 30)
+#define MOST_PIECES 2
 static const char near_bytes[] = "near", far_bytes[] = "far";
-static struct weight pieces[] = {{near_bytes, sizeof near_bytes, 64}, {far_bytes, sizeof far_bytes, FAR}};
+static struct weight pieces[] = {{near_bytes, sizeof near_bytes, 64, false}, {far_bytes, sizeof far_bytes, FAR, false}};
 static const struct weights large = {.n = 2, .bytes = FAR + 128, .pieces = pieces};
 
 static void note(const tg_env *env, const char *message)
@@ -95,11 +96,22 @@ static void note(const tg_env *env, const char *message)
 static struct loader write_weights(const struct weights *w, char path[64])
 {
     struct loader l = {.name = "m", .n_targets = 1, .targets = targets, .file = "m.weights"};
-    struct file_pending pending;
+    struct weights_file file;
+    struct weight here[MOST_PIECES];
+    memcpy(here, w->pieces, sizeof *here * (size_t)w->n);
+    struct weights some = {.n = 0, .pieces = here};
     char *error = NULL;
     snprintf(path, 64, "/tmp/tegula-weights-%ld", (long)getpid());
-    ck_assert_msg(!weights_prepare_file(&pending, path, w, &l.file_identity, &error), "%s", error);
-    ck_assert(!file_commit(&pending, &error));
+    ck_assert_msg(!weights_begin(&file, path, WEIGHTS_FILE_START, &error), "%s", error);
+    while (some.n++ < w->n) { // one after the other, each of which is in the file from then on
+        ck_assert_msg(!weights_add(&file, &some, &error), "%s", error);
+        for (int i = 0; i < some.n; i++) {
+            ck_assert_ptr_ne(here[i].bytes, w->pieces[i].bytes);
+            ck_assert_mem_eq(here[i].bytes, w->pieces[i].bytes, (size_t)w->pieces[i].size);
+        }
+    }
+    ck_assert_msg(!weights_end_file(&file, w, &l.file_identity, &error), "%s", error);
+    ck_assert(!file_commit(&file.pending, &error));
     l.file_bytes = weights_file_bytes(w);
     return l;
 }
@@ -129,7 +141,7 @@ END_TEST
 START_TEST(other_weights_are_told_apart)
 {
     char bytes[24] = "weights of some length";
-    struct weight one = {bytes, sizeof bytes, 0};
+    struct weight one = {bytes, sizeof bytes, 0, false};
     const struct weights w = {.n = 1, .bytes = 64, .pieces = &one};
     char path[64];
     struct loader first = write_weights(&w, path);
@@ -166,7 +178,7 @@ static void *race(void *racer)
 START_TEST(threads_load_at_once)
 {
     char path[64], bytes[64] = "here";
-    struct weight piece = {bytes, sizeof bytes, 0};
+    struct weight piece = {bytes, sizeof bytes, 0, false};
     const struct weights w = {.n = 1, .bytes = sizeof bytes, .pieces = &piece};
     struct loader l = write_weights(&w, path);
     struct racer racers[8];

@@ -485,7 +485,7 @@ static void make_objects(int n_threads, struct objects *out)
     ck_assert_msg(m && !graph_compile(m, &options, &diags) &&
                       !pipeline_run(m, &options.target, &options.pipeline, &diags),
                   "%s", diag_string(&diags));
-    struct weights weights = {0};
+    struct weights weights = {.placed = {.arena = &m->arena}};
     struct units *u = units_create(m, &options);
     ck_assert_msg(u && !units_lower(u, &weights, &diags) && !units_wait(u, &diags), "%s", diag_string(&diags));
     out->n = units_count(u);
@@ -531,7 +531,7 @@ START_TEST(units_given_up)
     ck_assert(m && !graph_compile(m, &options, &diags) && !pipeline_run(m, &options.target, &options.pipeline, &diags));
     units_destroy(units_create(m, &options)); // before and
     struct units *u = units_create(m, &options);
-    struct weights weights = {0};
+    struct weights weights = {.placed = {.arena = &m->arena}};
     ck_assert(u && !units_lower(u, &weights, &diags));
     units_destroy(u); // in the middle of the work
     units_destroy(NULL);
