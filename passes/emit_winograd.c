@@ -11,16 +11,15 @@
 #include "ir/dims.h"
 #include "passes/emit_window.h"
 
-#define SQUARE 2                 // positions of a square, each way
-#define PATCH 4                  // elements of the input, each way
-#define TAPS 3                   // of a filter, each way
-#define PRODUCTS (PATCH * PATCH) // of a square and a channel
-#define SQUARES 28               // of an instance, at most
-#define SQUARES_WIDE 16          // of those in a row, at most
-#define FILTERS 64               // of a panel, at most
-#define LEAST_SQUARES 8          // of an instance, and vectors of a panel: for the dot to have a register tile
-#define LEAST_VECTORS 2
-#define USUAL_CACHE (512 * 1024) // bytes of a second-level cache, where that is not known
+#define SQUARE 2                    // positions of a square, each way
+#define PATCH 4                     // elements of the input, each way
+#define TAPS 3                      // of a filter, each way
+#define PRODUCTS (PATCH * PATCH)    // of a square and a channel
+#define SQUARES 16                  // of an instance, at most
+#define LEAST_SQUARES 8             // for the dot to have a register tile
+#define FILTERS 64                  // of a panel, at most
+#define MOST_FILTER_BYTES (4 << 20) // that one instance leaves to the next
+#define USUAL_CACHE (512 * 1024)    // bytes of a second-level cache, where that is not known
 
 // ---- Whether ---------------------------------------------------------------------------------------------------
 
@@ -60,33 +59,20 @@ bool winograd_can_do(struct windows *w)
            op->results[0]->type->dtype == DTYPE_F32 && channels_are_inner(w);
 }
 
-static int64_t cache_bytes(const struct windows *w)
-{
-    return w->l->target->l2_bytes > 0 ? w->l->target->l2_bytes : USUAL_CACHE;
-}
-
-// Filters of a panel as they are stored, which is the same for other kernels and targets.
-static int64_t stored_panel(const struct windows *w)
+// Filters of a panel, as they are stored for any kernel. Transformed ones are read row by row from whatever cache holds
+// them, which costs less than to transform the windows again for each of several smaller panels.
+static int64_t panel_of(const struct windows *w)
 {
     int64_t filters = size_of(w, w->channel);
     return filters < FILTERS ? filters : FILTERS;
 }
 
-// Filters that are transformed at a time, an equal part of those: half of the second-level cache is theirs.
-static int64_t panel_of(const struct windows *w)
-{
-    int64_t stored = stored_panel(w), channels = size_of(w, w->in_channel), parts = 1;
-    int64_t most = cache_bytes(w) / 2 / (channels * PRODUCTS * (int64_t)sizeof(float));
-    while (parts < stored && (stored % parts || stored / parts > most))
-        parts++;
-    return stored / parts;
-}
-
-// Squares of an instance: a quarter of the cache is for their windows.
+// Squares of an instance: a quarter of the second-level cache is for their windows.
 static int64_t squares_of(const struct windows *w)
 {
-    int64_t most = cache_bytes(w) / 4 / (size_of(w, w->in_channel) * PRODUCTS * (int64_t)sizeof(float));
-    return most > SQUARES ? SQUARES : most < 1 ? 1 : most;
+    int64_t cache = w->l->target->l2_bytes > 0 ? w->l->target->l2_bytes : USUAL_CACHE;
+    int64_t most = cache / 4 / (size_of(w, w->in_channel) * PRODUCTS * (int64_t)sizeof(float));
+    return most > SQUARES ? SQUARES : most < LEAST_SQUARES ? LEAST_SQUARES : most;
 }
 
 // Vector instructions for a square of all filters, by how many steps the transforms have; these wait for memory more
@@ -101,7 +87,7 @@ bool winograd_pays(struct windows *w)
     double filters = (double)size_of(w, w->channel), channels = (double)size_of(w, w->in_channel), squares = 1,
            positions = 1;
     double panels = filters / (double)panel_of(w);
-    bool fits = squares_of(w) >= LEAST_SQUARES && (panels <= 1 || panel_of(w) >= LEAST_VECTORS * lanes(w));
+    bool fits = channels * (double)(panel_of(w) * PRODUCTS * (int64_t)sizeof(float)) <= MOST_FILTER_BYTES;
     for (int d = 0; d < w->n; d++) {
         int64_t size = size_of(w, w->position[d]);
         if (size < 0)
@@ -210,28 +196,25 @@ static int64_t width(const struct winograd *x, int64_t n)
     return width;
 }
 
-// From a part of a panel of filters, [panel][3][3][channel][filter], to [product][channel][filter].
+// From the panels of filters, [panel][3][3][channel][filter], to [product][channel][filter].
 static void prepare_filters(struct winograd *x, struct storage *packed)
 {
     struct builder *b = x->b;
     struct emit *e = &x->w->e;
-    int64_t stored = stored_panel(x->w), panels = (size_of(x->w, x->w->channel) + stored - 1) / stored;
-    int64_t step = width(x, x->panel);
-    const dim sizes[] = {panels, TAPS, TAPS, x->channels, stored};
-    const dim strides[] = {TAPS * TAPS * x->channels * stored, TAPS * x->channels * stored, x->channels * stored,
-                           stored, 1};
+    int64_t panels = (size_of(x->w, x->w->channel) + x->panel - 1) / x->panel, step = width(x, x->panel);
+    const dim sizes[] = {panels, TAPS, TAPS, x->channels, x->panel};
+    const dim strides[] = {TAPS * TAPS * x->channels * x->panel, TAPS * x->channels * x->panel, x->channels * x->panel,
+                           x->panel, 1};
     struct value *view = emit_param(e, packed, 0, 5, sizes, strides), *first = windows_start(x->w, x->w->channel);
-    struct value *which = build_binary(b, OP_FLOORDIV, first, build_index(b, stored)), *channel, *filter;
-    struct value *part = build_binary(b, OP_MOD, first, build_index(b, stored));
-    struct op *once = build_op(b, OP_ONCE, 1, &first, 0, NULL, 0, NULL);
+    struct value *which = build_binary(b, OP_FLOORDIV, first, build_index(b, x->panel)), *channel, *filter;
+    struct op *once = build_op(b, OP_ONCE, 1, &which, 0, NULL, 0, NULL);
     build_enter(b, once->blocks[0]);
     struct op *channels = begin_loop(x, x->channels, 1, &channel), *filters = begin_loop(x, x->panel, step, &filter);
     struct type *t = tile_type(x, 5, (const dim[]){1, 1, 1, 1, step});
     struct value *taps[PATCH][PATCH], *done[PATCH][PATCH];
     for (int i = 0; i < TAPS; i++)
         for (int j = 0; j < TAPS; j++) {
-            struct value *index[] = {which, build_index(b, i), build_index(b, j), channel,
-                                     build_binary(b, OP_ADD, part, filter)};
+            struct value *index[] = {which, build_index(b, i), build_index(b, j), channel, filter};
             struct value *tap = build_load(b, view, index, t, NULL);
             taps[i][j] = build_value(b, OP_RESHAPE, 1, &tap, 0, NULL, tile_type(x, 3, (const dim[]){1, 1, step}));
         }
@@ -361,15 +344,13 @@ void emit_winograd(struct windows *w)
 {
     struct winograd x = {.w = w, .b = &w->e.b, .channels = size_of(w, w->in_channel)};
     x.panel = emit_choose(&w->e, SCHEDULE_PANEL, panel_of(w));
-    if (stored_panel(w) % x.panel)
-        x.panel = stored_panel(w);
     int64_t squares = emit_choose(&w->e, SCHEDULE_POSITIONS, squares_of(w) * SQUARE * SQUARE) / (SQUARE * SQUARE);
-    int64_t wide = emit_choose(&w->e, SCHEDULE_WIDTH, SQUARES_WIDE * SQUARE) / SQUARE;
+    int64_t wide = emit_choose(&w->e, SCHEDULE_WIDTH, SQUARES * SQUARE) / SQUARE;
     x.columns = cut_squares(w, 1, squares < wide ? squares : wide);
     x.rows = cut_squares(w, 0, squares / x.columns);
     w->e.axes[w->channel].tile = x.panel;
     windows_spread(w);
-    struct storage *packed = windows_pack_weights(w, 1, stored_panel(w));
+    struct storage *packed = windows_pack_weights(w, 1, x.panel);
     emit_grid(&w->e);
     x.filters = scratch(&x, 3, (const dim[]){PRODUCTS, x.channels, x.panel});
     x.windows = scratch(&x, 4, (const dim[]){PRODUCTS, x.rows, x.columns, x.channels});
