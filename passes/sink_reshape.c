@@ -8,7 +8,10 @@
 // As memory, %r is a copy of %x with every element twice, while %b is a view, which the sum reads where it lies. The
 // result is written in the order of %z in any case. What follows element by element goes along.
 //
-// A reshape stays where its operand's producer can write in its order (lower_graph.c), which costs nothing.
+// A reshape stays where its operand's producer can write in its order (lower_graph.c), which costs nothing. But what
+// follows a product element by element becomes part of its kernel only if no dimensions are merged in between: a
+// transposed convolution's filters for the phases of the result make such dimensions, and a normalisation follows. A
+// transposition goes along.
 #include <string.h>
 
 #include "ir/dims.h"
@@ -20,7 +23,8 @@ struct sinker {
     struct module *m;
     struct function *f;
     struct replace replace;
-    bool *moved; // by id of the function's first values: results that were split, as seen from before
+    bool *moved;       // by id of the function's first values: results that were split, as seen from before
+    int n_uses, *uses; // by id of the function's first values: how often they are operands
     bool progress;
 };
 
@@ -82,18 +86,70 @@ static bool is_order(struct module *m, const struct value *v)
     return is_computed(v);
 }
 
-static bool sinks(struct sinker *s, const struct value *v, const struct type *t, bool moved, struct merge *g)
-{
-    struct tensor_view view;
-    bool same = v->type->rank == t->rank && !memcmp(v->type->dims, t->dims, sizeof(dim) * (size_t)t->rank);
-    return same && v->def && v->def->code == OP_RESHAPE && read_merge(s->m, v->def, g) &&
-           (moved || (!is_view(s->m, v, &view) && !is_order(s->m, v)));
-}
-
 static bool is_map(const struct op *op)
 {
     bool map = opcode_is_scalar(op->code) || op->code == OP_CAST || op->code == OP_BITCAST;
     return map && op->n_results == 1 && op->results[0]->type->kind == TYPE_TENSOR;
+}
+
+#define LEAST_ROW 8 // elements next to each other in a product's result, for what follows to be done in its kernel
+
+static bool has_rows(struct module *m, const struct type *t)
+{
+    int d = t->rank - 1;
+    int64_t size;
+    while (d > 0 && t->dims[d] == 1)
+        d--;
+    return !dims_to_int(m, t->dims[d], &size) || size >= LEAST_ROW;
+}
+
+// Whether nobody else reads the value. What the pass has made is read where it was made for.
+static bool is_read_once(const struct sinker *s, const struct value *v)
+{
+    return v->id >= s->n_uses || s->uses[v->id] == 1;
+}
+
+// Whether a value is a product's, or made of one element by element, and read once all the way.
+static bool follows_product(const struct sinker *s, const struct value *v)
+{
+    const struct op *op = v->def;
+    if (!op || !is_read_once(s, v))
+        return false;
+    if (op->code == OP_EINSUM || op->code == OP_CONV)
+        return true;
+    for (int i = 0; is_map(op) && i < op->n_operands; i++)
+        if (follows_product(s, op->operands[i]))
+            return true;
+    return false;
+}
+
+// Whether what follows a reshape could be done in the kernel of the product that it is made of.
+static bool is_epilogue(const struct sinker *s, const struct value *reshaped)
+{
+    const struct value *v = reshaped->def->operands[0];
+    return is_read_once(s, reshaped) && follows_product(s, v) && has_rows(s->m, v->type);
+}
+
+static bool has_type(const struct value *v, const struct type *t)
+{
+    return v->type->rank == t->rank && !memcmp(v->type->dims, t->dims, sizeof(dim) * (size_t)t->rank);
+}
+
+static bool sinks(struct sinker *s, const struct value *v, const struct type *t, bool moved, struct merge *g)
+{
+    struct tensor_view view;
+    return has_type(v, t) && v->def && v->def->code == OP_RESHAPE && read_merge(s->m, v->def, g) &&
+           (moved || (!is_view(s->m, v, &view) && !is_order(s->m, v)) || is_epilogue(s, v));
+}
+
+// Whether a transposition of such a value could go behind the operation.
+static bool sinks_transposed(struct sinker *s, const struct value *v, const struct type *t)
+{
+    struct merge g;
+    const struct op *op = v->def;
+    return has_type(v, t) && op && op->code == OP_TRANSPOSE && is_read_once(s, v) && op->operands[0]->def &&
+           op->operands[0]->def->code == OP_RESHAPE && read_merge(s->m, op->operands[0]->def, &g) &&
+           is_epilogue(s, op->operands[0]);
 }
 
 // An operand, as it meets the split dimensions; NULL: it does not.
@@ -135,9 +191,61 @@ static void sink(struct sinker *s, struct op *op, const struct merge *g)
     struct type *t = type_tensor(s->m, result->type->dtype, g->split->rank, g->split->dims);
     struct value *v = build_value(&b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, t);
     replace_set(&s->replace, result, build_value(&b, OP_RESHAPE, 1, &v, 0, NULL, result->type));
-    s->moved[result->id] = true;
+    if (result->id < s->n_uses)
+        s->moved[result->id] = true;
     op_remove(op);
     s->progress = true;
+}
+
+// An operand as it lay before a transposition; NULL: it has other dimensions.
+static struct value *transpose_back(struct sinker *s, struct builder *b, struct value *v, struct ints axes)
+{
+    int64_t back[MAX_RANK];
+    dim dims[MAX_RANK];
+    const struct type *t = v->type;
+    if (t->kind != TYPE_TENSOR)
+        return v;
+    if (t->rank > axes.n)
+        return NULL;
+    for (int d = 0; d < axes.n; d++) {
+        back[axes.v[d]] = d;
+        dims[d] = d < axes.n - t->rank ? 1 : t->dims[d - (axes.n - t->rank)];
+    }
+    if (t->rank < axes.n)
+        v = build_value(b, OP_RESHAPE, 1, &v, 0, NULL, type_tensor(s->m, t->dtype, axes.n, dims));
+    return build_value(b, OP_TRANSPOSE, 1, &v, 1, &(struct attr){ATTR_AXES, {.ints = {axes.n, back}}}, NULL);
+}
+
+// Makes the operation again on what was transposed, and transposes its result. Returns the operation, NULL if it cannot
+// be.
+static struct op *sink_transposed(struct sinker *s, struct op *op, const struct op *transpose)
+{
+    struct builder b = {.function = s->f, .block = op->block, .before = op, .loc = op->loc};
+    struct ints axes = op_ints(transpose, ATTR_AXES);
+    struct value *operands[MAX_OPERANDS], *result = op->results[0];
+    for (int i = 0; i < op->n_operands; i++) {
+        struct value *v = op->operands[i];
+        operands[i] = v == transpose->results[0] ? transpose->operands[0] : transpose_back(s, &b, v, axes);
+        if (!operands[i])
+            return NULL;
+    }
+    const struct type *before = transpose->operands[0]->type;
+    struct type *t = type_tensor(s->m, result->type->dtype, before->rank, before->dims);
+    struct value *v = build_value(&b, op->code, op->n_operands, operands, op->n_attrs, op->attrs, t);
+    replace_set(&s->replace, result, build_value(&b, OP_TRANSPOSE, 1, &v, 1, op_attr(transpose, ATTR_AXES), NULL));
+    op_remove(op);
+    s->progress = true;
+    return v->def;
+}
+
+static void count_uses(struct sinker *s, const struct block *block)
+{
+    for (const struct op *op = block->first; op; op = op->next) {
+        for (int i = 0; i < op->n_operands; i++)
+            s->uses[op->operands[i]->id]++;
+        for (int i = 0; i < op->n_blocks; i++)
+            count_uses(s, op->blocks[i]);
+    }
 }
 
 static void walk(struct sinker *s, struct block *block)
@@ -147,10 +255,21 @@ static void walk(struct sinker *s, struct block *block)
         next = op->next;
         bool moved[MAX_OPERANDS] = {false};
         for (int i = 0; i < op->n_operands; i++)
-            moved[i] = s->moved[op->operands[i]->id];
+            moved[i] = op->operands[i]->id < s->n_uses && s->moved[op->operands[i]->id];
         replace_operands(&s->replace, op);
         for (int i = 0; i < op->n_blocks; i++)
             walk(s, op->blocks[i]);
+        for (int i = 0; is_map(op) && i < op->n_operands; i++)
+            if (op->operands[i]->type->kind == TYPE_TENSOR &&
+                sinks_transposed(s, op->operands[i], op->results[0]->type)) {
+                struct op *before = sink_transposed(s, op, op->operands[i]->def);
+                if (before) {
+                    next = before->next; // the transposition, whose operand may be replaced
+                    op = before;
+                    memset(moved, 0, sizeof moved);
+                }
+                break;
+            }
         for (int i = 0; is_map(op) && i < op->n_operands; i++)
             if (op->operands[i]->type->kind == TYPE_TENSOR &&
                 sinks(s, op->operands[i], op->results[0]->type, moved[i], &g)) {
@@ -167,6 +286,9 @@ bool pass_sink_reshape(struct module *m, struct pass_context *c)
         if (f->kind != FUNCTION_GRAPH)
             continue;
         struct sinker s = {.m = m, .f = f, .moved = ARENA_ARRAY(c->scratch, bool, f->n_values + 1)};
+        s.n_uses = f->n_values;
+        s.uses = ARENA_ARRAY(c->scratch, int, f->n_values + 1);
+        count_uses(&s, f->body);
         replace_init(&s.replace, c->scratch, f);
         walk(&s, f->body);
         progress |= s.progress;
