@@ -660,11 +660,27 @@ static const char *check_if(const struct checker *c)
     return NULL;
 }
 
+static bool fills_scratch(const struct block *b)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        if (op_info[op->code].effect == EFFECT_WRITE) {
+            const struct value *root = view_root(op->operands[op_view_operand(op)]);
+            if (!root->def || root->def->code != OP_SCRATCH)
+                return false;
+        }
+        for (int i = 0; i < op->n_blocks; i++)
+            if (!fills_scratch(op->blocks[i]))
+                return false;
+    }
+    return true;
+}
+
 static const char *check_once(const struct checker *c)
 {
     for (int i = 0; i < c->op->n_operands; i++)
         NEED(is_index(operand(c, i)), "key %d must be an index, not %s", i + 1, text(c, operand(c, i)));
     NEED(!c->op->blocks[0]->n_args, "its block takes no arguments");
+    NEED(fills_scratch(c->op->blocks[0]), "its block may store to scratch only");
     return check_handed(c, c->op->blocks[0], OP_YIELD, 0, NULL);
 }
 

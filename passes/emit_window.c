@@ -295,19 +295,34 @@ bool windows_begin(struct windows *w, struct lowering *l, struct group *g, bool 
 
 // ---- Weights ---------------------------------------------------------------------------------------------------
 
+// Where constant weights lie; false: they are not constant, or not in a place that is.
+static bool find_weights(const struct windows *w, int64_t *offset, int64_t *strides)
+{
+    const struct value *v = w->g->ops[0]->operands[1];
+    const struct place *p = lower_graph_place(w->l, v);
+    int64_t size;
+    bool found =
+        p->storage->data.bytes && dtype_info[v->type->dtype].bits >= 8 && dims_to_int(w->l->m, p->view.offset, offset);
+    for (int d = 0; d < v->type->rank && found; d++)
+        found = dims_to_int(w->l->m, p->view.strides[d], &strides[d]) && dims_to_int(w->l->m, v->type->dims[d], &size);
+    return found;
+}
+
+bool windows_can_pack(const struct windows *w)
+{
+    int64_t offset, strides[MAX_RANK];
+    return find_weights(w, &offset, strides);
+}
+
 struct storage *windows_pack_weights(struct windows *w, int64_t groups, int64_t panel)
 {
     const struct value *v = w->g->ops[0]->operands[1];
     struct place *p = lower_graph_place(w->l, v);
     int64_t strides[MAX_RANK], offset, taps = 1, f, c;
-    if (!p->storage->data.bytes || dtype_info[v->type->dtype].bits < 8 ||
-        !dims_to_int(w->l->m, p->view.offset, &offset))
+    if (!find_weights(w, &offset, strides))
         return NULL;
-    for (int d = 0; d < v->type->rank; d++)
-        if (!dims_to_int(w->l->m, p->view.strides[d], &strides[d]))
-            return NULL;
-    if (!dims_to_int(w->l->m, v->type->dims[0], &f) || !dims_to_int(w->l->m, v->type->dims[1], &c))
-        return NULL;
+    dims_to_int(w->l->m, v->type->dims[0], &f);
+    dims_to_int(w->l->m, v->type->dims[1], &c);
     for (int d = 0; d < w->n; d++)
         taps *= w->window[d];
     f /= groups;

@@ -57,6 +57,7 @@ int windows_insides(struct windows *w, struct walk *walks, int n);
 struct value *windows_load(struct windows *w, int n, const struct walk *walks, struct number pad, char *labels);
 // Constant weights [f, c, k ..] as [group][f / panel][k ..][c][panel], or NULL if they are not constant.
 struct storage *windows_pack_weights(struct windows *w, int64_t groups, int64_t panel);
+bool windows_can_pack(const struct windows *w);
 
 // The result's axes, in order.
 int windows_result_axes(struct windows *w, int *axes);

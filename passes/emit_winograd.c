@@ -7,7 +7,8 @@
 // products of its squares in scratch. Transformed filters are 16/9 as large as filters, so files have these, and what
 // neighbouring instances share is transformed by the first of them.
 //
-// The result differs from that of direct sums by about as much as those differ from the exact one.
+// The result differs from that of direct sums by about as much as those differ from the exact one. Where those are
+// infinite it may be NaN.
 #include "ir/dims.h"
 #include "passes/emit_window.h"
 
@@ -50,7 +51,7 @@ bool winograd_can_do(struct windows *w)
     const struct op *op = w->g->ops[0];
     const struct value *weights = op->operands[1];
     if (w->n != 2 || w->channels_first || w->group >= 0 || w->in_channel < 0 || w->channel < 0 ||
-        w->l->target->kind != TARGET_KIND_X86 || !lower_graph_place(w->l, weights)->storage->data.bytes)
+        w->l->target->kind != TARGET_KIND_X86 || !windows_can_pack(w))
         return false;
     for (int d = 0; d < w->n; d++)
         if (w->window[d] != TAPS || w->stride[d] != 1 || w->dilation[d] != 1 || w->position[d] < 0)
@@ -343,11 +344,20 @@ static int64_t cut_squares(struct windows *w, int d, int64_t most)
 void emit_winograd(struct windows *w)
 {
     struct winograd x = {.w = w, .b = &w->e.b, .channels = size_of(w, w->in_channel)};
+    int64_t filters = size_of(w, w->channel);
     x.panel = emit_choose(&w->e, SCHEDULE_PANEL, panel_of(w));
+    x.panel = x.panel > filters ? filters : x.panel;
     int64_t squares = emit_choose(&w->e, SCHEDULE_POSITIONS, squares_of(w) * SQUARE * SQUARE) / (SQUARE * SQUARE);
     int64_t wide = emit_choose(&w->e, SCHEDULE_WIDTH, SQUARES * SQUARE) / SQUARE;
     x.columns = cut_squares(w, 1, squares < wide ? squares : wide);
     x.rows = cut_squares(w, 0, squares / x.columns);
+    int64_t longest = x.channels > x.panel ? x.channels : x.panel;
+    if (x.rows * x.columns > MOST_TILE_ELEMENTS / PRODUCTS / longest) {
+        lower_graph_error(w->l, w->g->ops[0]->loc,
+                          "tiles of %lld positions of %lld channels are too large for a kernel",
+                          (long long)(x.rows * x.columns * SQUARE * SQUARE), (long long)longest);
+        return;
+    }
     w->e.axes[w->channel].tile = x.panel;
     windows_spread(w);
     struct storage *packed = windows_pack_weights(w, 1, x.panel);

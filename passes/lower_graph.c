@@ -501,6 +501,7 @@ bool pass_lower_graph(struct module *m, struct pass_context *c)
         remove_function(m, f);
         changed = true;
     }
-    module_free_unread(m); // of what panels have been made
+    if (!c->keep_graphs)
+        module_free_unread(m); // of what panels have been made
     return changed;
 }

@@ -262,6 +262,7 @@ int pipeline_run(struct module *m, const struct target_desc *target, const struc
                                       .schedules = options->schedules,
                                       .keep_composites = options->keep_composites,
                                       .unfused = options->unfused,
+                                      .keep_graphs = options->keep_graphs,
                                       .remarks = options->remarks ? r.log : NULL,
                                       .rules_applied = ARENA_ARRAY(&r.lasting, int, rules_count())};
     int status = options->bisect && begin_bisection(&r, options->bisect);

@@ -22,6 +22,7 @@ struct pass_context {
     const struct schedules *schedules; // what a file says of kernels; may be NULL
     const char *keep_composites;       // names, separated by commas, that inline-composites leaves alone; may be NULL
     bool unfused;                      // lower-graph gives each operation a kernel of its own
+    bool keep_graphs;                  // the graphs that launches come from (origin.h) are run later: constants stay
     int *rules_applied;                // how often each row of rules.def was; may be NULL
     FILE *remarks;                     // where passes may tell what they did; NULL: nobody wants to know
     struct bisection *bisection;       // NULL: nothing is left out
@@ -68,7 +69,7 @@ struct pipeline_options {
     bool time_passes;                    // a table, and how often each rule was applied, to log
     const struct schedules *schedules;   // see pass_context; lines that mean no kernel are errors
     const char *keep_composites;         // see pass_context
-    bool unfused;                        // see pass_context
+    bool unfused, keep_graphs;           // see pass_context
     bool remarks;                        // what passes have to tell, to log
     const struct phase_listener *phases; // is told of passes, and of what code generation does; NULL: nobody
     FILE *log;                           // NULL: stderr

@@ -32,6 +32,17 @@ static void cone_value(struct shaper *s, struct anchor *a, struct value *v)
         cone_value(s, a, v->def->operands[i]);
 }
 
+// What a loop around dots reads from outside; the axes of that are the dot's affair.
+static void cone_body(struct shaper *s, struct anchor *a, const struct block *body)
+{
+    bool *axes = a->axes;
+    a->axes = ARENA_ARRAY(s->scratch, bool, s->axes.n + 1);
+    for (const struct op *op = body->first; op; op = op->next)
+        for (int i = 0; i < op->n_operands; i++)
+            cone_value(s, a, op->operands[i]);
+    a->axes = axes;
+}
+
 void group_cone(struct shaper *s, struct anchor *a)
 {
     a->cone = ARENA_ARRAY(s->scratch, bool, s->old->n_values);
@@ -45,6 +56,8 @@ void group_cone(struct shaper *s, struct anchor *a)
     bool reads = a->op->code == OP_LOAD || a->op->code == OP_GATHER;
     for (int i = 0; (a->kind == ANCHOR_LOOP || reads) && i < a->op->n_results; i++)
         cone_value(s, a, a->op->results[i]);
+    if (a->kind == ANCHOR_LOOP)
+        cone_body(s, a, a->op->blocks[0]);
 }
 
 bool group_reduces(const struct shaper *s, const struct op *op, int axis)

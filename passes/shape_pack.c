@@ -481,8 +481,9 @@ static bool plan(struct shaper *s, struct group *g, struct value *v, const struc
     struct value *keys[MAX_OPERANDS];
     int n_keys;
     bool panels = vectors && first == 1 && g->splits[0].axis == g->vector_axis;
-    how->shared =
-        (panels || collide) && (loop ? loop : g->dot)->block == s->old->body && find_keys(s, load, loop, keys, &n_keys);
+    // What the kernel writes itself is another thing in each instance.
+    how->shared = (panels || collide) && (loop ? loop : g->dot)->block == s->old->body &&
+                  !s->written[view_root(load->operands[0])->id] && find_keys(s, load, loop, keys, &n_keys);
     if (panels && how->shared)
         how->panel = g->splits[0].step;
     how->level = how->shared || first == g->n_splits ? 0 : first;

@@ -354,6 +354,7 @@ int diff_run(struct diff *d)
                               .alone = true};
     d->request.watch = &watch;
     d->request.repeat = 1;
+    d->options.pipeline.keep_graphs = true;
     int status = run_open(d->command, &d->request, &d->source, d->diags);
     if (status == EXIT_OK && !find_function(d->source.module, FUNCTION_GRAPH)) {
         diag_error(d->diags, (struct loc){.file = d->request.file}, "holds no graph, so there is nothing to interpret");
