@@ -55,6 +55,7 @@ static int open_cache(struct import *w, struct compile_options *options, const s
                                           .name = w->name,
                                           .bytes = w->data ? w->data : w->file.data,
                                           .size = w->data ? w->length : w->file.size,
+                                          .stamp = w->data ? NULL : &w->file.stamp,
                                           .import = import};
     if (request.folder && cache_open(&request, &w->cache, diags))
         return 1;

@@ -23,6 +23,8 @@ struct cache {
     struct cache_hash key;
     int64_t limit;
     const struct phase_listener *phases;
+    char *model;             // the file that the model's bytes are, NULL: they are none's
+    struct file_stamp stamp; // its
     int n_files;
     const struct named_bytes *files;
 };
@@ -116,6 +118,7 @@ static int make_key(const struct cache_request *r, struct cache_hash *key, char 
     int status = add_builds(h);
     add_options(h, r->options);
     add_text(h, r->name);
+    add_int(h, r->stamp != NULL); // bytes that are no file's have none with external data beside them
     if (r->import)
         add_import(h, r->import);
     add_bytes(h, r->bytes, r->size);
@@ -141,7 +144,7 @@ static int make_folder(const char *path, char **error)
         end += strcspn(end, "/");
         char next = *end;
         *end = 0;
-        if (mkdir(name, 0777) && errno != EEXIST)
+        if (mkdir(name, 0700) && errno != EEXIST) // code is run from there
             reason = errno;
         *end = next;
     }
@@ -167,8 +170,13 @@ static int open_cache(const struct cache_request *r, struct cache *c, char **err
     if (make_folder(r->folder, error) || make_key(r, &c->key, error))
         return -1;
     c->folder = strdup(r->folder);
-    if (!c->folder || asprintf(&c->path, "%s/%016" PRIx64 "%016" PRIx64 CACHE_ENDING, r->folder, c->key.word[1],
-                               c->key.word[0]) < 0) {
+    bool file = r->stamp && r->stamp->inode; // what was read from a pipe cannot change
+    c->model = file ? strdup(r->name) : NULL;
+    if (file)
+        c->stamp = *r->stamp;
+    if (!c->folder || (file && !c->model) ||
+        asprintf(&c->path, "%s/%016" PRIx64 "%016" PRIx64 CACHE_ENDING, r->folder, c->key.word[1], c->key.word[0]) <
+            0) {
         c->path = NULL;
         return error_set(error, "out of memory");
     }
@@ -188,7 +196,10 @@ int cache_open(const struct cache_request *request, struct cache **out, struct d
         return 0;
     }
     cache_close(c);
+    struct arena_hold hold;
+    arena_hold(&hold, free, message);
     diag_error(diags, (struct loc){.file = request->folder}, "%s", message ? message : "out of memory");
+    arena_let_go(&hold);
     free(message);
     return 1;
 }
@@ -199,6 +210,7 @@ void cache_close(struct cache *c)
         return;
     free(c->folder);
     free(c->path);
+    free(c->model);
     free(c);
 }
 
@@ -208,9 +220,10 @@ void cache_close(struct cache *c)
 static bool is_same(const char *path, struct cache_hash hash)
 {
     struct file_bytes file = {0};
+    struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), error;
-    bool same =
-        fd >= 0 && !bytes_map(fd, &file, &error) && cache_hash_equal(cache_hash_bytes(file.data, file.size), hash);
+    bool same = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && !bytes_map(fd, &file, &error) &&
+                cache_hash_equal(cache_hash_bytes(file.data, file.size), hash);
     if (fd >= 0)
         close(fd);
     bytes_close(&file);
@@ -253,9 +266,12 @@ bool cache_load(struct cache *c, struct loaded_model **out, struct diags *diags)
         close(fd);
         bytes_close(&file);
     }
+    struct arena_hold hold;
+    arena_hold(&hold, free, message);
     if (wrong)
         diag_warning(diags, (struct loc){.file = c->path}, "%s%s%s; the model is compiled again", wrong,
                      error ? ": " : "", error ? strerror(error) : "");
+    arena_let_go(&hold);
     free(message);
     if (!loaded)
         return false;
@@ -274,6 +290,17 @@ void cache_note_files(struct cache *c, int n, const struct named_bytes *files)
     c->files = files;
 }
 
+// A file that is not any more what was read; NULL: none.
+static const char *find_changed(const struct cache *c)
+{
+    if (c->model && !file_stamp_holds(&c->stamp, c->model))
+        return c->model;
+    for (int i = 0; i < c->n_files; i++)
+        if (!file_stamp_holds(&c->files[i].stamp, c->files[i].path))
+            return c->files[i].path;
+    return NULL;
+}
+
 static int store(const struct cache *c, const struct model_objects *objects, const struct weights *weights,
                  char **error)
 {
@@ -286,7 +313,14 @@ static int store(const struct cache *c, const struct model_objects *objects, con
         file_discard(&pending);
         return error_set(error, "out of memory");
     }
-    return file_end(&pending, f, error) || file_commit(&pending, error);
+    if (file_end(&pending, f, error))
+        return -1;
+    // The hashes are of what the files hold now, the constants of what they held then.
+    const char *changed = find_changed(c);
+    if (!changed)
+        return file_commit(&pending, error);
+    file_discard(&pending);
+    return error_set(error, "%s has changed while the model was compiled", changed);
 }
 
 void cache_store(struct cache *c, const struct model_objects *objects, const struct weights *weights,
@@ -298,8 +332,11 @@ void cache_store(struct cache *c, const struct model_objects *objects, const str
     char *message = NULL;
     int status = store(c, objects, weights, &message);
     cache_sweep(c->folder, c->path, c->limit);
+    struct arena_hold hold;
+    arena_hold(&hold, free, message);
     if (status)
         diag_warning(diags, (struct loc){0}, "%s; the model is not in the cache", message ? message : "out of memory");
+    arena_let_go(&hold);
     free(message);
     phase_end(c->phases, "storing in the cache", start);
 }

@@ -34,6 +34,7 @@ struct cache_request {
     const char *name; // of the model's file, which code has in its messages
     const void *bytes;
     size_t size;
+    const struct file_stamp *stamp;      // of the file that they are; NULL: they are none's
     const struct import_options *import; // NULL: none were given
 };
 
@@ -51,8 +52,8 @@ bool cache_load(struct cache *c, struct loaded_model **out, struct diags *diags)
 // The files besides the model's own whose bytes are in the constants. They live until the entry is stored.
 void cache_note_files(struct cache *c, int n, const struct named_bytes *files);
 
-// Writes the entry of a model whose objects are made, in process. That this fails is a warning: the model itself is
-// none the worse.
+// Writes the entry of a model whose objects are made, in process, unless a file that it was made from has changed
+// meanwhile. That this fails is a warning: the model itself is none the worse.
 void cache_store(struct cache *c, const struct model_objects *objects, const struct weights *weights,
                  struct diags *diags);
 

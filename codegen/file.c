@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,12 +45,15 @@ char *file_resolve(const char *path)
     return real ? real : strdup(path);
 }
 
-// A name beside path that no other thread or process of this machine makes.
+// A name beside path that nobody else makes, on whatever machine that shares the folder.
 static char *temporary_name(const char *path)
 {
     static atomic_uint counter;
+    uint64_t number = 0;
     char *name;
-    return asprintf(&name, "%s.tmp%ld-%u", path, (long)getpid(), atomic_fetch_add(&counter, 1)) < 0 ? NULL : name;
+    if (getrandom(&number, sizeof number, GRND_NONBLOCK) != sizeof number)
+        number = (uint64_t)getpid() << 32 | atomic_fetch_add(&counter, 1);
+    return asprintf(&name, "%s.tmp%016" PRIx64, path, number) < 0 ? NULL : name;
 }
 
 // A device or a pipe, which must not be replaced by a file.
@@ -70,7 +75,6 @@ static int create(struct file_pending *f, const char *path, char **error)
         f->temporary = NULL;
         return error_set(error, "%s: not a regular file", path);
     }
-    unlink(f->temporary); // a leftover of a dead process of the same number
     int fd = open(f->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno)) : fd;
 }

@@ -16,9 +16,16 @@ struct mapping {
     struct mapping *next;
     dev_t device;
     ino_t inode;
-    const char *path; // as it was first found
-    void *data;       // NULL: empty file
+    void *data; // NULL: empty file
     size_t size;
+    struct file_stamp stamp;
+};
+
+// One of the places that led to a file.
+struct found {
+    struct found *next;
+    const char *path;
+    const struct mapping *mapping;
 };
 
 struct external {
@@ -26,6 +33,7 @@ struct external {
     const char *model, *folder;
     struct map locations; // -> struct mapping
     struct mapping *mappings;
+    struct found *found;
 };
 
 struct external *external_create(struct arena *arena, uint64_t secret, const char *model, const char *folder)
@@ -167,7 +175,8 @@ static const char *map_file(const struct external *e, int fd, struct mapping **m
             return "cannot be mapped";
         }
     }
-    **m = (struct mapping){.device = st.st_dev, .inode = st.st_ino, .data = data, .size = (size_t)st.st_size};
+    **m = (struct mapping){
+        .device = st.st_dev, .inode = st.st_ino, .data = data, .size = (size_t)st.st_size, .stamp = file_stamp_of(&st)};
     return NULL;
 }
 
@@ -180,6 +189,7 @@ static const char *find_and_map(struct external *e, const char *location, struct
         return "cannot be read: the model has no folder";
     const char *key = arena_strdup(e->arena, location), *path = arena_printf(e->arena, "%s/%s", e->folder, location);
     struct mapping *fresh = ARENA_NEW(e->arena, struct mapping), *m = fresh;
+    struct found *found = ARENA_NEW(e->arena, struct found);
     int error = 0, fd = open_location(e, location);
     if (fd == LEADS_OUT)
         return "is a link that leads out of the model's folder";
@@ -193,10 +203,11 @@ static const char *find_and_map(struct external *e, const char *location, struct
     if (wrong)
         return error ? arena_printf(e->arena, "%s: %s", wrong, strerror(error)) : wrong;
     if (m == fresh) {
-        m->path = path;
         m->next = e->mappings;
         e->mappings = m;
     }
+    *found = (struct found){e->found, path, m};
+    e->found = found;
     map_insert(&e->locations, e->arena, key, strlen(key), m);
     *out = m;
     return NULL;
@@ -216,12 +227,12 @@ const char *external_map(struct external *e, const char *location, const uint8_t
 int external_files(const struct external *e, struct arena *arena, const struct named_bytes **out)
 {
     int n = 0;
-    for (const struct mapping *m = e->mappings; m; m = m->next)
+    for (const struct found *f = e->found; f; f = f->next)
         n++;
     struct named_bytes *files = ARENA_ARRAY(arena, struct named_bytes, n + 1);
     n = 0;
-    for (const struct mapping *m = e->mappings; m; m = m->next)
-        files[n++] = (struct named_bytes){m->path, m->data, m->size};
+    for (const struct found *f = e->found; f; f = f->next)
+        files[n++] = (struct named_bytes){f->path, f->mapping->data, f->mapping->size, f->mapping->stamp};
     *out = files;
     return n;
 }

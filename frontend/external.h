@@ -25,7 +25,8 @@ void external_destroy(struct external *e); // unmaps
 // arena.
 const char *external_map(struct external *e, const char *location, const uint8_t **data, uint64_t *size);
 
-// The files that were mapped so far. Stores them in the arena and returns how many.
+// The files that were mapped so far, by each of the places that led to them. Stores them in the arena and returns how
+// many.
 int external_files(const struct external *e, struct arena *arena, const struct named_bytes **out);
 
 #endif

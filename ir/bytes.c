@@ -9,6 +9,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static int64_t nanoseconds(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+struct file_stamp file_stamp_of(const struct stat *st)
+{
+    if (!S_ISREG(st->st_mode))
+        return (struct file_stamp){0};
+    return (struct file_stamp){.device = st->st_dev,
+                               .inode = st->st_ino,
+                               .size = st->st_size,
+                               .modified_ns = nanoseconds(st->st_mtim),
+                               .changed_ns = nanoseconds(st->st_ctim)};
+}
+
+bool file_stamp_holds(const struct file_stamp *stamp, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return false;
+    struct file_stamp now = file_stamp_of(&st);
+    return now.inode && now.device == stamp->device && now.inode == stamp->inode && now.size == stamp->size &&
+           now.modified_ns == stamp->modified_ns && now.changed_ns == stamp->changed_ns;
+}
+
 // These return NULL, or what is wrong, with the system's reason in *error if it has one. They do not report, since that
 // may unwind past an open file.
 
@@ -62,7 +88,7 @@ const char *bytes_map(int fd, struct file_bytes *out, int *error)
         *error = errno;
         return "cannot be mapped";
     }
-    *out = (struct file_bytes){.data = data, .size = size, .mapped = size};
+    *out = (struct file_bytes){.data = data, .size = size, .mapped = size, .stamp = file_stamp_of(&st)};
     return NULL;
 }
 

@@ -4,13 +4,21 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "ir/diag.h"
+
+// Tells whether a file is still the one that was read. All zeros: it was no regular file.
+struct file_stamp {
+    uint64_t device, inode;
+    int64_t size, modified_ns, changed_ns;
+};
 
 struct file_bytes {
     const void *data; // not NULL once opened
     size_t size;
     bool mapped, copied; // how they are released
+    struct file_stamp stamp;
 };
 
 // Those of a file that somebody else has.
@@ -18,7 +26,13 @@ struct named_bytes {
     const char *path;
     const void *data;
     size_t size;
+    struct file_stamp stamp;
 };
+
+struct stat;
+struct file_stamp file_stamp_of(const struct stat *st);
+// Whether the file of that name is the one, and has not been written to.
+bool file_stamp_holds(const struct file_stamp *stamp, const char *path);
 
 // Returns 0, or 1 after reporting. The bytes belong to the caller. A file that is mapped must not be shortened
 // meanwhile, like a running program's.

@@ -59,6 +59,7 @@ static int open_cache(const struct job *j, const struct command_source *source, 
                                           .name = source->path,
                                           .bytes = source->bytes.data,
                                           .size = source->bytes.size,
+                                          .stamp = strcmp(source->path, "-") ? &source->bytes.stamp : NULL,
                                           .import = &source->options};
     return cache_open(&request, out, j->diags);
 }

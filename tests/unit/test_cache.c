@@ -15,6 +15,7 @@
 
 #include <tegula/tegula.h>
 
+#include "ir/bytes.h"
 #include "tests/unit/suite.h"
 
 #define MODEL EXAMPLE_DIGITS "/digits.onnx"
@@ -420,6 +421,35 @@ START_TEST(folders_that_cannot_be)
 }
 END_TEST
 
+// What an entry is made from must be what was read.
+START_TEST(files_that_change)
+{
+    char path[400], other[400];
+    struct diags diags;
+    struct file_bytes bytes;
+    diag_init(&diags);
+    snprintf(path, sizeof path, "%s/w.bin", folder);
+    snprintf(other, sizeof other, "%s/v.bin", folder);
+    write_file(path, "abc", 3);
+    write_file(other, "abc", 3);
+    ck_assert_int_eq(bytes_open(path, &bytes, &diags), 0);
+    ck_assert(file_stamp_holds(&bytes.stamp, path));
+    ck_assert(!file_stamp_holds(&bytes.stamp, other));
+    ck_assert(!file_stamp_holds(&bytes.stamp, folder));
+    usleep(50000); // the clock of files has ticks
+    write_file(path, "abd", 3);
+    ck_assert(!file_stamp_holds(&bytes.stamp, path));
+    bytes_close(&bytes);
+    ck_assert_int_eq(bytes_open(path, &bytes, &diags), 0);
+    ck_assert_int_eq(rename(other, path), 0);
+    ck_assert(!file_stamp_holds(&bytes.stamp, path));
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert(!file_stamp_holds(&bytes.stamp, path));
+    bytes_close(&bytes);
+    diag_finish(&diags);
+}
+END_TEST
+
 // What is wrong with a model is said each time.
 START_TEST(faulty_models)
 {
@@ -450,6 +480,7 @@ int main(void)
     tcase_add_test(tc, what_was_used_least_recently_goes);
     tcase_add_test(tc, a_full_device);
     tcase_add_test(tc, folders_that_cannot_be);
+    tcase_add_test(tc, files_that_change);
     tcase_add_test(tc, faulty_models);
     suite_add_tcase(suite, tc);
     return suite_run(suite, CK_FORK);
