@@ -121,14 +121,21 @@ static bool make_axes(struct product *p, struct lowering *l, const char *labels,
 
 // ---- Constant factors ------------------------------------------------------------------------------------------
 
-// A panel is as wide as register tiles are: the kernel then reads it from end to end.
+// A panel is as wide as register tiles are: the kernel then reads it from end to end. A single row has more vectors of
+// sums, for an addition waits for the one before, but not so many that there is one panel and nothing for threads to
+// share.
 #define PANEL_VECTORS 2
+#define ROW_VECTORS 3
 #define LEAST_PANEL 16 // columns
 
-static int64_t panel_width(const struct target_desc *t)
+static int64_t panel_width(const struct product *p, int64_t columns)
 {
-    int64_t columns = PANEL_VECTORS * t->vector_bytes / 4;
-    return columns < LEAST_PANEL ? LEAST_PANEL : columns;
+    int64_t lanes = p->e.l->target->vector_bytes / 4, most = PANEL_VECTORS * lanes;
+    if (p->n_out > 1)
+        return most < LEAST_PANEL ? LEAST_PANEL : most;
+    int64_t panels = (columns + ROW_VECTORS * lanes - 1) / (ROW_VECTORS * lanes);
+    int64_t vectors = ((columns + panels - 1) / panels + lanes - 1) / lanes;
+    return vectors * lanes;
 }
 
 // In the order of the axes: b of all, m of the first factor, n of the second, k summed over.
@@ -173,7 +180,7 @@ static bool pack_panels(struct product *p, struct lowering *l)
     for (int i = 0; i < n_k; i++)
         if (!p->factor[0]->stride[k[i]])
             order[n_ordered++] = k[i];
-    int64_t width = emit_choose(&p->e, SCHEDULE_PANEL, panel_width(l->target));
+    int64_t width = emit_choose(&p->e, SCHEDULE_PANEL, panel_width(p, sizes[column]));
     if (width > sizes[column])
         width = sizes[column];
     int64_t panels = (sizes[column] + width - 1) / width;
