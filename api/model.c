@@ -71,9 +71,7 @@ static int compile_source(struct import *w, const struct compile_options *option
     w->m = w->source ? import_model(w->source, import, diags) : NULL;
     if (!w->m || !verify_module(w->m, diags) || graph_compile(w->m, options, diags))
         return 1;
-    const struct named_bytes *files;
-    int n_files = model_files(w->source, &diags->arena, &files);
-    cache_note_files(w->cache, n_files, files);
+    cache_note_files(w->cache, w->source, &diags->arena);
     return model_load(w->m, options, &w->loaded, diags);
 }
 

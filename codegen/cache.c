@@ -130,6 +130,19 @@ static int make_key(const struct cache_request *r, struct cache_hash *key, char 
                   : 0;
 }
 
+// A message that is freed, as it lives on with the diagnostics; NULL: out of memory.
+static const char *keep_message(char *message, struct diags *diags)
+{
+    if (!message)
+        return "out of memory";
+    struct arena_hold hold;
+    arena_hold(&hold, free, message);
+    const char *kept = arena_strdup(&diags->arena, message);
+    arena_let_go(&hold);
+    free(message);
+    return kept;
+}
+
 // ---- Opening ---------------------------------------------------------------------------------------------------
 
 // With the folders around it.
@@ -196,11 +209,7 @@ int cache_open(const struct cache_request *request, struct cache **out, struct d
         return 0;
     }
     cache_close(c);
-    struct arena_hold hold;
-    arena_hold(&hold, free, message);
-    diag_error(diags, (struct loc){.file = request->folder}, "%s", message ? message : "out of memory");
-    arena_let_go(&hold);
-    free(message);
+    diag_error(diags, (struct loc){.file = request->folder}, "%s", keep_message(message, diags));
     return 1;
 }
 
@@ -266,13 +275,9 @@ bool cache_load(struct cache *c, struct loaded_model **out, struct diags *diags)
         close(fd);
         bytes_close(&file);
     }
-    struct arena_hold hold;
-    arena_hold(&hold, free, message);
     if (wrong)
-        diag_warning(diags, (struct loc){.file = c->path}, "%s%s%s; the model is compiled again", wrong,
-                     error ? ": " : "", error ? strerror(error) : "");
-    arena_let_go(&hold);
-    free(message);
+        diag_warning(diags, (struct loc){.file = c->path}, "%s%s%s; the model is compiled again",
+                     message ? keep_message(message, diags) : wrong, error ? ": " : "", error ? strerror(error) : "");
     if (!loaded)
         return false;
     phase_end(c->phases, "loading from the cache", start);
@@ -282,12 +287,10 @@ bool cache_load(struct cache *c, struct loaded_model **out, struct diags *diags)
 
 // ---- Storing ---------------------------------------------------------------------------------------------------
 
-void cache_note_files(struct cache *c, int n, const struct named_bytes *files)
+void cache_note_files(struct cache *c, const struct model *m, struct arena *arena)
 {
-    if (!c)
-        return;
-    c->n_files = n;
-    c->files = files;
+    if (c && m)
+        c->n_files = model_files(m, arena, &c->files);
 }
 
 // A file that is not any more what was read; NULL: none.
@@ -332,11 +335,7 @@ void cache_store(struct cache *c, const struct model_objects *objects, const str
     char *message = NULL;
     int status = store(c, objects, weights, &message);
     cache_sweep(c->folder, c->path, c->limit);
-    struct arena_hold hold;
-    arena_hold(&hold, free, message);
     if (status)
-        diag_warning(diags, (struct loc){0}, "%s; the model is not in the cache", message ? message : "out of memory");
-    arena_let_go(&hold);
-    free(message);
+        diag_warning(diags, (struct loc){0}, "%s; the model is not in the cache", keep_message(message, diags));
     phase_end(c->phases, "storing in the cache", start);
 }

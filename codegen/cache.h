@@ -4,7 +4,7 @@
 //     if (cache_open(&request, &c, diags))
 //         return 1;
 //     if (!cache_load(c, &loaded, diags)) {
-//         ... make the module, cache_note_files(c, ..), graph_compile ..
+//         ... make the module, cache_note_files(c, model, arena), graph_compile ..
 //         model_load(m, options, c, &loaded, diags);          // which calls cache_store
 //     }
 //     cache_close(c);
@@ -49,8 +49,9 @@ void cache_close(struct cache *c);
 // Whether the model was there: then it is stored in *out, as by model_load. An entry that cannot be used is a warning.
 bool cache_load(struct cache *c, struct loaded_model **out, struct diags *diags);
 
-// The files besides the model's own whose bytes are in the constants. They live until the entry is stored.
-void cache_note_files(struct cache *c, int n, const struct named_bytes *files);
+// Notes which files besides its own a model has taken constants from. It and the arena live until the entry is stored;
+// m is NULL for what is no model.
+void cache_note_files(struct cache *c, const struct model *m, struct arena *arena);
 
 // Writes the entry of a model whose objects are made, in process, unless a file that it was made from has changed
 // meanwhile. That this fails is a warning: the model itself is none the worse.

@@ -65,6 +65,16 @@ struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, c
     return p;
 }
 
+struct value *emit_whole(struct emit *e, struct storage *s, int n, const dim *sizes)
+{
+    dim strides[MAX_RANK], stride = 1;
+    for (int d = n - 1; d >= 0; d--) {
+        strides[d] = stride;
+        stride = dims_mul(e->l->m, stride, sizes[d]);
+    }
+    return emit_param(e, s, 0, n, sizes, strides);
+}
+
 struct value *emit_scalar(struct emit *e, struct value *v)
 {
     int n = e->kernel->n_params;

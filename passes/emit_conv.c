@@ -85,15 +85,8 @@ static void emit_direct(struct windows *w)
     right[m] = f >= 0 ? (char)('a' + f) : 'Y';
     index[m++] = packed ? build_index(b, 0) : first;
     right[m] = 0;
-    if (packed) {
-        dim stride = 1;
-        for (int d = m - 1; d >= 0; d--) {
-            strides[d] = stride;
-            stride *= sizes[d];
-        }
-    }
-    struct storage *s = packed ? packed : p->storage;
-    struct value *view = emit_param(e, s, packed ? 0 : p->view.offset, m, sizes, strides);
+    struct value *view =
+        packed ? emit_whole(e, packed, m, sizes) : emit_param(e, p->storage, p->view.offset, m, sizes, strides);
     struct value *k = build_load(b, view, index, type_tile(l->m, weights->dtype, m, tile), NULL);
 
     int axes[MAX_RANK], n_axes = windows_result_axes(w, axes);

@@ -87,12 +87,8 @@ static struct value *load_taps(struct windows *w)
         tile[m] = channel ? e->axes[w->channel].tile : 1;
         index[m++] = channel ? windows_start(w, w->channel) : build_index(&e->b, 0);
     }
-    dim stride = 1;
-    for (int d = m - 1; packed && d >= 0; d--) {
-        strides[d] = stride;
-        stride *= sizes[d];
-    }
-    struct value *view = emit_param(e, packed ? packed : p->storage, packed ? 0 : p->view.offset, m, sizes, strides);
+    struct value *view =
+        packed ? emit_whole(e, packed, m, sizes) : emit_param(e, p->storage, p->view.offset, m, sizes, strides);
     return build_load(&e->b, view, index, type_tile(l->m, view->type->dtype, m, tile), NULL);
 }
 

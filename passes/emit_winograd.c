@@ -201,12 +201,9 @@ static int64_t width(const struct winograd *x, int64_t n)
 static void prepare_filters(struct winograd *x, struct storage *packed)
 {
     struct builder *b = x->b;
-    struct emit *e = &x->w->e;
     int64_t panels = (size_of(x->w, x->w->channel) + x->panel - 1) / x->panel, step = width(x, x->panel);
     const dim sizes[] = {panels, TAPS, TAPS, x->channels, x->panel};
-    const dim strides[] = {TAPS * TAPS * x->channels * x->panel, TAPS * x->channels * x->panel, x->channels * x->panel,
-                           x->panel, 1};
-    struct value *view = emit_param(e, packed, 0, 5, sizes, strides), *first = windows_start(x->w, x->w->channel);
+    struct value *view = emit_whole(&x->w->e, packed, 5, sizes), *first = windows_start(x->w, x->w->channel);
     struct value *which = build_binary(b, OP_FLOORDIV, first, build_index(b, x->panel)), *channel, *filter;
     struct op *once = build_op(b, OP_ONCE, 1, &which, 0, NULL, 0, NULL);
     build_enter(b, once->blocks[0]);

@@ -315,6 +315,8 @@ void emit_grid(struct emit *e);
 struct value *emit_view(struct emit *e, const struct access *a, int n, const int *axes);
 // The same with sizes and strides of its own.
 struct value *emit_param(struct emit *e, struct storage *s, dim offset, int n, const dim *sizes, const dim *strides);
+// The same for all of a storage, row by row.
+struct value *emit_whole(struct emit *e, struct storage *s, int n, const dim *sizes);
 // The positions along the i-th of the axes, as a tile that is 1 long along the others.
 struct value *emit_positions(struct emit *e, enum dtype t, int i, int n, const int *axes);
 // A tile of all axes (size 1 along those that the access lacks), in their order.

@@ -74,11 +74,7 @@ static int compile_source(struct command_source *source, const struct compile_op
         return status;
     if (graph_compile(source->module, options, diags))
         return EXIT_ERROR;
-    if (source->model) {
-        const struct named_bytes *files;
-        int n_files = model_files(source->model, &source->arena, &files);
-        cache_note_files(options->cache, n_files, files);
-    }
+    cache_note_files(options->cache, source->model, &source->arena);
     return model_load(source->module, options, out, diags) ? EXIT_ERROR : EXIT_OK;
 }
 

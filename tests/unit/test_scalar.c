@@ -37,25 +37,6 @@ static bool compares(enum opcode code)
     return op_info[code].types == SCALAR_TYPES_C || op_info[code].types == SCALAR_TYPES_D;
 }
 
-static bool defined_for(enum opcode code, enum dtype t)
-{
-    switch (op_info[code].types) {
-    case SCALAR_TYPES_N:
-        return t != DTYPE_I1;
-    case SCALAR_TYPES_F:
-    case SCALAR_TYPES_D:
-        return dtype_is_float(t);
-    case SCALAR_TYPES_I:
-        return dtype_is_int(t);
-    case SCALAR_TYPES_B:
-        return !dtype_is_float(t);
-    case SCALAR_TYPES_C:
-    case SCALAR_TYPES_S:
-        return true;
-    }
-    return false;
-}
-
 static bool same_float(double a, double b)
 {
     return isnan(a) ? isnan(b) != 0 : a == b && !signbit(a) == !signbit(b);
@@ -136,7 +117,7 @@ START_TEST(integers_of_8_bits)
         enum dtype t = s ? DTYPE_I8 : DTYPE_U8;
         int first = s ? -128 : 0;
         for (int code = 0; code < SCALAR_COUNT; code++) {
-            if (!defined_for((enum opcode)code, t) || code == OP_SELECT)
+            if (!scalar_is_defined((enum opcode)code, t) || code == OP_SELECT)
                 continue;
             for (int a = first; a < first + 256; a++)
                 for (int b = first; b < first + 256; b++) {
@@ -304,7 +285,7 @@ START_TEST(results_lie_in_their_type)
 {
     for (int code = 0; code < SCALAR_COUNT; code++)
         for (int t = 0; t < DTYPE_COUNT; t++)
-            for (int i = 0; defined_for((enum opcode)code, (enum dtype)t) && i < EDGES * EDGES; i++) {
+            for (int i = 0; scalar_is_defined((enum opcode)code, (enum dtype)t) && i < EDGES * EDGES; i++) {
                 union scalar a = edge((enum dtype)t, i % EDGES), b = edge((enum dtype)t, i / EDGES);
                 union scalar c = edge((enum dtype)t, i % 7);
                 if (code == OP_SELECT)
@@ -327,7 +308,7 @@ START_TEST(identities_are_neutral)
         bool associates = op_info[code].flags & SCALAR_ASSOCIATES;
         ck_assert_int_eq(associates, op_info[code].identity != IDENTITY_NONE);
         for (int t = 0; associates && t < DTYPE_COUNT; t++) {
-            if (!defined_for((enum opcode)code, (enum dtype)t))
+            if (!scalar_is_defined((enum opcode)code, (enum dtype)t))
                 continue;
             union scalar identity = scalar_identity((enum opcode)code, (enum dtype)t);
             ck_assert(in_type((enum dtype)t, identity));
@@ -345,7 +326,7 @@ START_TEST(commuting_rows_commute)
 {
     for (int code = 0; code < SCALAR_COUNT; code++)
         for (int t = 0; (op_info[code].flags & SCALAR_COMMUTES) && t < DTYPE_COUNT; t++)
-            for (int i = 0; defined_for((enum opcode)code, (enum dtype)t) && i < EDGES * EDGES; i++) {
+            for (int i = 0; scalar_is_defined((enum opcode)code, (enum dtype)t) && i < EDGES * EDGES; i++) {
                 union scalar a = edge((enum dtype)t, i % EDGES), b = edge((enum dtype)t, i / EDGES);
                 enum dtype result = compares((enum opcode)code) ? DTYPE_I1 : (enum dtype)t;
                 EXPECT(same(result, scalar_eval((enum opcode)code, (enum dtype)t, a, b, of_int(0)),
