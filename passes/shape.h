@@ -74,6 +74,8 @@ struct split {
     int64_t step;
     bool backward;     // from the end of the axis
     bool rest_at_once; // what is left at the end is one piece, or two
+    // A load of which pieces of a whole step are told apart by whether they lie inside of its view, or NULL.
+    const struct op *told_apart;
 };
 
 struct dot_axes {
@@ -112,6 +114,8 @@ struct shaper {
     const struct value **settled; // by old value id of a tile loaded from one of those: the root, if nothing is stored
                                   // there afterwards; else NULL
     int lanes, vector_axis;       // of the nest being emitted
+    const struct op *inside;      // a load known to be in bounds where code is emitted now, or NULL
+    bool inside_in[MAX_RANK];     // in these dimensions of the root
     const struct group *group;
     int n_later; // groups that come after it in its block
     const struct group *later;
@@ -134,6 +138,8 @@ struct value *shape_sub(struct shaper *s, struct value *a, struct value *b);
 void bounds_find_clips(struct shaper *s);
 // Whether the access (load, store) at the current windows is in bounds in the root's dimension r.
 bool bounds_proven(struct shaper *s, const struct op *op, const struct value *tile, int r);
+// The size of a view's dimension: a symbol of the old kernel, or NULL if it is constant.
+struct value *bounds_size(const struct shaper *s, dim d);
 // The distance in elements between neighbours along an axis of the tile that is loaded or stored: 0 if the access does
 // not have the axis. False if it is not constant.
 bool bounds_stride(const struct shaper *s, const struct op *access, const struct value *tile, int axis,

@@ -223,7 +223,7 @@ static bool single_term(struct value *const *terms, int n, struct value **v)
     return true;
 }
 
-static struct value *size_symbol(const struct shaper *s, dim d)
+struct value *bounds_size(const struct shaper *s, dim d)
 {
     return dim_is_symbol(d) ? function_symbol(s->old, dim_symbol_id(d)) : NULL;
 }
@@ -248,7 +248,7 @@ static struct clip access_clip(const struct shaper *s, const struct op *op, int 
         for (int e = 0; e < map.n_in; e++)
             alone &= e == d || !map.coefficient[r][e];
         dim size = root->type->dims[r];
-        struct clip c = {.known = true, .bound = size_symbol(s, size), .constant = size};
+        struct clip c = {.known = true, .bound = bounds_size(s, size), .constant = size};
         if (!alone || size == DIM_UNKNOWN || !single_term(terms[r], n_terms[r], &c.base))
             continue;
         if (c.bound)
@@ -406,8 +406,10 @@ bool bounds_proven(struct shaper *s, const struct op *op, const struct value *ti
     bounds_access(op, &root, &map, terms, n_terms);
     if (r >= map.n_out || n_terms[r] > MAX_RANK)
         return false;
+    if (op == s->inside && s->inside_in[r])
+        return true;
     dim size = root->type->dims[r];
-    struct value *bound = size_symbol(s, size);
+    struct value *bound = bounds_size(s, size);
     // By range, over the whole axes.
     struct range index = {0, 0};
     int moving = -1, n_moving = 0;

@@ -14,6 +14,9 @@
 #define MOST_ROWS 14          // of a register tile
 #define MOST_STRIDED_ROWS 6   // when each row needs an address register
 #define MOST_UNROLLED 4       // short reduced axes are unrolled
+#define MOST_OVERLAPPED 8     // so is the inner axis of windows that overlap, which are
+#define OVERLAPPED_ROWS 4     // so many at once,
+#define OVERLAPPED_VECTORS 2  // of so many vectors each
 #define LEAST_SAVED 8         // narrower vectors save at least one lane of so many
 #define MOST_AT_ONCE 256      // rows of a step, all its axes together
 
@@ -302,12 +305,56 @@ static bool transposed_axis(const struct shaper *s, const struct block *b, const
     return false;
 }
 
+// Windows that are reduced, where neighbours along an axis have positions in common.
+struct overlap {
+    int along;  // that axis, or AXIS_NONE
+    int inside; // the axis of the windows
+    const struct op *load;
+};
+
+static void overlap_in(const struct shaper *s, const struct op *load, const struct anchor *a, int vector_axis,
+                       struct overlap *o)
+{
+    const struct value *root, *tile = load->results[0];
+    struct affine_map map;
+    struct value *terms[MAX_RANK][MAX_RANK];
+    int n_terms[MAX_RANK];
+    bounds_access(load, &root, &map, terms, n_terms);
+    for (int d = 0; d < map.n_in; d++)
+        for (int k = 0; k < map.n_in; k++) {
+            int along = axes_of(&s->axes, tile, d), inside = axes_of(&s->axes, tile, k);
+            if (along == AXIS_NONE || along == vector_axis || inside == AXIS_NONE || group_reduces(s, a->op, along) ||
+                !group_reduces(s, a->op, inside) || s->axes.size[inside] > MOST_OVERLAPPED)
+                continue;
+            for (int r = 0; r < map.n_out; r++) {
+                int64_t apart = map.coefficient[r][d], step = map.coefficient[r][k];
+                if (apart > 0 && step > 0 && (apart - 1) / step < s->axes.size[inside] - 1)
+                    *o = (struct overlap){along, inside, load};
+            }
+        }
+}
+
+static void find_overlap(const struct shaper *s, const struct block *b, const struct anchor *a, int vector_axis,
+                         struct overlap *o)
+{
+    for (const struct op *op = b->first; op; op = op->next) {
+        if (op->code == OP_LOAD && a->cone[op->results[0]->id] && op->results[0]->type->kind == TYPE_TILE &&
+            s->bind[op->results[0]->id].kind != BIND_MEMORY)
+            overlap_in(s, op, a, vector_axis, o);
+        for (int i = 0; i < op->n_blocks; i++)
+            find_overlap(s, op->blocks[i], a, vector_axis, o);
+    }
+}
+
 static void by_rows(struct shaper *s, struct group *g, struct anchor *a)
 {
     g->vector_axis = pick_vector_axis(s, a);
     int bytes = 0;
     widest(s, s->old->body, a, &bytes);
     g->lanes = pick_lanes(s, bytes, g->vector_axis);
+    struct overlap overlap = {AXIS_NONE, AXIS_NONE, NULL};
+    if (a->kind == ANCHOR_OP && a->op->code == OP_REDUCE && g->vector_axis != AXIS_NONE)
+        find_overlap(s, s->old->body, a, g->vector_axis, &overlap);
     int64_t at_once = 1;
     for (int x = 0; x < s->axes.n; x++) {
         if (!a->axes[x] || x == g->vector_axis)
@@ -316,6 +363,10 @@ static void by_rows(struct shaper *s, struct group *g, struct anchor *a)
         int64_t step = 1;
         if (g->vector_axis != AXIS_NONE && transposed_axis(s, s->old->body, a, g, x))
             step = g->lanes;
+        else if (x == overlap.along)
+            step = OVERLAPPED_ROWS;
+        else if (overlap.along != AXIS_NONE && reduced)
+            step = x == overlap.inside ? s->axes.size[x] : 1;
         else if (reduced && s->axes.size[x] <= MOST_UNROLLED)
             step = s->axes.size[x];
         int64_t count = step < s->axes.size[x] ? step : s->axes.size[x];
@@ -323,6 +374,8 @@ static void by_rows(struct shaper *s, struct group *g, struct anchor *a)
             step = count = 1;
         at_once *= count;
         add_split(g, x, step);
+        if (x == overlap.along && step > 1)
+            g->splits[g->n_splits - 1].told_apart = overlap.load;
     }
     if (g->vector_axis == AXIS_NONE)
         return;
@@ -340,7 +393,8 @@ static void by_rows(struct shaper *s, struct group *g, struct anchor *a)
         if (last->step > s->axes.size[last->axis])
             last->step = s->axes.size[last->axis];
     }
-    add_split(g, g->vector_axis, whole ? size : (square ? 1 : CHUNK_VECTORS) * g->lanes);
+    int64_t vectors = square ? 1 : overlap.along != AXIS_NONE ? OVERLAPPED_VECTORS : CHUNK_VECTORS;
+    add_split(g, g->vector_axis, whole ? size : vectors * g->lanes);
 }
 
 void cut_group(struct shaper *s, struct group *g, struct anchor *a)

@@ -31,6 +31,60 @@ struct value *nest_trip(struct shaper *s, int axis)
     return build_binary(b, OP_MAX, bound, build_index(b, 0));
 }
 
+// Whether the index into dimension r of the root stays in bounds at the current windows; NULL: that cannot be said.
+static struct value *inside_in(struct shaper *s, dim size, const struct affine_map *map, int r,
+                               struct value *const *terms, int n_terms, const struct value *tile)
+{
+    struct builder *b = &s->b;
+    struct value *bound = bounds_size(s, size), *low = NULL;
+    if (n_terms > MAX_RANK || (!bound && size == DIM_UNKNOWN) || !is_made(s, bound))
+        return NULL;
+    int64_t extent = 0;
+    for (int d = 0; d < map->n_in; d++) {
+        int axis = axes_of(&s->axes, tile, d);
+        int64_t c = map->coefficient[r][d];
+        if (c < 0 || c > MOST_TILE_ELEMENTS || (c && axis != AXIS_NONE && axis == s->vector_axis))
+            return NULL;
+        if (!c || axis == AXIS_NONE)
+            continue;
+        struct value *offset = s->window[axis].offset;
+        if (offset && c != 1)
+            offset = build_binary(b, OP_MUL, offset, build_index(b, c));
+        low = shape_add(s, low, offset);
+        extent += c * (s->window[axis].size - 1);
+    }
+    for (int i = 0; i < n_terms; i++) {
+        if (!is_made(s, terms[i]))
+            return NULL;
+        low = shape_add(s, low, shape_scalar(s, terms[i]));
+    }
+    if (!low)
+        return NULL;
+    struct value *high = build_binary(b, OP_ADD, low, build_index(b, extent));
+    struct value *not_before = build_binary(b, OP_GE, low, build_index(b, 0));
+    struct value *not_behind = build_binary(b, OP_LT, high, bound ? shape_scalar(s, bound) : build_index(b, size));
+    return build_binary(b, OP_AND, not_before, not_behind);
+}
+
+// The condition under which a load is in bounds at the current windows in every dimension that moves, but along
+// vectors; NULL: there is none to ask for. Notes the dimensions.
+static struct value *find_inside(struct shaper *s, const struct op *load)
+{
+    const struct value *root, *tile = load->results[0];
+    struct affine_map map;
+    struct value *terms[MAX_RANK][MAX_RANK], *all = NULL;
+    int n_terms[MAX_RANK];
+    bounds_access(load, &root, &map, terms, n_terms);
+    for (int r = 0; r < map.n_out; r++) {
+        struct value *in = bounds_proven(s, load, tile, r)
+                               ? NULL
+                               : inside_in(s, root->type->dims[r], &map, r, terms[r], n_terms[r], tile);
+        s->inside_in[r] = in;
+        all = all && in ? build_binary(&s->b, OP_AND, all, in) : in ? in : all;
+    }
+    return all;
+}
+
 // One place on the level: the window is set, then comes the next level.
 static void piece(struct shaper *s, struct nest *n, int level, struct value *offset, int64_t size, bool inside,
                   struct value **acc)
@@ -39,7 +93,23 @@ static void piece(struct shaper *s, struct nest *n, int level, struct value *off
     struct window outer = s->window[axis];
     struct undo *mark = shape_mark(s);
     s->window[axis] = (struct window){shape_add(s, outer.offset, offset), size, inside};
+    const struct op *load = size == n->splits[level].step ? n->splits[level].told_apart : NULL;
+    struct value *condition = load ? find_inside(s, load) : NULL;
+    struct op *which = NULL;
+    if (condition) {
+        which = build_if(&s->b, condition, 0, NULL);
+        s->inside = load;
+        nest_emit(s, n, level + 1, acc);
+        s->inside = NULL;
+        shape_rollback(s, mark);
+        build_yield(&s->b, 0, NULL);
+        build_enter(&s->b, which->blocks[1]);
+    }
     nest_emit(s, n, level + 1, acc);
+    if (which) {
+        build_yield(&s->b, 0, NULL);
+        build_end(&s->b, which);
+    }
     s->window[axis] = outer;
     shape_rollback(s, mark);
 }
