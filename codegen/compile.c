@@ -154,6 +154,6 @@ int graph_compile(struct module *m, const struct compile_options *options, struc
 {
     struct pipeline_options pipeline = options->pipeline;
     if (!pipeline.passes)
-        pipeline.passes = "graph";
+        pipeline.passes = "graph,default";
     return pipeline_run(m, &options->target, &pipeline, diags);
 }

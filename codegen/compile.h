@@ -29,8 +29,9 @@ int compile_target(const char *name, struct target_desc *target, struct diags *d
 struct module *compile_read(const char *text, size_t length, const char *file, int n_defines,
                             const struct define *defines, struct diags *diags);
 
-// Prepares the graphs of a verified module: graph passes, lowering to kernels and a host function, planning of its
-// memory. Kernels and host functions that are there already stay. Returns 0, or 1 after reporting.
+// Runs the passes over a verified module with a model: if the options name none, those of graphs, which lower them to
+// kernels and a host function and plan its memory, and those of kernels. Kernels and host functions that are there
+// already stay. Returns 0, or 1 after reporting.
 int graph_compile(struct module *m, const struct compile_options *options, struct diags *diags);
 
 // Who calls a kernel.

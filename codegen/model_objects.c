@@ -74,7 +74,7 @@ static void make(void *making)
     w->status = 1;
     objects->host = find_host(w->m, w->diags);
     struct compile_options *options = &objects->options;
-    if (!objects->host || pipeline_run(w->m, &options->target, &options->pipeline, w->diags))
+    if (!objects->host)
         return;
     int64_t start = phase_now();
     objects->name = options->model_name = objects->host->name;

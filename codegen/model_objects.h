@@ -19,13 +19,12 @@ struct model_objects {
     struct units *units;            // private
 };
 
-// Runs the passes of kernels over the module, which holds one host function whose memory is planned and its kernels,
-// lowers all of it, and has other threads begin with the objects. The module stays as the passes made it, its kernels
-// named after the host function, and must outlive the code, but not its constants. Those are added to *weights, which
-// may have those of the same model for another target, that will be in the same file: they are the bytes at the symbol
-// NAME__weights, which no object defines. What is added points into the module and what it was made from. NULL after
-// reporting. Belongs to the caller.
-// Running out of memory unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
+// Lowers a module that graph_compile has prepared, which holds one host function and its kernels, and has other threads
+// begin with the objects. Afterwards its kernels are named after the host function. The module must outlive the code,
+// but not its constants. Those are added to *weights, which may have those of the same model for another target, that
+// will be in the same file: they are the bytes at the symbol NAME__weights, which no object defines. What is added
+// points into the module and what it was made from. NULL after reporting. Belongs to the caller. Running out of memory
+// unwinds to the recovery point of ir/arena.h, if there is one, and leaves nothing behind.
 struct model_objects *model_objects_create(struct module *m, const struct compile_options *options,
                                            struct weights *weights, struct diags *diags);
 

@@ -47,6 +47,14 @@ static int write_outputs(const struct places *places, const struct driver_buffer
     return status;
 }
 
+static const char *passes_to_stop_in(const struct module *m, const char *stop_after)
+{
+    for (const struct function *f = m->first_function; f && stop_after; f = f->next)
+        if (f->kind == FUNCTION_GRAPH)
+            return "graph,default";
+    return stop_after ? "default" : "";
+}
+
 // Writes the text of a file after the passes.
 static int run(const struct command *c, const char *file, const struct places *places,
                const struct shared_options *shared, struct diags *diags)
@@ -55,11 +63,11 @@ static int run(const struct command *c, const char *file, const struct places *p
     int status = command_compile_options(c, shared, &options, diags);
     if (status != EXIT_OK)
         return status;
-    if (!shared->pipeline.passes)
-        options.pipeline.passes = shared->pipeline.stop_after ? "default" : "";
     struct command_source source;
     struct command_given given = {.definitions = &shared->definitions, .sizes = &shared->dims};
     status = command_open(c, file, &given, &source, diags);
+    if (status == EXIT_OK && !options.pipeline.passes)
+        options.pipeline.passes = passes_to_stop_in(source.module, options.pipeline.stop_after);
     struct driver_buffer text = {0};
     if (status == EXIT_OK && compile_module(source.module, &options, COMPILE_SHAPED, &text, diags))
         status = EXIT_ERROR;

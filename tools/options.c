@@ -32,7 +32,8 @@ static const struct shared_row {
     ROW(THREADS, threads, "threads", 'j', OPTION_INT, NULL, "N", "how many; 0: as many as there are CPUs", 0, 4096),
     ROW(SEED, seed, "seed", 0, OPTION_INT, NULL, "N", "of the random numbers"),
     ROW(PASSES, pipeline.passes, "passes", 0, OPTION_STRING, NULL, "A,B",
-        "passes to run; `graph` makes kernels of graphs [default; opt: none, or default with --stop-after]"),
+        "passes to run; `graph` makes kernels of graphs [default, of models graph,default; opt: none, or those with "
+        "--stop-after]"),
     ROW(PASSES, pipeline.stop_after, "stop-after", 0, OPTION_STRING, NULL, "P[:N]",
         "stop the passes after the (Nth) run of pass P"),
     ROW(PASSES, pipeline.unfused, "no-fusion", 0, OPTION_FLAG, NULL, NULL,
