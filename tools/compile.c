@@ -1,7 +1,9 @@
 // tegula compile: models ahead of time, to objects, shared objects, or any stage on the way.
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "codegen/header.h"
 #include "codegen/model_file.h"
@@ -44,11 +46,14 @@ static int choose_output(const struct command *c, struct job *j)
     bool shared = j->output && command_ends_in(j->output, ".so");
     bool object = j->emit || command_ends_in(j->output, ".o");
     const char *slash = object || shared ? NULL : strrchr(j->output, '/');
-    if (!object && !shared && strchr(slash ? slash : j->output, '.'))
+    bool printed = j->output && !strcmp(j->output, "-");
+    if (!object && !shared && (printed || strchr(slash ? slash : j->output, '.')))
         return options_fail(
             c, "cannot tell from '%s' what to make: .o, .so, or an executable without an ending; or give --emit",
             j->output);
     j->kind = shared ? LINK_SHARED : object ? LINK_RELOCATABLE : LINK_EXECUTABLE;
+    if (j->stage == STAGE_OBJECT && printed && isatty(STDOUT_FILENO))
+        return options_fail(c, "an object is not for a terminal; -o names a file");
     if (j->header && j->stage != STAGE_OBJECT)
         return options_fail(c, "--header is for objects");
     if (j->weights && j->stage != STAGE_OBJECT)
@@ -123,7 +128,10 @@ static int read_targets(const struct command *c, struct job *j, struct diags *di
 static int prepare_module(const struct job *j, int target, struct module *m, struct diags *diags)
 {
     name_model(j, m);
-    return j->stage != STAGE_GRAPH && graph_compile(m, &j->options[target], diags);
+    struct compile_options options = j->options[target];
+    if (j->stage == STAGE_TILE && !options.pipeline.passes)
+        options.pipeline.passes = "graph";
+    return j->stage != STAGE_GRAPH && graph_compile(m, &options, diags);
 }
 
 // What model_write asks for.
@@ -151,7 +159,7 @@ static int write_text(struct job *j, struct diags *diags)
     };
     struct driver_buffer text = {0};
     int status = EXIT_ERROR;
-    if (!compile_module(j->source.module, &j->options[0], outputs[j->stage], &text, diags))
+    if (!compile_lower(j->source.module, &j->options[0], outputs[j->stage], &text, diags))
         status = command_write(j->output, text.data, text.size, diags);
     driver_buffer_finish(&text);
     return status;
@@ -165,11 +173,43 @@ static const char *target_names(const struct job *j, struct arena *a)
     return text;
 }
 
+static int make_object(struct job *j, const char *path, struct diags *diags)
+{
+    const struct driver_buffer program = {(char *)tegula_program, tegula_program_size}; // is only read
+    const struct model_job job = {.n_targets = j->n_targets,
+                                  .options = j->options,
+                                  .module = module_for,
+                                  .user = j,
+                                  .kind = j->kind,
+                                  .program = j->kind == LINK_EXECUTABLE ? &program : NULL,
+                                  .path = path,
+                                  .weights_path = j->weights};
+    return model_write(&job, diags) ? EXIT_ERROR : EXIT_OK;
+}
+
+// An object for standard output, which linkers do not write to: by way of a file in a folder of its own.
+static int make_object_to_print(struct job *j, struct file_bytes *out, struct diags *diags)
+{
+    const char *place = getenv("TMPDIR");
+    char *folder = arena_printf(&diags->arena, "%s/tegula-XXXXXX", place && *place ? place : "/tmp");
+    if (!mkdtemp(folder)) {
+        diag_error(diags, (struct loc){0}, "%s: cannot create: %s", folder, strerror(errno));
+        return EXIT_ERROR;
+    }
+    const char *path = arena_printf(&diags->arena, "%s/model.o", folder);
+    int status = make_object(j, path, diags);
+    if (status == EXIT_OK && bytes_open(path, out, diags))
+        status = EXIT_ERROR;
+    unlink(path);
+    rmdir(folder);
+    return status;
+}
+
 // The header appears when the object has.
 static int write_object(struct job *j, struct diags *diags)
 {
-    const struct driver_buffer program = {(char *)tegula_program, tegula_program_size}; // is only read
     struct driver_buffer text = {0};
+    struct file_bytes object = {0};
     struct outputs outputs = {0};
     int status = EXIT_OK;
     const char *slash = j->weights ? strrchr(j->weights, '/') : NULL;
@@ -178,19 +218,15 @@ static int write_object(struct job *j, struct diags *diags)
         return EXIT_ERROR;
     if (j->header)
         status = outputs_add(&outputs, j->header, text.data, text.size, diags);
-    const struct model_job job = {.n_targets = j->n_targets,
-                                  .options = j->options,
-                                  .module = module_for,
-                                  .user = j,
-                                  .kind = j->kind,
-                                  .program = j->kind == LINK_EXECUTABLE ? &program : NULL,
-                                  .path = j->output,
-                                  .weights_path = j->weights};
-    if (status == EXIT_OK && model_write(&job, diags))
-        status = EXIT_ERROR;
+    bool print = !strcmp(j->output, "-");
+    if (status == EXIT_OK)
+        status = print ? make_object_to_print(j, &object, diags) : make_object(j, j->output, diags);
+    if (status == EXIT_OK && print)
+        status = outputs_add(&outputs, j->output, object.data, object.size, diags);
     if (status == EXIT_OK)
         status = outputs_commit(&outputs, diags);
     outputs_discard(&outputs);
+    bytes_close(&object);
     driver_buffer_finish(&text);
     return status;
 }
