@@ -143,8 +143,8 @@ static int check_overlap(struct launch *l, int i, int j)
     return 0;
 }
 
-int tg_kernel_launch(tg_kernel_handle *k, int n_tensors, const tg_tensor *const *tensors, int n_scalars,
-                     const tg_arg *scalars)
+int tg_kernel_launch(tg_kernel_handle *k, const tg_tensor *const *tensors, int n_tensors, const tg_arg *scalars,
+                     int n_scalars)
 {
     struct launch l = {.k = k};
     int tensor = 0, scalar = 0;

@@ -197,8 +197,8 @@ static int check_numbers(const tg_model_handle *model, int n_inputs, int n_outpu
                     (int)code->n_outputs, n_inputs, n_outputs);
 }
 
-int tg_model_output_sizes(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
-                          int64_t *const *sizes)
+int tg_model_output_sizes(tg_model_handle *model, const tg_tensor *inputs, int n_inputs, int64_t *const *sizes,
+                          int n_outputs)
 {
     return check_numbers(model, n_inputs, n_outputs) || model->code->shapes(&model->env, inputs, sizes, NULL);
 }
@@ -237,7 +237,7 @@ static struct workspace *begin_work(tg_model_handle *model, int64_t bytes)
     return w;
 }
 
-int tg_model_run(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs, tg_tensor *outputs)
+int tg_model_run(tg_model_handle *model, const tg_tensor *inputs, int n_inputs, tg_tensor *outputs, int n_outputs)
 {
     int64_t bytes;
     if (check_numbers(model, n_inputs, n_outputs) || model->code->shapes(&model->env, inputs, NULL, &bytes))

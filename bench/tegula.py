@@ -157,7 +157,7 @@ class Model(Side):
         self.arrays = [*inputs, *outputs]
         self.inputs = (Tensor * max(1, len(inputs)))(*map(tensor, inputs))
         self.outputs = (Tensor * len(outputs))(*map(tensor, outputs))
-        sides = [len(inputs), ctypes.addressof(self.inputs), len(outputs), ctypes.addressof(self.outputs)]
+        sides = [ctypes.addressof(self.inputs), len(inputs), ctypes.addressof(self.outputs), len(outputs)]
         self.set_call(self.api.tg_model_run, [self.handle.value, *sides])
 
     def close(self):

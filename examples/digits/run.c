@@ -57,7 +57,7 @@ static int run(tg_context *ctx, tg_model_handle *model, const char *path)
     int64_t image_shape[] = {1, 1, SIDE, SIDE}, logits_shape[] = {1, DIGITS};
     tg_tensor image = {.data = pixels, .device = {TG_DEVICE_CPU, 0}, .ndim = 4, .dtype = f32, .shape = image_shape};
     tg_tensor out = {.data = logits, .device = {TG_DEVICE_CPU, 0}, .ndim = 2, .dtype = f32, .shape = logits_shape};
-    if (tg_model_run(model, 1, &image, 1, &out)) {
+    if (tg_model_run(model, &image, 1, &out, 1)) {
         fprintf(stderr, "%s\n", tg_last_error(ctx));
         return 1;
     }

@@ -4,7 +4,7 @@
 //     tg_model_handle *model = NULL;
 //     if (tg_context_create(0, &ctx))
 //         return 1;
-//     if (tg_model_load_file(ctx, "model.onnx", NULL, &model) || tg_model_run(model, 1, &x, 1, &y))
+//     if (tg_model_load_file(ctx, "model.onnx", NULL, &model) || tg_model_run(model, &x, 1, &y, 1))
 //         fprintf(stderr, "%s\n", tg_last_error(ctx));
 //     tg_model_destroy(model);
 //     tg_context_destroy(ctx);
@@ -13,7 +13,7 @@
 //
 //     tg_kernel_handle *matmul = NULL;
 //     if (tg_kernel_load_file(ctx, "matmul.tile", NULL, &matmul) ||
-//         tg_kernel_launch(matmul, 4, (const tg_tensor *[]){&a, &b, &bias, &c}, 0, NULL))
+//         tg_kernel_launch(matmul, (const tg_tensor *[]){&a, &b, &bias, &c}, 4, NULL, 0))
 //         fprintf(stderr, "%s\n", tg_last_error(ctx));
 //     tg_kernel_destroy(matmul);
 //
@@ -101,8 +101,8 @@ TG_API int tg_kernel_run(tg_kernel_handle *k, const tg_arg *args, int n_args);
 // Everything the parameters' types say is checked first: number, element type, rank, sizes and strides, alignment to
 // the elements, that sizes of the same name are equal, and that what the kernel writes overlaps nothing else. Tensors
 // must be in the CPU's memory. On failure no tensor has changed.
-TG_API int tg_kernel_launch(tg_kernel_handle *k, int n_tensors, const tg_tensor *const *tensors, int n_scalars,
-                            const tg_arg *scalars);
+TG_API int tg_kernel_launch(tg_kernel_handle *k, const tg_tensor *const *tensors, int n_tensors, const tg_arg *scalars,
+                            int n_scalars);
 
 // ---- Models ----------------------------------------------------------------------------------------------------
 
@@ -156,8 +156,8 @@ TG_API const tg_model *tg_model_code(const tg_model_handle *model);
 
 // Stores the sizes of each output for inputs of the given types and sizes, whose memory does not matter, in sizes[i],
 // which has room for as many as the output has dimensions.
-TG_API int tg_model_output_sizes(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
-                                 int64_t *const *sizes);
+TG_API int tg_model_output_sizes(tg_model_handle *model, const tg_tensor *inputs, int n_inputs, int64_t *const *sizes,
+                                 int n_outputs);
 
 // Runs the model on the context's threads; of several runs at once, one at a time has the others' help, and each works
 // in memory of its own, which the model keeps for later runs. Tensors stand in the model's order, are in the CPU's
@@ -166,8 +166,8 @@ TG_API int tg_model_output_sizes(tg_model_handle *model, int n_inputs, const tg_
 // which the caller releases with free(), and its other fields are filled in; its shape must have room for the sizes. On
 // failure the outputs without data still have none; what is in the memory of the others is undefined only if the fault
 // was found while the model ran (an index out of range, sizes that do not fit, no memory).
-TG_API int tg_model_run(tg_model_handle *model, int n_inputs, const tg_tensor *inputs, int n_outputs,
-                        tg_tensor *outputs);
+TG_API int tg_model_run(tg_model_handle *model, const tg_tensor *inputs, int n_inputs, tg_tensor *outputs,
+                        int n_outputs);
 
 #ifdef __cplusplus
 }

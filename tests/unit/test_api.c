@@ -68,7 +68,7 @@ static void data_init(struct data *d)
 
 static int launch(tg_kernel_handle *k, const struct data *d)
 {
-    return tg_kernel_launch(k, 2, (const tg_tensor *[]){&d->tx, &d->ty}, 1, (tg_arg[]){{.f32 = 2}});
+    return tg_kernel_launch(k, (const tg_tensor *[]){&d->tx, &d->ty}, 2, (tg_arg[]){{.f32 = 2}}, 1);
 }
 
 START_TEST(compile_and_launch)
@@ -137,9 +137,9 @@ START_TEST(wrong_tensors)
     WRONG(d.tx.shape[0] = INT64_MAX / 2, "%x: is too large");
 #undef WRONG
     data_init(&d);
-    ck_assert_int_ne(tg_kernel_launch(k, 1, (const tg_tensor *[]){&d.tx}, 1, (tg_arg[]){{.f32 = 2}}), 0);
+    ck_assert_int_ne(tg_kernel_launch(k, (const tg_tensor *[]){&d.tx}, 1, (tg_arg[]){{.f32 = 2}}, 1), 0);
     ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "takes 2 tensors and 1 scalars, not 1 and 1"));
-    ck_assert_int_ne(tg_kernel_launch(k, 2, (const tg_tensor *[]){&d.tx, NULL}, 1, (tg_arg[]){{.f32 = 2}}), 0);
+    ck_assert_int_ne(tg_kernel_launch(k, (const tg_tensor *[]){&d.tx, NULL}, 2, (tg_arg[]){{.f32 = 2}}, 1), 0);
     ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "%y: no tensor is given"));
     tg_kernel_destroy(k);
 }
@@ -162,12 +162,12 @@ START_TEST(strided_tensors)
         .data = x, .device = {TG_DEVICE_CPU, 0}, .ndim = 2, .dtype = i32, .shape = shape, .strides = strides};
     tg_tensor ty = {.data = y, .device = {TG_DEVICE_CPU, 0}, .ndim = 2, .dtype = i32, .shape = shape};
     tg_kernel_handle *k = compile(copy, NULL);
-    int status = tg_kernel_launch(k, 2, (const tg_tensor *[]){&tx, &ty}, 0, NULL);
+    int status = tg_kernel_launch(k, (const tg_tensor *[]){&tx, &ty}, 2, NULL, 0);
     ck_assert_msg(status == 0, "%s", tg_last_error(ctx));
     for (int i = 0; i < 12; i++)
         ck_assert_int_eq(y[i], x[i / 4 + i % 4 * 3]);
     shape[1] = 3;
-    ck_assert_int_ne(tg_kernel_launch(k, 2, (const tg_tensor *[]){&tx, &ty}, 0, NULL), 0);
+    ck_assert_int_ne(tg_kernel_launch(k, (const tg_tensor *[]){&tx, &ty}, 2, NULL, 0), 0);
     ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "%y: size 1 is 3 and must be 4"));
     tg_kernel_destroy(k);
 }

@@ -94,7 +94,7 @@ START_TEST(batches_of_any_size)
     const int batches[] = {1, MOST, 2};
     for (int i = 0; i < 3; i++) {
         data_init(&d, batches[i]);
-        ck_assert_msg(tg_model_run(model, 1, &d.image, 1, &d.out) == 0, "%s", tg_last_error(ctx));
+        ck_assert_msg(tg_model_run(model, &d.image, 1, &d.out, 1) == 0, "%s", tg_last_error(ctx));
         check_digits(d.logits, batches[i]);
         ck_assert_float_eq(d.logits[batches[i] * 10], 0);
     }
@@ -119,13 +119,13 @@ static void *use(void *user)
     u->alike = true;
     for (int i = 0; i < 50; i++) {
         data_init(&d, u->batch);
-        if (tg_model_run(u->model, 1, &d.image, 1, &d.out))
+        if (tg_model_run(u->model, &d.image, 1, &d.out, 1))
             u->alike = false;
         if (i)
             u->alike &= !memcmp(u->logits, d.logits, sizeof u->logits);
         memcpy(u->logits, d.logits, sizeof u->logits);
         d.logits_shape[1] = 11 + u->batch;
-        if (!tg_model_run(u->model, 1, &d.image, 1, &d.out))
+        if (!tg_model_run(u->model, &d.image, 1, &d.out, 1))
             u->alike = false;
     }
     snprintf(u->message, sizeof u->message, "%s", tg_last_error(ctx));
@@ -170,12 +170,12 @@ START_TEST(library_memory)
     tg_model_handle *model = load(NULL);
     data_init(&d, 3);
     int64_t sizes[2] = {0};
-    ck_assert_int_eq(tg_model_output_sizes(model, 1, &d.image, 1, (int64_t *const[]){sizes}), 0);
+    ck_assert_int_eq(tg_model_output_sizes(model, &d.image, 1, (int64_t *const[]){sizes}, 1), 0);
     ck_assert_int_eq(sizes[0], 3);
     ck_assert_int_eq(sizes[1], 10);
     int64_t shape[2] = {0};
     tg_tensor out = {.shape = shape};
-    ck_assert_msg(tg_model_run(model, 1, &d.image, 1, &out) == 0, "%s", tg_last_error(ctx));
+    ck_assert_msg(tg_model_run(model, &d.image, 1, &out, 1) == 0, "%s", tg_last_error(ctx));
     ck_assert_int_eq(out.ndim, 2);
     ck_assert_int_eq(out.dtype.bits, 32);
     ck_assert_int_eq(shape[0], 3);
@@ -207,10 +207,10 @@ START_TEST(options)
         ck_assert_msg(status == 0, "%s", tg_last_error(ctx));
         ck_assert_int_eq(tg_model_code(model)->inputs[0].dims[0], 2);
         data_init(&d, 2);
-        ck_assert_msg(tg_model_run(model, 1, &d.image, 1, &d.out) == 0, "%s", tg_last_error(ctx));
+        ck_assert_msg(tg_model_run(model, &d.image, 1, &d.out, 1) == 0, "%s", tg_last_error(ctx));
         check_digits(d.logits, 2);
         data_init(&d, 3);
-        ck_assert_int_ne(tg_model_run(model, 1, &d.image, 1, &d.out), 0);
+        ck_assert_int_ne(tg_model_run(model, &d.image, 1, &d.out, 1), 0);
         ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "input 'image': size 0 is 3 and must be 2"));
         tg_model_destroy(model);
     }
@@ -240,7 +240,7 @@ static void check_product(const tg_model_options *o, int n_inputs, float first, 
     int status = tg_model_compile(ctx, with_default, sizeof with_default, "bytes.onnx", o, &model);
     ck_assert_msg(status == 0, "%s", tg_last_error(ctx));
     ck_assert_int_eq(tg_model_code(model)->n_inputs, n_inputs);
-    ck_assert_msg(tg_model_run(model, n_inputs, in, 1, &out) == 0, "%s", tg_last_error(ctx));
+    ck_assert_msg(tg_model_run(model, in, n_inputs, &out, 1) == 0, "%s", tg_last_error(ctx));
     ck_assert_float_eq(y[0], first);
     ck_assert_float_eq(y[1], second);
     tg_model_destroy(model);
@@ -276,7 +276,7 @@ START_TEST(wrong_tensors)
         data_init(&d, 3);                                                                                              \
         change;                                                                                                        \
         before = d;                                                                                                    \
-        ck_assert_int_ne(tg_model_run(model, 1, &d.image, 1, &d.out), 0);                                              \
+        ck_assert_int_ne(tg_model_run(model, &d.image, 1, &d.out, 1), 0);                                              \
         ck_assert_msg(strstr(tg_last_error(ctx), message) != NULL, "%s", tg_last_error(ctx));                          \
         ck_assert_int_eq(memcmp(&d, &before, sizeof d), 0);                                                            \
     } while (0)
@@ -292,16 +292,16 @@ START_TEST(wrong_tensors)
     WRONG(d.out.data = pictures, "output 'logits' shares memory with 'image'");
 #undef WRONG
     data_init(&d, 3);
-    ck_assert_int_ne(tg_model_run(model, 2, &d.image, 1, &d.out), 0);
+    ck_assert_int_ne(tg_model_run(model, &d.image, 2, &d.out, 1), 0);
     ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "has 1 inputs and 1 outputs, not 2 and 1"));
-    ck_assert_int_ne(tg_model_output_sizes(model, 1, &d.image, 0, NULL), 0);
+    ck_assert_int_ne(tg_model_output_sizes(model, &d.image, 1, NULL, 0), 0);
     ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "has 1 inputs and 1 outputs, not 1 and 0"));
     // Sizes for which there is no memory to work in.
     d.image.shape[0] = INT64_C(1) << 40;
-    ck_assert_int_ne(tg_model_run(model, 1, &d.image, 1, &d.out), 0);
+    ck_assert_int_ne(tg_model_run(model, &d.image, 1, &d.out, 1), 0);
     ck_assert_ptr_nonnull(strstr(tg_last_error(ctx), "there is no memory for the"));
     d.image.shape[0] = 3;
-    ck_assert_msg(tg_model_run(model, 1, &d.image, 1, &d.out) == 0, "%s", tg_last_error(ctx));
+    ck_assert_msg(tg_model_run(model, &d.image, 1, &d.out, 1) == 0, "%s", tg_last_error(ctx));
     check_digits(d.logits, 3);
     tg_model_destroy(model);
 }

@@ -101,7 +101,7 @@ static uint64_t run(tg_model_handle *model)
         picture[i] = (float)(i % 17) / 17;
     tg_tensor image = {picture, {TG_DEVICE_CPU, 0}, 4, f32, image_shape, NULL, 0};
     tg_tensor out = {logits, {TG_DEVICE_CPU, 0}, 2, f32, logits_shape, NULL, 0};
-    ck_assert_msg(!tg_model_run(model, 1, &image, 1, &out), "%s", tg_last_error(ctx));
+    ck_assert_msg(!tg_model_run(model, &image, 1, &out, 1), "%s", tg_last_error(ctx));
     uint64_t sum = 0;
     for (int i = 0; i < 10; i++) {
         uint32_t bits;

@@ -56,7 +56,7 @@ static int load_with(const tg_model_options *options, const char *path, char *te
     *text = 0;
     if (tg_context_create(2, &ctx))
         return 1;
-    int status = tg_model_load_file(ctx, path, options, &model) || tg_model_run(model, 1, &image, 1, &out);
+    int status = tg_model_load_file(ctx, path, options, &model) || tg_model_run(model, &image, 1, &out, 1);
     print_bytes(logits, sizeof logits, text, size);
     tg_model_destroy(model);
     return finish(ctx, status, text, size);
@@ -103,7 +103,7 @@ static int compile_and_launch(const char *path, char *text, size_t size)
     if (tg_context_create(2, &ctx))
         return 1;
     int status = tg_kernel_load_file(ctx, path, NULL, &k) ||
-                 tg_kernel_launch(k, 3, (const tg_tensor *[]){&in, &in, &out}, 0, NULL);
+                 tg_kernel_launch(k, (const tg_tensor *[]){&in, &in, &out}, 3, NULL, 0);
     print_bytes(y, sizeof y, text, size);
     tg_kernel_destroy(k);
     return finish(ctx, status, text, size);
