@@ -4,26 +4,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <xxhash.h>
+
 #include "codegen/error.h"
 #include "runtime/memory.h"
 
 // ---- Identity --------------------------------------------------------------------------------------------------
 
-static uint64_t mix(uint64_t h, uint64_t x)
+static uint64_t identify(uint64_t before, const struct weight *piece)
 {
-    h = (h ^ x) * UINT64_C(0x9e3779b97f4a7c15); // 2^64 by the golden ratio: Knuth, The Art of Computer Programming, 6.4
-    return h ^ h >> 32;
-}
-
-static uint64_t identify(uint64_t h, const struct weight *piece)
-{
-    h = mix(mix(h, (uint64_t)piece->offset), (uint64_t)piece->size);
-    for (int64_t at = 0; at < piece->size; at += 8) {
-        uint64_t word = 0;
-        memcpy(&word, (const char *)piece->bytes + at, piece->size - at < 8 ? (size_t)(piece->size - at) : 8);
-        h = mix(h, word);
-    }
-    return h;
+    const int64_t place[2] = {piece->offset, piece->size};
+    uint64_t h = XXH3_64bits_withSeed(place, sizeof place, before);
+    return XXH3_64bits_withSeed(piece->bytes, (size_t)piece->size, h);
 }
 
 // ---- A file that grows -----------------------------------------------------------------------------------------
@@ -117,7 +109,7 @@ int64_t weights_file_bytes(const struct weights *w)
 
 int weights_end_file(struct weights_file *file, const struct weights *w, uint64_t *identity, char **error)
 {
-    *identity = mix(file->identity, (uint64_t)w->bytes);
+    *identity = XXH3_64bits_withSeed(&w->bytes, sizeof w->bytes, file->identity);
     struct loader_file header = {.magic = LOADER_FILE_MAGIC, .bytes = weights_file_bytes(w), .identity = *identity};
     go_to(file->f, 0);
     fwrite(&header, sizeof header, 1, file->f);
