@@ -1,5 +1,6 @@
 #include "codegen/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "codegen/error.h"
+#include "codegen/temporary.h"
 
 static int write_all(int fd, const char *data, size_t size)
 {
@@ -75,6 +77,8 @@ static int create(struct file_pending *f, const char *path, char **error)
         f->temporary = NULL;
         return error_set(error, "%s: not a regular file", path);
     }
+    if (temporary_note(f->temporary))
+        return error_set(error, "out of memory");
     int fd = open(f->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return fd < 0 ? error_set(error, "%s: cannot create: %s", path, strerror(errno)) : fd;
 }
@@ -135,8 +139,10 @@ int file_commit(struct file_pending *f, char **error)
 
 void file_discard(struct file_pending *f)
 {
-    if (f->temporary)
+    if (f->temporary) {
         unlink(f->temporary);
+        temporary_forget(f->temporary);
+    }
     free(f->temporary);
     free(f->final);
     *f = (struct file_pending){0};
@@ -146,4 +152,39 @@ int file_write(const char *path, const void *data, size_t size, char **error)
 {
     struct file_pending f;
     return file_prepare(&f, path, data, size, error) || file_commit(&f, error) ? -1 : 0;
+}
+
+// ---- Folders ---------------------------------------------------------------------------------------------------
+
+int file_make_folder(char *template)
+{
+    if (!mkdtemp(template))
+        return -1;
+    if (!temporary_note(template))
+        return 0;
+    rmdir(template);
+    errno = ENOMEM;
+    return -1;
+}
+
+char *file_name_in(const char *folder, const char *name)
+{
+    char *path;
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return NULL;
+    if (!temporary_note(path))
+        return path;
+    free(path);
+    return NULL;
+}
+
+void file_remove_folder(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *entry; d && (entry = readdir(d));)
+        unlinkat(dirfd(d), entry->d_name, 0);
+    if (d)
+        closedir(d);
+    rmdir(folder);
+    temporary_forget(folder);
 }

@@ -24,6 +24,13 @@ int file_end(struct file_pending *f, FILE *out, char **error);                  
 int file_commit(struct file_pending *f, char **error);
 void file_discard(struct file_pending *f);
 
+// A folder that goes away again, like the files in it, even if a signal ends the program (temporary.h). The template is
+// as of mkdtemp, the names in the folder are to be freed; NULL: out of memory. Making one returns 0, or -1 with errno
+// set.
+int file_make_folder(char *template);
+char *file_name_in(const char *folder, const char *name);
+void file_remove_folder(const char *folder); // with all that is in it
+
 // The file that writing to path would change: a symbolic link's target, or path. To be freed; NULL: out of memory.
 char *file_resolve(const char *path);
 

@@ -3,7 +3,6 @@
 #include "codegen/error.h"
 #include "codegen/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -161,37 +160,31 @@ static int prepare(struct work *w, char **error)
         w->folder = NULL;
         return error_set(error, "out of memory");
     }
-    if (!mkdtemp(w->folder)) {
+    if (file_make_folder(w->folder)) {
         int reason = errno;
         free(w->folder);
         w->folder = NULL;
         return error_set(error, "%s: cannot create: %s", job->output, strerror(reason));
     }
-    if (asprintf(&w->result, "%s/out", w->folder) < 0) {
-        w->result = NULL;
+    w->result = file_name_in(w->folder, "out");
+    if (!w->result)
         return error_set(error, "out of memory");
-    }
     for (size_t i = 0; i < job->n_objects; i++) {
-        if (asprintf(&w->objects[i], "%s/%zu.o", w->folder, i) < 0) {
-            w->objects[i] = NULL;
+        char name[32];
+        snprintf(name, sizeof name, "%zu.o", i);
+        w->objects[i] = file_name_in(w->folder, name);
+        if (!w->objects[i])
             return error_set(error, "out of memory");
-        }
         if (file_write(w->objects[i], job->objects[i].data, job->objects[i].size, error))
             return -1;
     }
     return 0;
 }
 
-// Removes the folder with all that is in it, a killed linker's leftovers included.
 static void clean_up(struct work *w)
 {
-    DIR *folder = w->folder ? opendir(w->folder) : NULL;
-    for (struct dirent *entry; folder && (entry = readdir(folder));)
-        unlinkat(dirfd(folder), entry->d_name, 0);
-    if (folder)
-        closedir(folder);
-    if (w->folder)
-        rmdir(w->folder);
+    if (w->folder) // a killed linker's leftovers are in it, too
+        file_remove_folder(w->folder);
     for (size_t i = 0; w->objects && i < w->job->n_objects; i++)
         free(w->objects[i]);
     free(w->objects);

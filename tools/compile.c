@@ -192,16 +192,18 @@ static int make_object_to_print(struct job *j, struct file_bytes *out, struct di
 {
     const char *place = getenv("TMPDIR");
     char *folder = arena_printf(&diags->arena, "%s/tegula-XXXXXX", place && *place ? place : "/tmp");
-    if (!mkdtemp(folder)) {
+    if (file_make_folder(folder)) {
         diag_error(diags, (struct loc){0}, "%s: cannot create: %s", folder, strerror(errno));
         return EXIT_ERROR;
     }
-    const char *path = arena_printf(&diags->arena, "%s/model.o", folder);
-    int status = make_object(j, path, diags);
+    char *path = file_name_in(folder, "model.o");
+    int status = path ? make_object(j, path, diags) : EXIT_ERROR;
+    if (!path)
+        diag_error(diags, (struct loc){0}, "out of memory");
     if (status == EXIT_OK && bytes_open(path, out, diags))
         status = EXIT_ERROR;
-    unlink(path);
-    rmdir(folder);
+    free(path);
+    file_remove_folder(folder);
     return status;
 }
 

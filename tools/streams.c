@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "codegen/temporary.h"
 #include "tools/options.h"
 
 // The next file that is opened gets the number of a stream that was closed, and what is printed would go into it. What
@@ -15,6 +16,7 @@ void streams_begin(void)
 {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    temporary_remove_on_signals();
     for (int fd = 0; fd <= 2; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_RDONLY : O_WRONLY) < 0)
             return;
