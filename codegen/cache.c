@@ -59,6 +59,7 @@ static void add_target(XXH3_state_t *h, const struct target_desc *t)
     add_text(h, t->features);
     add_int(h, (int64_t)t->isa);
     add_int(h, t->vector_bytes);
+    add_int(h, t->packed_bytes);
     add_int(h, t->unit_bytes);
     add_int(h, t->l1d_bytes);
     add_int(h, t->l2_bytes);

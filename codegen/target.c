@@ -172,6 +172,7 @@ static void set_x86_facts(struct target_desc *t)
     t->triple = "x86_64-pc-linux-gnu";
     t->avx512 = (t->isa & ISA_F512) == ISA_F512;
     t->vector_bytes = t->avx512 ? MOST_VECTOR_BYTES : t->isa & AVX2 ? 32 : 16;
+    t->packed_bytes = t->vector_bytes;
     if (t->unit_bytes > t->vector_bytes)
         t->unit_bytes = t->vector_bytes;
     t->n_vector_registers = t->avx512 ? 32 : 16;
@@ -189,7 +190,7 @@ static void set_sm(struct target_desc *t, const struct sm *row)
     t->triple = "nvptx64-nvidia-cuda";
     snprintf(t->cpu, sizeof t->cpu, "%s", row->name);
     snprintf(t->features, sizeof t->features, "+ptx%d", row->ptx);
-    t->vector_bytes = t->unit_bytes = 16;
+    t->vector_bytes = t->packed_bytes = t->unit_bytes = 16;
     t->n_vector_registers = 255;
     t->fma = t->f16c = true;
     t->sm = row->sm;

@@ -16,8 +16,9 @@ struct target_desc {
     char features[4096]; // what LLVM is told beyond the CPU's name: "+a,-b"
     uint64_t isa;        // bit set of the rows of runtime/isa.def; 0 for NVPTX
 
-    int vector_bytes;       // 16, 32 or 64: the widest vector register; for NVPTX 16, the widest load of a thread
-    int unit_bytes;         // computed at once: half of vector_bytes where a vector is two operations
+    int vector_bytes; // 16, 32 or 64: the widest vector register; for NVPTX 16, the widest load of a thread
+    int packed_bytes; // of the vectors that constants are stored for: vector_bytes, or more for others in the file
+    int unit_bytes;   // computed at once: half of vector_bytes where a vector is two operations
     int n_vector_registers; // 16 or 32; for NVPTX 255, a thread's 32-bit registers
     bool fma, f16c;         // f32 and f64 fused multiply-add; conversions between f16 and f32
     bool avx512;            // F, CD, BW, DQ and VL: masks in registers

@@ -94,8 +94,9 @@ struct group {
     int vector_axis, lanes; // AXIS_NONE, 1: scalars
     struct op *dot;         // the dot (or the one in the ANCHOR_LOOP) that shaped the group, or NULL
     struct dot_axes dot_axes;
-    bool swapped;  // the right factor is the one that is broadcast: the vector axis belongs to the left
-    bool *written; // by value id of roots
+    int64_t few_rows, few_columns; // of a register tile for a number of rows that turns out to be small; 0: none
+    bool swapped;                  // the right factor is the one that is broadcast: the vector axis belongs to the left
+    bool *written;                 // by value id of roots
 };
 
 struct shaper {
@@ -204,6 +205,8 @@ void prefetch_around_dot(struct shaper *s, const struct group *g, int n_later, c
 struct register_tile {
     int64_t rows, vectors;
 };
+// One for few rows, as wide as the columns, so that those are read without gaps; of no rows if that would not differ.
+struct register_tile tile_for_few(const struct target_desc *t, struct register_tile usual, int64_t vectors);
 struct register_tile tile_choose(const struct target_desc *t, int lanes, int element_bytes, int64_t rows,
                                  int64_t columns, int64_t most_rows);
 

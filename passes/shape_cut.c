@@ -251,8 +251,14 @@ static void by_dot(struct shaper *s, struct group *g, struct op *dot)
         add_split(g, g->vector_axis, t.vectors * g->lanes);
     for (int i = 0; i + 1 < x->n_rows; i++)
         add_split(g, x->rows[i], 1);
-    if (row != AXIS_NONE)
-        g->splits[g->n_splits++] = (struct split){.axis = row, .step = t.rows, .rest_at_once = true};
+    if (row == AXIS_NONE)
+        return;
+    g->splits[g->n_splits++] = (struct split){.axis = row, .step = t.rows, .rest_at_once = true};
+    if (g->vector_axis != AXIS_NONE && s->clip[row].known) {
+        struct register_tile few = tile_for_few(s->target, t, (s->axes.size[g->vector_axis] + g->lanes - 1) / g->lanes);
+        g->few_rows = few.rows;
+        g->few_columns = few.vectors * g->lanes;
+    }
 }
 
 // ---- By the rows of anything else ------------------------------------------------------------------------------

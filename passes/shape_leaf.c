@@ -562,14 +562,9 @@ static bool carried_by(const struct shaper *s, const struct group *g, int axis)
     return false;
 }
 
-void leaf_group(struct shaper *s, struct group *g)
+static void emit_group(struct shaper *s, struct group *g)
 {
-    s->vector_axis = g->vector_axis;
-    s->lanes = g->lanes;
     s->group = g;
-    for (int i = 0; i < g->n_anchors; i++)
-        if (g->anchors[i].kind == ANCHOR_EXPORT && !g->anchors[i].place)
-            g->anchors[i].place = place_create(s, g->anchors[i].value, 0, NULL);
     // Axes that a reduction walks go innermost, within the leaf; an axis whose step covers it needs no loop.
     struct split parallel[3 * MAX_RANK];
     struct nest n = {
@@ -589,6 +584,40 @@ void leaf_group(struct shaper *s, struct group *g)
     struct undo *mark = shape_mark(s);
     nest_emit(s, &n, 0, NULL);
     shape_rollback(s, mark);
+}
+
+// The last split is of the rows.
+static struct group group_for_few(const struct group *g)
+{
+    struct group few = *g;
+    for (int i = 0; i < few.n_splits; i++)
+        if (few.splits[i].axis == few.vector_axis)
+            few.splits[i].step = few.few_columns;
+    few.splits[few.n_splits - 1].step = few.few_rows;
+    return few;
+}
+
+void leaf_group(struct shaper *s, struct group *g)
+{
+    s->vector_axis = g->vector_axis;
+    s->lanes = g->lanes;
+    for (int i = 0; i < g->n_anchors; i++)
+        if (g->anchors[i].kind == ANCHOR_EXPORT && !g->anchors[i].place)
+            g->anchors[i].place = place_create(s, g->anchors[i].value, 0, NULL);
+    struct value *rows = g->few_rows ? nest_trip(s, g->splits[g->n_splits - 1].axis) : NULL;
+    if (rows) {
+        struct group few = group_for_few(g);
+        struct value *most = build_index(&s->b, 2 * g->few_rows);
+        struct op *which = build_if(&s->b, build_binary(&s->b, OP_LE, rows, most), 0, NULL);
+        emit_group(s, &few);
+        build_yield(&s->b, 0, NULL);
+        build_enter(&s->b, which->blocks[1]);
+        emit_group(s, g);
+        build_yield(&s->b, 0, NULL);
+        build_end(&s->b, which);
+    } else {
+        emit_group(s, g);
+    }
     for (int i = 0; i < g->n_anchors; i++)
         if (g->anchors[i].kind == ANCHOR_EXPORT)
             shape_bind(s, g->anchors[i].value, (struct binding){BIND_MEMORY, NULL, g->anchors[i].place});

@@ -1,6 +1,9 @@
 // The register tile of a product: how many rows by how many vectors of the sum are held in registers.
 #include "passes/shape.h"
 
+#define MOST_VECTORS 4
+#define MOST_ROW_VECTORS 12
+
 // Cycles per step of the summed axis for one tile: two multiply-adds and two loads a cycle, four cycles of latency; the
 // right factor's vectors come from the second-level cache, which is partly hidden; and the loop itself.
 static double tile_cycles(const struct target_desc *t, int vector_bytes, int64_t rows, int64_t vectors)
@@ -21,7 +24,9 @@ struct register_tile tile_choose(const struct target_desc *t, int lanes, int ele
     int64_t vectors = (columns + lanes - 1) / lanes;
     struct register_tile best = {1, 1};
     double best_cycles = 1e30;
-    for (int64_t v = 1; v <= 4 && v <= vectors; v++)
+    // A single row has no use for the right factor's vectors but once, and is not to skip over any that lie in between.
+    int64_t most_vectors = rows == 1 ? MOST_ROW_VECTORS : MOST_VECTORS;
+    for (int64_t v = 1; v <= most_vectors && v <= vectors; v++)
         for (int64_t r = 1; r <= most_rows && r <= rows; r++) {
             if (r * v + v + 1 > t->n_vector_registers)
                 continue;
@@ -37,4 +42,12 @@ struct register_tile tile_choose(const struct target_desc *t, int lanes, int ele
             }
         }
     return best;
+}
+
+struct register_tile tile_for_few(const struct target_desc *t, struct register_tile usual, int64_t vectors)
+{
+    if (vectors <= usual.vectors || vectors > MOST_ROW_VECTORS)
+        return (struct register_tile){0, 0};
+    int64_t rows = (t->n_vector_registers - vectors - 1) / vectors;
+    return (struct register_tile){rows < 1 ? 1 : rows, vectors};
 }

@@ -119,6 +119,13 @@ static int read_targets(const struct command *c, struct job *j, struct diags *di
         if (status == EXIT_OK && compile_target(name, &options.target, diags))
             status = EXIT_ERROR;
     }
+    // The code for all targets shares its constants.
+    int widest = 0;
+    for (int i = 0; i < j->n_targets; i++)
+        if (j->options[i].target.vector_bytes > widest)
+            widest = j->options[i].target.vector_bytes;
+    for (int i = 0; i < j->n_targets; i++)
+        j->options[i].target.packed_bytes = widest;
     return status;
 }
 
