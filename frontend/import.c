@@ -381,6 +381,27 @@ static void import_inputs(struct import *im)
     }
 }
 
+// The type that a file states, as text.
+static const char *stated_type(struct import *im, const TgOnnx__TypeProto__Tensor *said)
+{
+    struct arena *arena = &im->arena;
+    enum dtype dtype = onnx_type_dtype(said->elem_type);
+    const char *name = dtype == DTYPE_NONE ? onnx_type_name(arena, said->elem_type) : dtype_info[dtype].name,
+               *dims = "";
+    if (!said->shape)
+        return arena_printf(arena, "a tensor of %s", name);
+    for (size_t d = 0; d < said->shape->n_dim; d++) {
+        const TgOnnx__TensorShapeProto__Dimension *dimension = said->shape->dim[d];
+        if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
+            dims = arena_printf(arena, "%s%lldx", dims, (long long)dimension->dim_value);
+        else if (dimension->value_case == TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM)
+            dims = arena_printf(arena, "%s%sx", dims, model_quote(im->model, dimension->dim_param));
+        else
+            dims = arena_printf(arena, "%s?x", dims);
+    }
+    return arena_printf(arena, "tensor<%s%s>", dims, name);
+}
+
 // What the file says of an output must not contradict what it is.
 static void check_output(struct import *im, const TgOnnx__ValueInfoProto *info, const struct type *t)
 {
@@ -400,8 +421,8 @@ static void check_output(struct import *im, const TgOnnx__ValueInfoProto *info, 
     }
     if (fits)
         return;
-    diag_error(im->diags, loc, "output %s is %s, which is not what the model declares; correct the declaration", name,
-               type_string(&im->arena, im->module, t));
+    diag_error(im->diags, loc, "output %s is %s, and the model declares it as %s; correct the declaration", name,
+               type_string(&im->arena, im->module, t), stated_type(im, said));
     im->failed = true;
 }
 

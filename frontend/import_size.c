@@ -280,8 +280,12 @@ bool import_assert_index(struct node *n, dim index, dim size)
     struct module *m = n->im->module;
     const dim rest[2] = {index, dims_sub(m, dims_sub(m, size, 1), index)}; // before it and behind it
     const char *message = arena_printf(&n->im->arena, "an index is out of range for size %s", size_text(n->im, size));
-    for (int i = 0; i < 2 && rest[i] != DIM_UNKNOWN; i++) {
+    for (int i = 0; i < 2 && index != DIM_UNKNOWN && size != DIM_UNKNOWN; i++) {
         int64_t lo, hi;
+        if (rest[i] == DIM_UNKNOWN) { // the difference is larger than sizes can be
+            import_assert(n, OP_LT, index, size, message);
+            continue;
+        }
         dims_range(m, rest[i], &lo, &hi);
         if (hi < 0) {
             node_error(n, "%s", message);
