@@ -1,6 +1,7 @@
 #include "codegen/header.h"
 
 #include <ctype.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,28 @@ static bool is_keyword(struct arena *a, const char *name)
         "or private protected public template this throw try typeid typename using virtual "
         "xor ";
     return lower_is_c_word(a, name) || strstr(others, arena_printf(a, " %s ", name)) != NULL;
+}
+
+// Whether the C library, or its part for mathematics, has a function of the name.
+static bool is_in_c_library(const char *name)
+{
+    static const char *const files[] = {"libc.so.6", "libm.so.6"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof files / sizeof *files && !found; i++) {
+        void *library = dlopen(files[i], RTLD_LAZY | RTLD_LOCAL);
+        found = library && dlsym(library, name);
+        if (library)
+            dlclose(library);
+    }
+    return found;
+}
+
+const char *header_objection(struct arena *a, const char *name)
+{
+    return is_keyword(a, name)     ? "a word of C or C++"
+           : !strcmp(name, "main") ? "where programs begin"
+           : is_in_c_library(name) ? "a function of the C library"
+                                   : NULL;
 }
 
 // Parameter i's name in C: sizes may be called as a parameter is, and either as a keyword.
@@ -230,8 +253,7 @@ static void put_guard(FILE *f, const struct module *m, enum function_kind kind)
         if (k->kind != kind)
             continue;
         fputc('_', f);
-        for (const char *c = k->name; *c; c++)
-            fputc(toupper((unsigned char)*c), f);
+        fputs(k->name, f); // Net and net may be in one program
     }
     fputs("_H\n", f);
 }

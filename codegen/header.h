@@ -10,6 +10,9 @@
 // after reporting.
 int header_print(struct module *m, struct driver_buffer *out, struct diags *diags);
 
+// Why a model in a C or C++ program cannot have a name, which is a C identifier: what it is already; NULL: it can.
+const char *header_objection(struct arena *a, const char *name);
+
 // The same for the module's host functions, that is models: their functions (codegen/lower_model_interface.c), and what
 // the arguments are.
 struct header_about {

@@ -93,6 +93,14 @@ static void round_up(struct node *n, struct windows *w, const dim *sizes)
 
 // ---- Convolution -----------------------------------------------------------------------------------------------
 
+bool import_check_weights(struct node *n, const struct type *w)
+{
+    for (int d = 0; d < w->rank && !n->failed; d++)
+        if (w->dims[d] == 0)
+            node_error(n, "the weights %s are empty", type_string(&n->im->arena, n->im->module, w));
+    return !n->failed;
+}
+
 static bool check_conv(struct node *n, const struct type *x, const struct type *w)
 {
     struct import *im = n->im;
@@ -103,7 +111,7 @@ static bool check_conv(struct node *n, const struct type *x, const struct type *
     else if (x->rank < 3 || x->rank != w->rank)
         node_error(n, "input %s and the weights %s must have the same rank of at least 3",
                    type_string(&im->arena, im->module, x), type_string(&im->arena, im->module, w));
-    return !n->failed;
+    return !n->failed && import_check_weights(n, w);
 }
 
 struct value *import_bias(struct node *n, enum dtype t, dim filters)

@@ -118,6 +118,8 @@ static bool read(struct node *n, struct conv_transpose *c)
                    type_string(&im->arena, im->module, x), type_string(&im->arena, im->module, w));
         return false;
     }
+    if (!import_check_weights(n, w))
+        return false;
     node_steps(n, "strides", c->n_axes, strides);
     node_steps(n, "dilations", c->n_axes, dilations);
     if (c->groups < 1 || c->groups > INT32_MAX)

@@ -172,6 +172,8 @@ struct value *import_size(struct import *im, dim size, enum dtype t);
 
 // A list attribute with an entry per dimension, all positive; 1 where it is absent.
 void node_steps(struct node *n, const char *name, int count, int64_t *out);
+// False after node_error: there are none.
+bool import_check_weights(struct node *n, const struct type *w);
 // Input 2, a number for each filter; NULL after node_error.
 struct value *import_bias(struct node *n, enum dtype t, dim filters);
 

@@ -106,7 +106,7 @@ static void read_scales(struct node *n, struct resize *r, int input)
                        model_quote(n->im->model, n->inputs[input]->name));
             return;
         }
-        if (!(scale > 0 && scale <= 1 << 20)) {
+        if (!(scale >= 0x1p-20 && scale <= 0x1p20)) {
             node_error(n, "a scale of %g is out of range", scale);
             return;
         }

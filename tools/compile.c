@@ -43,7 +43,7 @@ static int choose_output(const struct command *c, struct job *j)
             j->stage = (enum stage)i;
     if (!j->output && j->stage == STAGE_OBJECT)
         return options_fail(c, "-o is missing");
-    bool shared = j->output && command_ends_in(j->output, ".so");
+    bool shared = !j->emit && j->output && command_ends_in(j->output, ".so");
     bool object = j->emit || command_ends_in(j->output, ".o");
     const char *slash = object || shared ? NULL : strrchr(j->output, '/');
     bool printed = j->output && !strcmp(j->output, "-");
@@ -67,11 +67,14 @@ static int choose_output(const struct command *c, struct job *j)
 static const char *name_of_file(const struct job *j, struct arena *a)
 {
     const char *path = j->output && strcmp(j->output, "-") ? j->output : j->input, *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
-    size_t n = strcspn(base, ".");
-    char *name = arena_printf(a, "%s%.*s", isdigit((unsigned char)*base) || !n ? "model_" : "", (int)n, base);
+    const char *base = slash ? slash + 1 : path, *end = strrchr(base, '.');
+    int n = (int)(end ? (size_t)(end - base) : strlen(base));
+    char *name = arena_printf(a, "%.*s", n, base);
     lex_make_identifier(name);
-    return name;
+    // In an executable nobody calls it, and it must not be in anybody's way.
+    bool as_it_is = lex_is_identifier(name) && !isdigit((unsigned char)*name) && !header_objection(a, name) &&
+                    (j->stage != STAGE_OBJECT || j->kind != LINK_EXECUTABLE);
+    return as_it_is ? name : arena_printf(a, "model_%s", name);
 }
 
 // The symbols begin with --name. Without one an ONNX model is called after a file; text has a name of its own.
@@ -289,6 +292,7 @@ int command_compile(int argc, char *const *argv)
     struct diags diags;
     diag_init(&diags);
     j.input = files.word[0];
-    status = run(&c, &j, &diags);
+    const char *objection = j.name ? header_objection(&diags.arena, j.name) : NULL;
+    status = objection ? options_fail(&c, "--name: '%s' is %s", j.name, objection) : run(&c, &j, &diags);
     return command_finish(&c, &diags, status);
 }

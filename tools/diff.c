@@ -302,7 +302,7 @@ static int report(struct diff *d, bool all)
 
 int command_diff(int argc, char *const *argv)
 {
-    static struct diff d = {.tolerance = -1,
+    static struct diff d = {.tolerance = -INFINITY,
                             .request = {.format = "npy", .shared = {.target = "native", .opt_level = 2}}};
     static struct words files;
     static bool all;
@@ -329,6 +329,8 @@ int command_diff(int argc, char *const *argv)
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0)
         return status;
+    if (d.tolerance != -INFINITY && !(d.tolerance >= 0))
+        return options_fail(&c, "--tolerance is 0 or more, not %g", d.tolerance);
     struct diags diags;
     diag_init(&diags);
     d.command = &c;

@@ -22,7 +22,7 @@ static int obey(int argc, char **argv)
     int status = options_parse(&c, argc - 1, argv + 1, &files);
     if (status >= 0 || (status = run_check_options(&c, &r)) >= 0)
         return status;
-    r.file = tegula_model.name;
+    r.file = argv[0];
     struct diags diags;
     diag_init(&diags);
     status = run_model(&c, &r, &tegula_model, &(struct run_load){0}, &diags);

@@ -10,6 +10,7 @@
 #include "tools/profile.h"
 #include "tools/run.h"
 
+#define USUAL_CACHE_GIB (CACHE_USUAL_LIMIT >> 30)
 #define DEFAULT_TARGET "native"
 #define DEFAULT_OPTIMIZE 2
 
@@ -128,12 +129,14 @@ static const char *compiler_option(const struct job *j)
     const struct shared_options *s = &j->request.shared;
     const struct pipeline_options *p = &s->pipeline;
     return j->cache_dir                        ? "--cache-dir"
+           : j->cache_gib != USUAL_CACHE_GIB   ? "--cache-limit"
            : strcmp(s->target, DEFAULT_TARGET) ? "--target"
            : s->opt_level != DEFAULT_OPTIMIZE  ? "-O"
            : s->schedule                       ? "--schedule"
            : p->print_after_all                ? "--print-after-all"
            : p->time_passes                    ? "--time-passes"
            : p->remarks                        ? "--remarks"
+           : p->bisect                         ? "--bisect"
                                                : NULL;
 }
 
@@ -191,7 +194,7 @@ int command_run(int argc, char *const *argv)
     static struct words files;
     static struct job j = {
         .request = {.format = "npy", .shared = {.target = DEFAULT_TARGET, .opt_level = DEFAULT_OPTIMIZE}},
-        .cache_gib = CACHE_USUAL_LIMIT >> 30};
+        .cache_gib = USUAL_CACHE_GIB};
     struct option options[RUN_OPTIONS + 5] = {
         [RUN_OPTIONS] = {"profile", 0, OPTION_FLAG, &j.profile, NULL,
                          "print what the time goes on, launch by launch, on average of --repeat"},

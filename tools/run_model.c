@@ -384,9 +384,11 @@ static int finish_printing(struct session *s)
 static void tell_target(struct session *s)
 {
     const tg_model *code = s->code;
-    if (code->n_targets == 1)
+    bool program = s->command->program;
+    if (code->n_targets == 1 || (program && !getenv("TEGULA_TARGET")))
         return;
-    fprintf(stderr, "tegula run: note: runs the code for %s, of that for", code->targets[s->target]);
+    fprintf(stderr, "%s%s: note: runs the code for %s, of that for", program ? "" : "tegula ", s->command->name,
+            code->targets[s->target]);
     for (int i = 0; i < code->n_targets; i++)
         fprintf(stderr, "%s %s", i ? "," : "", code->targets[i]);
     fputc('\n', stderr);
