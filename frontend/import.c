@@ -488,6 +488,29 @@ static void check_given_inputs(struct import *im)
     }
 }
 
+// The names of the sizes that --dim may give a value.
+static const char *open_sizes(struct import *im)
+{
+    const TgOnnx__GraphProto *g = im->model->graph->proto;
+    const char *text = NULL;
+    for (size_t i = 0; i < g->n_input; i++) {
+        const TgOnnx__TypeProto *type = g->input[i]->type;
+        bool tensor = type && type->value_case == TG_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE && type->tensor_type->shape;
+        for (size_t d = 0; tensor && d < type->tensor_type->shape->n_dim; d++) {
+            const TgOnnx__TensorShapeProto__Dimension *dimension = type->tensor_type->shape->dim[d];
+            if (dimension->value_case != TG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM ||
+                !*dimension->dim_param)
+                continue;
+            const char *name = model_quote(im->model, dimension->dim_param);
+            if (!text)
+                text = name;
+            else if (!strstr(text, name))
+                text = arena_printf(&im->arena, "%s, %s", text, name);
+        }
+    }
+    return text ? text : "none with a name";
+}
+
 static void check_options(struct import *im)
 {
     check_given_inputs(im);
@@ -495,7 +518,7 @@ static void check_options(struct import *im)
         const struct import_dim *d = &im->options->dims[i];
         struct loc loc = {.file = im->model->file};
         if (!im->dims_used[i])
-            diag_error(im->diags, loc, "no input has an open size called '%s'", d->name);
+            diag_error(im->diags, loc, "no input has an open size called '%s'; there is %s", d->name, open_sizes(im));
         else if (d->value < 0)
             diag_error(im->diags, loc, "%s=%lld is no size", d->name, (long long)d->value);
         im->failed |= !im->dims_used[i] || d->value < 0;

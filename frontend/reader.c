@@ -99,6 +99,10 @@ static const struct {
     {0, "\x28\xb5\x2f\xfd", "compressed with zstd; uncompress it first"},
     {0, "\x80\x02", "a Python pickle (a PyTorch checkpoint?), not an ONNX model"},
     {0, "\x89HDF", "an HDF5 file (a Keras model?), not an ONNX model"},
+    {0,
+     "\x7f"
+     "ELF",
+     "code, perhaps a compiled model: `tegula run` takes shared objects, whose names end in .so"},
     {0, "GGUF", "a GGUF file, not an ONNX model"},
     {4, "ORTM", "an ONNX Runtime model (.ort), not an ONNX model"},
     {4, "TFL3", "a TensorFlow Lite model, not an ONNX model"},

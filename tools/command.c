@@ -38,6 +38,10 @@ int command_compile_options(const struct command *c, const struct shared_options
 {
     if (strchr(shared->target, ','))
         return options_fail(c, "--target takes one name here, not '%s'", shared->target);
+    const char *steps = shared->pipeline.bisect;
+    int64_t number;
+    if (steps && (!option_int(steps, &number) || number < 0))
+        return options_fail(c, "--bisect wants a number of steps, not '%s'", steps);
     *options = (struct compile_options){.opt_level = (int)shared->opt_level, .pipeline = shared->pipeline};
     if (compile_target(shared->target, &options->target, diags))
         return EXIT_ERROR;

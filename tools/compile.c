@@ -20,7 +20,7 @@ extern const unsigned char tegula_program[];
 extern const size_t tegula_program_size;
 
 // What --target is for files if nobody says: each level of the x86-64 psABI that there is code for. Text is for one.
-#define PORTABLE_TARGETS "x86-64-v2,x86-64-v3,x86-64-v4"
+static const char portable_targets[] = "x86-64-v2,x86-64-v3,x86-64-v4";
 #define MOST_TARGETS 16
 
 struct job {
@@ -58,9 +58,23 @@ static int choose_output(const struct command *c, struct job *j)
         return options_fail(c, "--header is for objects");
     if (j->weights && j->stage != STAGE_OBJECT)
         return options_fail(c, "--weights is for objects");
-    if (j->weights && (!*j->weights || command_ends_in(j->weights, "/") || !strcmp(j->weights, j->output)))
-        return options_fail(c, "--weights wants the name of another file than -o, not '%s'", j->weights);
+    if (j->weights && (!*j->weights || command_ends_in(j->weights, "/") || !strcmp(j->weights, "-")))
+        return options_fail(c, "--weights wants the name of a file, not '%s'", j->weights);
+    const struct pipeline_options *p = &j->shared.pipeline;
+    if (j->stage == STAGE_GRAPH && (p->passes || p->stop_after || p->bisect))
+        return options_fail(c,
+                            "--emit graph is what there is before all passes; --stop-after says how far they go with "
+                            "--emit tile");
     return -1;
+}
+
+static int check_places(const struct command *c, const struct job *j)
+{
+    const struct output_name names[] = {{"-o", j->output, false},
+                                        {"--header", j->header, false},
+                                        {"--weights", j->weights, false},
+                                        {"the model", j->input, true}};
+    return outputs_differ(c, sizeof names / sizeof *names, names);
 }
 
 // What is left of the output's name, or the input's.
@@ -103,6 +117,14 @@ static int add_target(const struct command *c, struct job *j, const struct compi
     return EXIT_OK;
 }
 
+// Several targets tell one after the other what they are asked to tell.
+static void tell_target(const struct job *j, int target)
+{
+    const struct pipeline_options *p = &j->shared.pipeline;
+    if (j->n_targets > 1 && (p->print_after_all || p->time_passes || p->bisect || p->remarks))
+        fprintf(stderr, "tegula compile: for %s\n", j->options[target].target.name);
+}
+
 static int read_targets(const struct command *c, struct job *j, struct diags *diags)
 {
     struct shared_options shared = j->shared;
@@ -115,6 +137,8 @@ static int read_targets(const struct command *c, struct job *j, struct diags *di
     int status = command_compile_options(c, &shared, &options, diags);
     options.n_threads = (int)j->shared.threads;
     while (status == EXIT_OK) {
+        if (options.target.kind == TARGET_KIND_NVPTX)
+            return options_fail(c, "models cannot be compiled for GPUs yet; tegula kernel makes PTX of kernels");
         status = add_target(c, j, &options);
         const char *name = strsep(&rest, ",");
         if (!name)
@@ -139,6 +163,7 @@ static int prepare_module(const struct job *j, int target, struct module *m, str
 {
     name_model(j, m);
     struct compile_options options = j->options[target];
+    tell_target(j, target);
     if (j->stage == STAGE_TILE && !options.pipeline.passes)
         options.pipeline.passes = "graph";
     return j->stage != STAGE_GRAPH && graph_compile(m, &options, diags);
@@ -260,7 +285,7 @@ static int run(const struct command *c, struct job *j, struct diags *diags)
 
 int command_compile(int argc, char *const *argv)
 {
-    static struct job j = {.shared = {.opt_level = 2}};
+    static struct job j = {.shared = {.opt_level = 2, .target = portable_targets}};
     static struct words files;
     const struct option options[] = {
         {"output", 'o', OPTION_STRING, &j.output, "FILE",
@@ -285,14 +310,17 @@ int command_compile(int argc, char *const *argv)
     int status = options_parse(&c, argc, argv, &files);
     if (status >= 0 || (status = choose_output(&c, &j)) >= 0)
         return status;
-    if (!j.shared.target)
-        j.shared.target = j.stage == STAGE_OBJECT ? PORTABLE_TARGETS : "native";
+    if (j.shared.target == portable_targets && j.stage != STAGE_OBJECT)
+        j.shared.target = "native";
     if (j.name && !lex_is_identifier(j.name))
         return options_fail(&c, "--name is a C identifier, not '%s'", j.name);
     struct diags diags;
     diag_init(&diags);
     j.input = files.word[0];
     const char *objection = j.name ? header_objection(&diags.arena, j.name) : NULL;
-    status = objection ? options_fail(&c, "--name: '%s' is %s", j.name, objection) : run(&c, &j, &diags);
+    if (objection)
+        status = options_fail(&c, "--name: '%s' is %s", j.name, objection);
+    else if ((status = check_places(&c, &j)) < 0)
+        status = run(&c, &j, &diags);
     return command_finish(&c, &diags, status);
 }

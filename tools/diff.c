@@ -222,10 +222,30 @@ static int worst_output(const struct diff *d)
     return worst;
 }
 
-// Where they arise, not what is computed from them.
-static void report_nonfinite(const struct diff *d)
+static void report_odd_inputs(const struct diff *d)
 {
-    struct arena *a = &d->diags->arena;
+    const tg_model *code = d->facts.code;
+    for (int i = 0; i < code->n_inputs; i++)
+        if (d->inputs[i].n_nan + d->inputs[i].n_infinite)
+            diag_note(d->diags, (struct loc){.file = d->request.file},
+                      "input '%s' holds %" PRId64 " NaN and %" PRId64 " infinite elements", code->inputs[i].name,
+                      d->inputs[i].n_nan, d->inputs[i].n_infinite);
+}
+
+// Where they arise, not what is computed from them. Within a kernel that is not seen: then the same is asked of the
+// operations one by one.
+static void report_nonfinite(const struct diff *in_kernels)
+{
+    struct arena *a = &in_kernels->diags->arena;
+    const struct diff *d = in_kernels;
+    struct diff *single = NULL;
+    int status = EXIT_OK;
+    report_odd_inputs(d);
+    for (int i = 0; i < in_kernels->nonfinite.n && !single; i++)
+        if (is_fused(in_kernels, in_kernels->nonfinite.rows[i]))
+            single = run_unfused(in_kernels, &status);
+    if (single && status == EXIT_OK)
+        d = single;
     const struct diff_list *list = &d->nonfinite;
     for (int i = 0; i < list->n && i < MOST_FAULTS; i++) {
         const struct diff_row *row = list->rows[i];
@@ -239,6 +259,8 @@ static void report_nonfinite(const struct diff *d)
     if (list->n > MOST_FAULTS)
         diag_note(d->diags, (struct loc){.file = d->request.file}, "and %d more hold some that arise there",
                   list->n - MOST_FAULTS);
+    if (single)
+        diff_finish(single);
 }
 
 // ---- The table -------------------------------------------------------------------------------------------------

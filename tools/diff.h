@@ -66,6 +66,8 @@ struct diff {
     int *row_of;           // by launch: its first row
     bool exact;            // this run gives each launch the interpreter's operands
 
+    struct check_difference *inputs; // as they are: how many elements are no numbers
+
     // What was seen; once it is done, without rows that have it from those that they are computed from.
     struct diff_list faults, nonfinite;
     struct diff_list drifted; // with those

@@ -84,6 +84,21 @@ static int interpret(struct diff *d, const struct function *g, const struct inte
     return interp_graph_watched(g, in, *outputs, 0, watch, d->diags);
 }
 
+static void count_odd_inputs(struct diff *d)
+{
+    const tg_model *code = d->facts.code;
+    d->inputs = ARENA_ARRAY(&d->arena, struct check_difference, code->n_inputs + 1);
+    for (int i = 0; i < code->n_inputs; i++) {
+        const tg_tensor *x = &d->facts.in[i];
+        enum dtype t = d->graph ? d->graph->params[i]->type->dtype : DTYPE_I1;
+        int64_t n = 1;
+        for (int k = 0; k < x->ndim; k++)
+            n *= x->shape[k];
+        if (dtype_is_float(t))
+            d->inputs[i] = check_compare(t, x->data, x->data, n, 0);
+    }
+}
+
 static const struct function *find_function(const struct module *m, enum function_kind kind)
 {
     const struct function *f = m->first_function;
@@ -218,8 +233,20 @@ struct search {
     bool *visited; // by value id
 };
 
+// Whether it is an input with elements that are no numbers, when rows with such elements are looked for.
+static bool is_odd_input(const struct search *s, const struct value *v)
+{
+    const struct diff *d = s->d;
+    for (int i = 0; s->launch < 0 && i < d->facts.code->n_inputs; i++)
+        if (d->graph->params[i] == v)
+            return d->inputs[i].n_nan + d->inputs[i].n_infinite;
+    return false;
+}
+
 static bool is_found(const struct search *s, const struct value *v)
 {
+    if (is_odd_input(s, v))
+        return true;
     for (int i = 0; i < s->rows->n; i++) {
         const struct diff_row *row = s->rows->rows[i];
         if (diff_value(s->d, row) == v && (s->launch < 0 || row->launch == s->launch))
@@ -285,6 +312,7 @@ static const tg_env *begin(void *diff, const struct run_facts *facts, const tg_e
     launches_read(facts->code->launches[facts->target], &d->arena, &d->launches);
     d->symbols = symbol_values(d);
     d->output_differences = ARENA_ARRAY(&d->arena, struct check_difference, d->n_outputs + 1);
+    count_odd_inputs(d);
     if ((!d->launches_only && interpret_original(d) != EXIT_OK) ||
         (d->graph && interpret(d, d->graph, &watch, &d->outputs[1]) != EXIT_OK))
         return NULL; // what the interpreter refuses would be told again by the run

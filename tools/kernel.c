@@ -88,6 +88,11 @@ static int run(const struct command *c, const struct job *j, struct diags *diags
     int status = command_compile_options(c, &j->shared, &options, diags);
     if (status != EXIT_OK)
         return status;
+    const struct output_name names[] = {
+        {"-o", j->output ? j->output : "-", false}, {"--header", j->header, false}, {"the kernel", j->input, true}};
+    status = outputs_differ(c, sizeof names / sizeof *names, names);
+    if (status >= 0)
+        return status;
     bool gpu = options.target.kind == TARGET_KIND_NVPTX;
     if (gpu && j->header)
         return options_fail(c, "--header declares launchers, which code for %s has none of", j->shared.target);

@@ -108,6 +108,10 @@ int command_opt(int argc, char *const *argv)
         return list_passes(&c, shared.target);
     if (!files.n)
         return options_fail(&c, "FILE is missing");
+    const struct output_name names[] = {{"-o", places.text, false}, {"--write-schedule", places.schedule, false}};
+    status = outputs_differ(&c, sizeof names / sizeof *names, names);
+    if (status >= 0)
+        return status;
     struct diags diags;
     diag_init(&diags);
     status = run(&c, files.word[0], &places, &shared, &diags);

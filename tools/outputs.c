@@ -2,9 +2,60 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tools/command.h"
+
+// Where writing to path would have its effect: the file's folder without links, and its name. NULL: nowhere, or out of
+// memory.
+static char *place_of(const char *path)
+{
+    char *file = file_resolve(path), *slash = file ? strrchr(file, '/') : NULL, *place = NULL;
+    if (slash)
+        *slash = 0;
+    char *folder = file ? realpath(!slash ? "." : slash == file ? "/" : file, NULL) : NULL;
+    if (folder && asprintf(&place, "%s/%s", folder, slash ? slash + 1 : file) < 0)
+        place = NULL;
+    free(folder);
+    free(file);
+    return place;
+}
+
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && !S_ISREG(st.st_mode);
+}
+
+static bool are_one(const char *a, const char *b)
+{
+    if (!strcmp(a, "-") || !strcmp(b, "-"))
+        return !strcmp(a, b);
+    if (is_special(a)) // /dev/null takes everything
+        return false;
+    char *place = place_of(a), *other = place_of(b);
+    bool one = place && other && !strcmp(place, other);
+    free(place);
+    free(other);
+    return one;
+}
+
+int outputs_differ(const struct command *c, int n, const struct output_name *names)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i && names[i].path; j++) {
+            if (!names[j].path || (names[i].is_read && !strcmp(names[i].path, "-")) ||
+                !are_one(names[i].path, names[j].path))
+                continue;
+            if (names[i].is_read)
+                return options_fail(c, "%s would overwrite '%s', which is read", names[j].option, names[i].path);
+            return options_fail(c, "%s and %s both name %s", names[j].option, names[i].option,
+                                strcmp(names[i].path, "-") ? names[i].path : "standard output");
+        }
+    return -1;
+}
 
 int outputs_add(struct outputs *o, const char *path, const void *data, size_t size, struct diags *diags)
 {

@@ -7,6 +7,7 @@
 
 #include "codegen/file.h"
 #include "ir/diag.h"
+#include "tools/options.h"
 
 #define OUTPUTS_MOST 2
 
@@ -18,6 +19,15 @@ struct outputs { // all zeros: none
     } printed[OUTPUTS_MOST];
     int n_files, n_printed;
 };
+
+// What a command is to write and the option that says so; the last may be a file that it reads. Complains if two of
+// them are one file, or standard output, and returns an exit status; -1: all are different. Names that are NULL are
+// none.
+struct output_name {
+    const char *option, *path;
+    bool is_read;
+};
+int outputs_differ(const struct command *c, int n, const struct output_name *names);
 
 // Adds a file, or text for standard output ("-" or NULL), which must last until the commit. Returns an exit status
 // after reporting.
