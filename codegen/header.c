@@ -30,8 +30,13 @@ static bool is_keyword(struct arena *a, const char *name)
     static const char others[] =
         " and catch class delete env explicit export friend mutable namespace new not operator "
         "or private protected public template this throw try typeid typename using virtual "
-        "xor ";
-    return lower_is_c_word(a, name) || strstr(others, arena_printf(a, " %s ", name)) != NULL;
+        "xor char8_t char16_t char32_t wchar_t NULL EOF NAN INFINITY errno stdin stdout stderr ";
+    bool reserved = *name == '_' && (isupper((unsigned char)name[1]) || name[1] == '_');
+    size_t n = strlen(name);
+    const char *end = n > 4 ? name + n - 4 : "";
+    bool limit =
+        (!strncmp(name, "INT", 3) || !strncmp(name, "UINT", 4)) && (!strcmp(end, "_MAX") || !strcmp(end, "_MIN"));
+    return reserved || limit || lower_is_c_word(a, name) || strstr(others, arena_printf(a, " %s ", name)) != NULL;
 }
 
 // Whether the C library, or its part for mathematics, has a function of the name.

@@ -169,8 +169,10 @@ static void print_info(struct info *x)
     if (p->producer_name && *p->producer_name) {
         printf(", made by ");
         run_print_name(p->producer_name);
-        printf(" ");
-        run_print_name(p->producer_version ? p->producer_version : "");
+        if (p->producer_version && *p->producer_version) {
+            printf(" ");
+            run_print_name(p->producer_version);
+        }
     }
     printf("\ninputs\n");
     for (size_t i = 0; i < g->n_input; i++)

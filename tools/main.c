@@ -16,7 +16,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"run", command_run, "compile a model and run it"},
-    {"compile", command_compile, "compile a model to an object or a shared object"},
+    {"compile", command_compile, "compile a model to an object, a shared object or an executable"},
     {"info", command_info, "tell what a model is made of, and what is not supported"},
     {"kernel", command_kernel, "compile kernels of the tile language"},
     {"opt", command_opt, "run passes over kernels and print them"},
