@@ -60,9 +60,11 @@ static struct value *inside_in(struct shaper *s, dim size, const struct affine_m
     }
     if (!low)
         return NULL;
-    struct value *high = build_binary(b, OP_ADD, low, build_index(b, extent));
+    // Not the index of the last position against the size: that may wrap.
     struct value *not_before = build_binary(b, OP_GE, low, build_index(b, 0));
-    struct value *not_behind = build_binary(b, OP_LT, high, bound ? shape_scalar(s, bound) : build_index(b, size));
+    struct value *behind =
+        bound ? build_binary(b, OP_SUB, shape_scalar(s, bound), build_index(b, extent)) : build_index(b, size - extent);
+    struct value *not_behind = build_binary(b, OP_LT, low, behind);
     return build_binary(b, OP_AND, not_before, not_behind);
 }
 
