@@ -58,8 +58,7 @@ static char *temporary_name(const char *path)
     return asprintf(&name, "%s.tmp%016" PRIx64, path, number) < 0 ? NULL : name;
 }
 
-// A device or a pipe, which must not be replaced by a file.
-static bool is_special(const char *path)
+bool file_is_special(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
@@ -72,7 +71,7 @@ static int create(struct file_pending *f, const char *path, char **error)
     f->temporary = f->final ? temporary_name(f->final) : NULL;
     if (!f->temporary)
         return error_set(error, "out of memory");
-    if (is_special(f->final)) {
+    if (file_is_special(f->final)) {
         free(f->temporary);
         f->temporary = NULL;
         return error_set(error, "%s: not a regular file", path);
@@ -85,7 +84,7 @@ static int create(struct file_pending *f, const char *path, char **error)
 
 int file_prepare(struct file_pending *f, const char *path, const void *data, size_t size, char **error)
 {
-    if (is_special(path)) {
+    if (file_is_special(path)) {
         *f = (struct file_pending){0};
         int special = open(path, O_WRONLY | O_CLOEXEC);
         return special < 0 ? error_set(error, "%s: cannot open: %s", path, strerror(errno))

@@ -6,6 +6,7 @@
 #ifndef TEGULA_CODEGEN_FILE_H
 #define TEGULA_CODEGEN_FILE_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 // Writes a file: to a temporary name beside it, then renamed. Follows a symbolic link; what is no regular file
@@ -23,6 +24,9 @@ int file_begin(struct file_pending *f, const char *path, FILE **out, char **erro
 int file_end(struct file_pending *f, FILE *out, char **error);                      // and then closed, prepared
 int file_commit(struct file_pending *f, char **error);
 void file_discard(struct file_pending *f);
+
+// Whether it is there and no regular file: a device or a pipe, which must not be replaced by a file.
+bool file_is_special(const char *path);
 
 // A folder that goes away again, like the files in it, even if a signal ends the program (temporary.h). The template is
 // as of mkdtemp, the names in the folder are to be freed; NULL: out of memory. Making one returns 0, or -1 with errno

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,8 +148,7 @@ static int run_linkers(const struct work *w, char **error)
 static int prepare(struct work *w, char **error)
 {
     const struct link_job *job = w->job;
-    struct stat st;
-    if (stat(job->output, &st) == 0 && !S_ISREG(st.st_mode))
+    if (file_is_special(job->output))
         return error_set(error, "%s: not a regular file", job->output);
     w->output = file_resolve(job->output);
     w->objects = calloc(job->n_objects + 1, sizeof *w->objects);

@@ -1,5 +1,4 @@
 // tegula compile: models ahead of time, to objects, shared objects, or any stage on the way.
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,8 +85,7 @@ static const char *name_of_file(const struct job *j, struct arena *a)
     char *name = arena_printf(a, "%.*s", n, base);
     lex_make_identifier(name);
     // In an executable nobody calls it, and it must not be in anybody's way.
-    bool as_it_is = lex_is_identifier(name) && !isdigit((unsigned char)*name) && !header_objection(a, name) &&
-                    (j->stage != STAGE_OBJECT || j->kind != LINK_EXECUTABLE);
+    bool as_it_is = j->kind != LINK_EXECUTABLE && lex_is_identifier(name) && !header_objection(a, name);
     return as_it_is ? name : arena_printf(a, "model_%s", name);
 }
 

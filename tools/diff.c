@@ -91,12 +91,14 @@ static void fix_sizes(struct run_request *r, const struct diff *before, struct a
             r->shared.dims.word[r->shared.dims.n++] = arena_printf(a, "%s=%" PRId64, m->symbols[i], before->symbols[i]);
 }
 
-// The model compiled with a kernel for each operation, to see whether one of those that were fused is wrong by itself;
-// to be finished in any case.
-static struct diff *run_unfused(const struct diff *d, int *status)
+// The model compiled with a kernel for each operation, to see what those that were fused do by themselves; NULL: that
+// failed.
+static const struct diff *run_unfused(struct diff *d)
 {
     struct arena *a = &d->diags->arena;
-    struct diff *single = ARENA_NEW(a, struct diff);
+    if (d->single)
+        return d->single_status == EXIT_OK ? d->single : NULL;
+    struct diff *single = d->single = ARENA_NEW(a, struct diff);
     *single = (struct diff){.command = d->command,
                             .request = d->request,
                             .options = d->options,
@@ -105,8 +107,8 @@ static struct diff *run_unfused(const struct diff *d, int *status)
                             .launches_only = true};
     single->options.pipeline.unfused = true;
     fix_sizes(&single->request, d, a);
-    *status = diff_run(single);
-    return single;
+    d->single_status = diff_run(single);
+    return d->single_status == EXIT_OK ? single : NULL;
 }
 
 static void look_inside(const struct diff *d, const struct diff *single, const struct diff_row *fused)
@@ -168,24 +170,27 @@ static void report_fault(const struct diff *d, int i)
                   launch->kernel, launch_operators(launch, a), launch_nodes(launch, MOST_NODES, a));
 }
 
-static int report_faults(const struct diff *d)
+static bool any_fused(const struct diff *d, const struct diff_list *list, int n)
 {
-    int status = EXIT_OK, shown = d->faults.n < MOST_FAULTS ? d->faults.n : MOST_FAULTS;
-    struct diff *single = NULL;
-    for (int i = 0; i < shown && !single; i++)
-        if (is_fused(d, d->faults.rows[i]))
-            single = run_unfused(d, &status);
+    for (int i = 0; i < n; i++)
+        if (is_fused(d, list->rows[i]))
+            return true;
+    return false;
+}
+
+static int report_faults(struct diff *d)
+{
+    int shown = d->faults.n < MOST_FAULTS ? d->faults.n : MOST_FAULTS;
+    const struct diff *single = any_fused(d, &d->faults, shown) ? run_unfused(d) : NULL;
     for (int i = 0; i < shown; i++) {
         report_fault(d, i);
-        if (is_fused(d, d->faults.rows[i]) && status == EXIT_OK)
+        if (is_fused(d, d->faults.rows[i]) && single)
             look_inside(d, single, d->faults.rows[i]);
     }
     if (d->faults.n > shown)
         diag_note(d->diags, (struct loc){.file = d->request.file}, "and %d more differ; --all lists every launch",
                   d->faults.n - shown);
-    if (single)
-        diff_finish(single);
-    return status;
+    return d->single ? d->single_status : EXIT_OK;
 }
 
 static const char *output_name(const struct diff *d, int i)
@@ -234,18 +239,12 @@ static void report_odd_inputs(const struct diff *d)
 
 // Where they arise, not what is computed from them. Within a kernel that is not seen: then the same is asked of the
 // operations one by one.
-static void report_nonfinite(const struct diff *in_kernels)
+static void report_nonfinite(struct diff *in_kernels)
 {
     struct arena *a = &in_kernels->diags->arena;
-    const struct diff *d = in_kernels;
-    struct diff *single = NULL;
-    int status = EXIT_OK;
-    report_odd_inputs(d);
-    for (int i = 0; i < in_kernels->nonfinite.n && !single; i++)
-        if (is_fused(in_kernels, in_kernels->nonfinite.rows[i]))
-            single = run_unfused(in_kernels, &status);
-    if (single && status == EXIT_OK)
-        d = single;
+    report_odd_inputs(in_kernels);
+    bool fused = any_fused(in_kernels, &in_kernels->nonfinite, in_kernels->nonfinite.n);
+    const struct diff *single = fused ? run_unfused(in_kernels) : NULL, *d = single ? single : in_kernels;
     const struct diff_list *list = &d->nonfinite;
     for (int i = 0; i < list->n && i < MOST_FAULTS; i++) {
         const struct diff_row *row = list->rows[i];
@@ -259,8 +258,6 @@ static void report_nonfinite(const struct diff *in_kernels)
     if (list->n > MOST_FAULTS)
         diag_note(d->diags, (struct loc){.file = d->request.file}, "and %d more hold some that arise there",
                   list->n - MOST_FAULTS);
-    if (single)
-        diff_finish(single);
 }
 
 // ---- The table -------------------------------------------------------------------------------------------------

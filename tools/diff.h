@@ -66,6 +66,9 @@ struct diff {
     int *row_of;           // by launch: its first row
     bool exact;            // this run gives each launch the interpreter's operands
 
+    struct diff *single; // the same with a kernel for each operation, once it has been asked for
+    int single_status;
+
     struct check_difference *inputs; // as they are: how many elements are no numbers
 
     // What was seen; once it is done, without rows that have it from those that they are computed from.

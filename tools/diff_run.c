@@ -402,6 +402,8 @@ int diff_run(struct diff *d)
 
 void diff_finish(struct diff *d)
 {
+    if (d->single)
+        diff_finish(d->single);
     for (int i = 0; d->graph && i < d->graph->n_values; i++) {
         for (int k = 0; k < d->records[i].n; k++)
             free(d->records[i].x[k].data);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "tools/command.h"
 
@@ -23,17 +22,11 @@ static char *place_of(const char *path)
     return place;
 }
 
-static bool is_special(const char *path)
-{
-    struct stat st;
-    return !stat(path, &st) && !S_ISREG(st.st_mode);
-}
-
 static bool are_one(const char *a, const char *b)
 {
     if (!strcmp(a, "-") || !strcmp(b, "-"))
         return !strcmp(a, b);
-    if (is_special(a)) // /dev/null takes everything
+    if (file_is_special(a)) // /dev/null takes everything
         return false;
     char *place = place_of(a), *other = place_of(b);
     bool one = place && other && !strcmp(place, other);
